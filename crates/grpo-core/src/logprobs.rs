@@ -1,0 +1,97 @@
+//! The log-probabilities of one completion.
+
+use std::{error, fmt};
+
+/// The log-probabilities (natural logarithm) of the sampled tokens of one completion, under up to three policies.
+///
+/// All slices are as long as the completion has tokens, the sampled stop token included.
+///
+/// ```
+/// use grpo_core::{LogProbs, LogProbsError};
+///
+/// let logprobs = LogProbs::new(&[-0.9, -0.2], &[-1.0, -0.2])?.with_reference(&[-1.1, -0.2])?;
+/// assert_eq!(logprobs.len(), 2);
+/// assert!(LogProbs::new(&[-0.9, -0.2], &[-1.0]).is_err());
+/// # Ok::<(), LogProbsError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogProbs<'a> {
+    pub(crate) current: &'a [f64],
+    pub(crate) old: &'a [f64],
+    pub(crate) reference: Option<&'a [f64]>,
+}
+
+impl<'a> LogProbs<'a> {
+    /// Log-probabilities under the policy in training (`current`) and under the policy that sampled (`old`).
+    ///
+    /// # Errors
+    ///
+    /// [`LogProbsError::LengthMismatch`] where their lengths differ.
+    pub fn new(current: &'a [f64], old: &'a [f64]) -> Result<Self, LogProbsError> {
+        check_length("old", current, old)?;
+        Ok(Self { current, old, reference: None })
+    }
+
+    /// Adds the log-probabilities under the reference, which the KL divergence is measured from.
+    ///
+    /// # Errors
+    ///
+    /// [`LogProbsError::LengthMismatch`] where the length is not that of the others.
+    pub fn with_reference(self, reference: &'a [f64]) -> Result<Self, LogProbsError> {
+        check_length("reference", self.current, reference)?;
+        Ok(Self { reference: Some(reference), ..self })
+    }
+
+    /// Number of tokens.
+    pub fn len(&self) -> usize {
+        self.current.len()
+    }
+
+    /// Whether the completion has no token. That is legal: its loss is 0.
+    pub fn is_empty(&self) -> bool {
+        self.current.is_empty()
+    }
+}
+
+fn check_length(policy: &'static str, current: &[f64], other: &[f64]) -> Result<(), LogProbsError> {
+    if current.len() == other.len() {
+        Ok(())
+    } else {
+        Err(LogProbsError::LengthMismatch { policy, current: current.len(), other: other.len() })
+    }
+}
+
+/// Log-probabilities that an objective cannot be computed from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogProbsError {
+    /// Two policies have log-probabilities of different numbers of tokens, so they are not of the same completion.
+    LengthMismatch {
+        /// The policy that disagrees with the current one: `old` or `reference`.
+        policy: &'static str,
+        /// Number of tokens under the current policy.
+        current: usize,
+        /// Number of tokens under `policy`.
+        other: usize,
+    },
+    /// The objective has a KL term (`beta` is not zero), and the reference log-probabilities were not given.
+    MissingReference,
+}
+
+impl fmt::Display for LogProbsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LengthMismatch { policy, current, other } => write!(
+                f,
+                "{current} current log-probabilities but {other} of the {policy} policy: \
+                 both must be of the tokens of one completion"
+            ),
+            Self::MissingReference => write!(
+                f,
+                "the objective has a KL term but got no reference log-probabilities: \
+                 add them with `LogProbs::with_reference`, or set `beta` to 0"
+            ),
+        }
+    }
+}
+
+impl error::Error for LogProbsError {}

@@ -1,0 +1,85 @@
+//! What a reward sees, and what it gives.
+
+/// How a completion ended.
+///
+/// Never guessed from padding or from the text: only what sampled the tokens knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Finish {
+    /// The model ended it, with a token of its stop set.
+    Stop,
+    /// It was cut off at the limit on its length.
+    Length,
+}
+
+/// What the model wrote for a prompt, as rewards see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completion {
+    /// The text, without the stop token. Where the prompt already holds the first words of the answer (a prefilled
+    /// `<reasoning>`, say), whoever builds the completion puts them in front, so that rewards see the whole.
+    pub text: String,
+    /// Number of sampled tokens, the stop token included.
+    pub n_tokens: usize,
+    /// How it ended.
+    pub finish: Finish,
+}
+
+/// Scores one completion against what is true of its problem.
+///
+/// `T` is the truth: the right answer, the tests that code must pass, whatever the verifier compares with. A reward
+/// is higher for a better completion, and must be finite. There is no way to refuse: a completion that cannot be
+/// graded is a wrong completion.
+///
+/// # Closures are rewards
+///
+/// Most rewards need no type of their own:
+///
+/// ```
+/// use grpo_core::{Completion, Finish, Reward};
+///
+/// let exact = |truth: &str, completion: &Completion| if completion.text == truth { 1.0 } else { 0.0 };
+///
+/// let completion = |text: &str| Completion { text: text.into(), n_tokens: 1, finish: Finish::Stop };
+/// assert_eq!(exact.score("4", &completion("4")), 1.0);
+/// assert_eq!(exact.score("4", &completion("5")), 0.0);
+/// ```
+///
+/// # Implementing it
+///
+/// A reward with settings, or one that is named in an interface, is a type:
+///
+/// ```
+/// use grpo_core::{Completion, Finish, Reward};
+///
+/// /// Pays for an integer near the truth, less with each unit of distance.
+/// struct Near {
+///     reward: f32,
+/// }
+///
+/// impl Reward<i64> for Near {
+///     fn score(&self, truth: &i64, completion: &Completion) -> f32 {
+///         match completion.text.trim().parse::<i64>() {
+///             Ok(answer) => self.reward / (1 + answer.abs_diff(*truth)) as f32,
+///             Err(_) => 0.0,
+///         }
+///     }
+/// }
+///
+/// let near = Near { reward: 1.0 };
+/// let completion = |text: &str| Completion { text: text.into(), n_tokens: 1, finish: Finish::Stop };
+/// assert_eq!(near.score(&4, &completion("4")), 1.0);
+/// assert_eq!(near.score(&4, &completion("5")), 0.5);
+/// assert_eq!(near.score(&4, &completion("four")), 0.0);
+/// ```
+pub trait Reward<T: ?Sized>: Send + Sync {
+    /// The reward of `completion`, where `truth` is what is true of its problem.
+    fn score(&self, truth: &T, completion: &Completion) -> f32;
+}
+
+impl<T: ?Sized, F> Reward<T> for F
+where
+    F: Fn(&T, &Completion) -> f32 + Send + Sync,
+{
+    fn score(&self, truth: &T, completion: &Completion) -> f32 {
+        self(truth, completion)
+    }
+}

@@ -1,0 +1,84 @@
+//! Advantages: values, and what must hold for any rewards.
+
+use grpo_core::{Advantage, Ddof};
+use proptest::prelude::*;
+
+const POPULATION: Advantage = Advantage::Standardized { ddof: Ddof::Population };
+const SAMPLE: Advantage = Advantage::Standardized { ddof: Ddof::Sample };
+const ALL: [Advantage; 3] = [POPULATION, SAMPLE, Advantage::Centered];
+
+fn check(advantage: Advantage, rewards: &[f32], expected: &[f32]) {
+    let advantages = advantage.of_group(rewards);
+    assert_close(&advantages, expected, 1e-5);
+}
+
+#[test]
+fn values() {
+    // mean 1, variance 1 (ddof 0) or 4/3 (ddof 1)
+    let rewards = [2.0, 2.0, 0.0, 0.0];
+    let (population, sample) = (1.0 / (1.0 + 1e-4), 1.0 / ((4.0_f32 / 3.0).sqrt() + 1e-4));
+    check(POPULATION, &rewards, &[population, population, -population, -population]);
+    check(SAMPLE, &rewards, &[sample, sample, -sample, -sample]);
+    check(Advantage::Centered, &rewards, &[1.0, 1.0, -1.0, -1.0]);
+}
+
+#[test]
+fn groups_of_none_and_one() {
+    for advantage in ALL {
+        assert!(advantage.of_group(&[]).is_empty());
+        assert_eq!(advantage.of_group(&[3.7]), [0.0]);
+    }
+}
+
+proptest! {
+    #[test]
+    fn zero_for_equal_rewards(reward in -1e6_f32..1e6, group_size in 1_usize..40) {
+        for advantage in ALL {
+            prop_assert_eq!(advantage.of_group(&vec![reward; group_size]), vec![0.0; group_size]);
+        }
+    }
+
+    #[test]
+    fn mean_is_zero(rewards in prop::collection::vec(-10.0_f32..10.0, 1..40)) {
+        for advantage in ALL {
+            let advantages = advantage.of_group(&rewards);
+            let mean = advantages.iter().sum::<f32>() / advantages.len() as f32;
+            prop_assert!(mean.abs() < 1e-5, "{mean}");
+        }
+    }
+
+    /// Integers keep the shifted rewards exact.
+    #[test]
+    fn a_shift_changes_nothing(
+        rewards in prop::collection::vec(-100_i16..100, 1..20),
+        shift in -100_i16..100,
+    ) {
+        let float = |shift: i16| rewards.iter().map(|reward| f32::from(reward + shift)).collect::<Vec<_>>();
+        for advantage in ALL {
+            assert_close(&advantage.of_group(&float(shift)), &advantage.of_group(&float(0)), 1e-4);
+        }
+    }
+
+    /// Centered advantages grow with the rewards; standardized ones don't, up to the constant in the divisor.
+    #[test]
+    fn a_scale_reaches_centered_ones_only(
+        rewards in prop::collection::vec(-100_i16..100, 2..20),
+        scale in 1_i16..50,
+    ) {
+        prop_assume!(rewards.iter().any(|reward| *reward != rewards[0]));
+        let float = |scale: i16| rewards.iter().map(|reward| f32::from(reward * scale)).collect::<Vec<_>>();
+        for advantage in [POPULATION, SAMPLE] {
+            assert_close(&advantage.of_group(&float(scale)), &advantage.of_group(&float(1)), 3e-3);
+        }
+        let scaled: Vec<f32> =
+            Advantage::Centered.of_group(&float(1)).iter().map(|value| value * f32::from(scale)).collect();
+        assert_close(&Advantage::Centered.of_group(&float(scale)), &scaled, 1e-2);
+    }
+}
+
+fn assert_close(ours: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(ours.len(), expected.len());
+    for (ours, expected) in ours.iter().zip(expected) {
+        assert!((ours - expected).abs() <= tolerance, "{ours}, expected {expected}");
+    }
+}

@@ -1,0 +1,177 @@
+//! What can be wrong with a dataset, and with what a user asked for.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::{HubError, Split};
+
+/// Why a dataset could not be read. Rows and lines count from 1.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The path leads nowhere.
+    #[error("{path}: no such file or folder; check the path", path = path.display())]
+    NotFound {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// The operating system refused to read.
+    #[error("{path}: cannot be read: {source}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// No file of the folder or repository belongs to the split.
+    #[error(
+        "{place}: no file of the split `{split}`; it must hold `{split}-*.parquet`, `{split}.parquet` or \
+         `{split}.jsonl`, itself or in `main` or `data`; found: {found}",
+        found = list(found)
+    )]
+    NoSplit {
+        /// The folder or repository.
+        place: String,
+        /// The split asked for.
+        split: Split,
+        /// The names of the files there.
+        found: Vec<String>,
+    },
+    /// The names of the shards announce another number of them.
+    #[error("{place}: there should be {expected} shards; found: {found}; get the missing ones", found = list(found))]
+    Shards {
+        /// The folder or repository.
+        place: String,
+        /// The number in the names, as in `-of-00003`.
+        expected: usize,
+        /// The shards there.
+        found: Vec<String>,
+    },
+    /// A file is neither Parquet nor JSONL by its name.
+    #[error("{path}: only `.parquet` and `.jsonl` files hold datasets; convert or rename it", path = path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is not Parquet, cut short or damaged.
+    #[error("{path}: not a readable Parquet file ({reason}); download or write it again", path = path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What the reader stumbled over.
+        reason: String,
+    },
+    /// A Parquet file lacks a column.
+    #[error(
+        "{path}: no column `{column}`, which a dataset must have; found: {found}",
+        path = path.display(), found = list(found)
+    )]
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// The column that is missing.
+        column: &'static str,
+        /// The columns there.
+        found: Vec<String>,
+    },
+    /// A column of a Parquet file, or a field of a JSONL line, is not text.
+    #[error("{place}: `{column}` is {found}; it must be a string")]
+    Type {
+        /// The file, and the line of a JSONL file.
+        place: String,
+        /// The column or field.
+        column: &'static str,
+        /// The type it has.
+        found: String,
+    },
+    /// A row has no value.
+    #[error("{path}: `{column}` of row {row} is null; fill or remove the row", path = path.display())]
+    Null {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: &'static str,
+        /// The row.
+        row: usize,
+    },
+    /// A line is no JSON object.
+    #[error("{path}: line {line} is not a JSON object: {source}", path = path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// What the parser stumbled over, with the column.
+        source: serde_json::Error,
+    },
+    /// A line is no text.
+    #[error("{path}: line {line} is not valid UTF-8 (byte {byte}); save the file as UTF-8", path = path.display())]
+    Utf8 {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The first invalid byte of the line, from 1.
+        byte: usize,
+    },
+    /// A line lacks a field.
+    #[error("{path}: line {line} has no field `{field}`; every line needs `question` and `answer`", path = path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The field that is missing.
+        field: &'static str,
+    },
+    /// A solution states no result.
+    #[error("{path}: the answer of row {row} has no result after `####`; end it with a line `#### 42`", path = path.display())]
+    NoTruth {
+        /// The file.
+        path: PathBuf,
+        /// The row; in a JSONL file the line.
+        row: usize,
+    },
+    /// There is no row at all.
+    #[error("{path}: the dataset is empty; it needs at least one row", path = path.display())]
+    Empty {
+        /// The file or folder.
+        path: PathBuf,
+    },
+}
+
+/// Why what a user asked for is not to be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A dataset could not be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The Hub did not deliver.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// What was given reads neither as a path nor as an id.
+    #[error("`{arg}` is neither an existing path nor an id on the Hub (`owner/name`, as in `{example}`)")]
+    Unresolved {
+        /// What was given.
+        arg: String,
+        /// An id of the kind that is wanted.
+        example: &'static str,
+    },
+    /// A model was given as a file.
+    #[error("{path}: a model is a folder with `config.json`, `tokenizer.json` and weights; give the folder", path = path.display())]
+    NotAFolder {
+        /// The path given.
+        path: PathBuf,
+    },
+}
+
+/// The first names of a list that may be long.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 12;
+    match names {
+        [] => "nothing".to_owned(),
+        _ if names.len() <= SHOWN => names.join(", "),
+        _ => format!("{}, and {} more", names[..SHOWN].join(", "), names.len() - SHOWN),
+    }
+}

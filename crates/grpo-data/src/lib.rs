@@ -1,0 +1,35 @@
+//! Problems from Parquet and JSONL, files from the Hugging Face Hub.
+//!
+//! A dataset has two string columns, `question` and `answer`; the answer is a worked solution whose truth follows `####`
+//! (the layout of GSM8K). [`load`] reads one from a file or a folder, [`Hub`] fetches datasets and models into the cache
+//! that Hugging Face's own tools share, and [`resolve_dataset`] and [`resolve_model`] take what a user typed, path or id.
+//!
+//! This crate knows nothing of models or training. It is the only library of the workspace that uses the network or reads
+//! the environment ([`Hub::from_env`]). It never prints: a callback hears of every chunk that arrives.
+//!
+//! ```no_run
+//! use grpo_data::{Hub, Split, resolve_dataset, resolve_model};
+//!
+//! # fn main() -> Result<(), grpo_data::Error> {
+//! let hub = Hub::from_env()?.with_progress(|t| eprintln!("{} {}/{}", t.file, t.done, t.total));
+//! let model = resolve_model("Qwen/Qwen2.5-0.5B-Instruct", &hub)?;
+//! let problems = resolve_dataset("openai/gsm8k", Split::Train, &hub)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod hub;
+mod jsonl;
+mod load;
+mod parquet;
+mod problem;
+mod resolve;
+mod split;
+
+pub use error::{Error, LoadError};
+pub use hub::{Hub, HubError, Transfer};
+pub use load::load;
+pub use problem::Problem;
+pub use resolve::{resolve_dataset, resolve_model};
+pub use split::Split;

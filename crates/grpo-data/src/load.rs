@@ -1,0 +1,71 @@
+//! Datasets on disk: a file, or a folder that holds files by split.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::split::FOLDERS;
+use crate::{LoadError, Problem, Split, jsonl, parquet};
+
+/// Reads the problems at `path`: a `.parquet` or `.jsonl` file (whatever the split), or a folder that holds
+/// `{split}-*.parquet`, `{split}.parquet` or `{split}.jsonl`, itself or in `main` or `data`.
+///
+/// # Errors
+///
+/// [`LoadError`] names the file and the row or line. A dataset is read whole or not at all.
+pub fn load(path: impl AsRef<Path>, split: Split) -> Result<Vec<Problem>, LoadError> {
+    let path = path.as_ref();
+    let meta = fs::metadata(path).map_err(|source| at(path, source))?;
+    let files = if meta.is_dir() { split_files(path, split)? } else { vec![path.to_owned()] };
+    let mut problems = Vec::new();
+    for file in &files {
+        problems.extend(load_file(file)?);
+    }
+    if problems.is_empty() {
+        return Err(LoadError::Empty { path: path.to_owned() });
+    }
+    Ok(problems)
+}
+
+/// The files of a split in a folder, in order.
+pub(crate) fn split_files(folder: &Path, split: Split) -> Result<Vec<PathBuf>, LoadError> {
+    let mut names = Vec::new();
+    for prefix in FOLDERS {
+        names.extend(file_names(folder, prefix)?);
+    }
+    let chosen = split.choose(&folder.display().to_string(), &names)?;
+    Ok(chosen.iter().map(|name| folder.join(name)).collect())
+}
+
+fn file_names(folder: &Path, prefix: &str) -> Result<Vec<String>, LoadError> {
+    let folder = folder.join(prefix);
+    let entries = match fs::read_dir(&folder) {
+        // `main` and `data` need not be there.
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        other => other.map_err(|source| at(&folder, source))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| at(&folder, source))?;
+        if entry.path().is_file() {
+            names.push(format!("{prefix}{}", entry.file_name().to_string_lossy()));
+        }
+    }
+    Ok(names)
+}
+
+fn load_file(path: &Path) -> Result<Vec<Problem>, LoadError> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("parquet") => parquet::read(path),
+        Some("jsonl") => jsonl::read(path),
+        _ => Err(LoadError::Format { path: path.to_owned() }),
+    }
+}
+
+/// Says where the system refused.
+pub(crate) fn at(path: &Path, source: io::Error) -> LoadError {
+    match source.kind() {
+        io::ErrorKind::NotFound => LoadError::NotFound { path: path.to_owned() },
+        _ => LoadError::Io { path: path.to_owned(), source },
+    }
+}

@@ -1,0 +1,71 @@
+//! The two columns of a Parquet file.
+
+use std::fs::File;
+use std::path::Path;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, RecordBatch, StringArray};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+
+use crate::load::at;
+use crate::{LoadError, Problem};
+
+const QUESTION: &str = "question";
+const ANSWER: &str = "answer";
+
+/// Reads the columns `question` and `answer`; the others are never decoded.
+pub(crate) fn read(path: &Path) -> Result<Vec<Problem>, LoadError> {
+    let damaged = |e: &dyn std::fmt::Display| LoadError::Parquet { path: path.to_owned(), reason: e.to_string() };
+    let file = File::open(path).map_err(|source| at(path, source))?;
+    // What Arrow type the writer had (large, view, dictionary) is ignored: in the file all are strings, and read as `Utf8`.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(|e| damaged(&e))?;
+    let columns = [find(&builder, path, QUESTION)?, find(&builder, path, ANSWER)?];
+    let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
+    let reader = builder.with_projection(mask).build().map_err(|e| damaged(&e))?;
+    let mut problems = Vec::new();
+    for batch in reader {
+        append(&batch.map_err(|e| damaged(&e))?, path, &mut problems)?;
+    }
+    Ok(problems)
+}
+
+fn find(
+    builder: &ParquetRecordBatchReaderBuilder<File>,
+    path: &Path,
+    column: &'static str,
+) -> Result<usize, LoadError> {
+    let names = || builder.schema().fields().iter().map(|field| field.name().clone()).collect();
+    builder.schema().index_of(column).map_err(|_| LoadError::Column {
+        path: path.to_owned(),
+        column,
+        found: names(),
+    })
+}
+
+fn append(batch: &RecordBatch, path: &Path, problems: &mut Vec<Problem>) -> Result<(), LoadError> {
+    let questions = strings(batch, path, QUESTION)?;
+    let answers = strings(batch, path, ANSWER)?;
+    for i in 0..batch.num_rows() {
+        let row = problems.len() + 1;
+        let value = |array: &StringArray, column| {
+            if array.is_null(i) {
+                return Err(LoadError::Null { path: path.to_owned(), column, row });
+            }
+            Ok(array.value(i).to_owned())
+        };
+        let problem = Problem::new(value(questions, QUESTION)?, value(answers, ANSWER)?);
+        problems.push(problem.ok_or_else(|| LoadError::NoTruth { path: path.to_owned(), row })?);
+    }
+    Ok(())
+}
+
+fn strings<'a>(batch: &'a RecordBatch, path: &Path, column: &'static str) -> Result<&'a StringArray, LoadError> {
+    let array = batch.column_by_name(column).and_then(|array| array.as_string_opt());
+    array.ok_or_else(|| {
+        let found = batch.column_by_name(column).map(|array| format!("of type {}", array.data_type()));
+        let place = path.display().to_string();
+        LoadError::Type { place, column, found: found.unwrap_or_else(|| "missing".to_owned()) }
+    })
+}

@@ -1,0 +1,136 @@
+use burn::tensor::{Device, Tensor, TensorData};
+use grpo_rollout::Decoder;
+
+use crate::model::{Attend, Qwen2, int_tensor};
+use crate::packed::{Group, Packed, PackedAttention, attention, merge_heads};
+
+/// Keys and values of the rows of a batch, in slots allocated once.
+///
+/// Rows end at the same slot: a shorter prompt starts later, and the slots before it are masked.
+#[derive(Debug, Clone)]
+pub struct KvCache {
+    layers: Vec<Layer>,
+    /// The first slot of each row.
+    starts: Vec<usize>,
+    /// Slots in use.
+    len: usize,
+}
+
+/// Keys and values of a layer, `[rows, key_value_heads, slots, head_dim]`.
+#[derive(Debug, Clone)]
+struct Layer {
+    k: Tensor<4>,
+    v: Tensor<4>,
+}
+
+impl Layer {
+    /// Writes keys and values `[1 or rows, key_value_heads, tokens, head_dim]` from `row` and `slot` on, in place.
+    fn write(&mut self, row: usize, slot: usize, k: Tensor<4>, v: Tensor<4>) {
+        for (cache, new) in [(&mut self.k, k), (&mut self.v, v)] {
+            let [rows, heads, tokens, dim] = new.dims();
+            cache.inplace(|c| c.slice_assign([row..row + rows, 0..heads, slot..slot + tokens, 0..dim], new));
+        }
+    }
+}
+
+/// Packed attention that also keeps keys and values.
+struct Prefill<'a> {
+    attention: PackedAttention<'a>,
+    packed: &'a Packed,
+    cache: &'a mut KvCache,
+}
+
+impl Attend for Prefill<'_> {
+    fn attend(&mut self, layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2> {
+        for (row, range) in self.packed.ranges().enumerate() {
+            let tokens = |x: &Tensor<3>| x.clone().slice(range.clone()).swap_dims(0, 1).unsqueeze();
+            self.cache.layers[layer].write(row, self.cache.starts[row], tokens(&k), tokens(&v));
+        }
+        self.attention.attend(layer, q, k, v)
+    }
+}
+
+/// Attention of one new token of every row to the row's cache.
+struct Step<'a> {
+    cache: &'a mut KvCache,
+    mask: Option<Tensor<4>>,
+}
+
+impl Attend for Step<'_> {
+    fn attend(&mut self, layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2> {
+        let slot = self.cache.len;
+        let layer = &mut self.cache.layers[layer];
+        layer.write(0, slot, k.unsqueeze_dim(2), v.unsqueeze_dim(2));
+        let seen = |x: &Tensor<4>| x.clone().narrow(2, 0, slot + 1);
+        merge_heads(attention(q.unsqueeze_dim(2), seen(&layer.k), seen(&layer.v), self.mask.clone()))
+    }
+}
+
+impl KvCache {
+    fn new(model: &Qwen2, prompts: &[&[u32]], capacity: usize) -> Self {
+        let config = model.config();
+        let len = prompts.iter().map(|p| p.len()).max().unwrap_or(0);
+        let shape = [prompts.len(), config.num_key_value_heads, len + capacity, config.head_dim];
+        let device = model.device();
+        let empty = || Tensor::zeros(shape, &device);
+        Self {
+            layers: (0..config.num_hidden_layers).map(|_| Layer { k: empty(), v: empty() }).collect(),
+            starts: prompts.iter().map(|p| len - p.len()).collect(),
+            len,
+        }
+    }
+
+    /// The additive mask `[rows, 1, 1, slots]` of the slots before each row's first, for one more token; none if
+    /// all rows start at slot 0.
+    fn mask(&self, device: &Device) -> Option<Tensor<4>> {
+        if self.starts.iter().all(|start| *start == 0) {
+            return None;
+        }
+        let slots = self.len + 1;
+        let row = |start: usize| (0..slots).map(move |j| if j < start { f32::NEG_INFINITY } else { 0.0 });
+        let values: Vec<f32> = self.starts.iter().flat_map(|start| row(*start)).collect();
+        Some(Tensor::from_data(TensorData::new(values, [self.starts.len(), 1, 1, slots]), device))
+    }
+}
+
+impl Decoder for Qwen2 {
+    type Cache = KvCache;
+
+    fn context(&self) -> usize {
+        self.config().max_position_embeddings
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.config().vocab_size
+    }
+
+    fn prefill(&self, prompts: &[&[u32]], capacity: usize) -> (KvCache, Tensor<2>) {
+        let groups: Vec<Group<'_>> = prompts.iter().map(|prompt| Group { prompt, completions: &[] }).collect();
+        let packed = Packed::new(&groups);
+        let mut cache = KvCache::new(self, prompts, capacity);
+        let rope = self.rope(&packed.positions);
+        let attention = PackedAttention::new(&packed, &self.device());
+        let x = self.blocks(&packed.tokens, &rope, &mut Prefill { attention, packed: &packed, cache: &mut cache });
+        let last = x.select(0, int_tensor(&packed.ends(), &self.device()));
+        (cache, self.logits(last))
+    }
+
+    fn decode(&self, tokens: &[u32], cache: &mut KvCache) -> Tensor<2> {
+        let positions: Vec<usize> = cache.starts.iter().map(|start| cache.len - start).collect();
+        let mask = cache.mask(&self.device());
+        let x = self.blocks(tokens, &self.rope(&positions), &mut Step { cache, mask });
+        cache.len += 1;
+        self.logits(x)
+    }
+
+    fn select(&self, cache: KvCache, rows: &[usize]) -> KvCache {
+        let ids: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
+        let ids = int_tensor(&ids, &self.device());
+        let pick = |x: Tensor<4>| x.select(0, ids.clone());
+        KvCache {
+            layers: cache.layers.into_iter().map(|l| Layer { k: pick(l.k), v: pick(l.v) }).collect(),
+            starts: rows.iter().map(|row| cache.starts[*row]).collect(),
+            len: cache.len,
+        }
+    }
+}

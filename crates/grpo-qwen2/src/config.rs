@@ -1,0 +1,163 @@
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::ModelError;
+use crate::json::read_json;
+
+/// The shape of a Qwen2 model: what `config.json` says.
+///
+/// Both forms are read: that of the published checkpoints (`rope_theta`) and that of transformers 5
+/// (`rope_parameters`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Rows of the embedding; at least the number of tokens of the tokenizer.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the MLP.
+    pub intermediate_size: usize,
+    /// Number of blocks.
+    pub num_hidden_layers: usize,
+    /// Number of query heads.
+    pub num_attention_heads: usize,
+    /// Number of key-value heads; divides the number of query heads.
+    pub num_key_value_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// The most positions a sequence may have.
+    pub max_position_embeddings: usize,
+    /// Added to the mean square under the root of RMSNorm.
+    pub rms_norm_eps: f64,
+    /// Base of the rotary position embedding.
+    pub rope_theta: f64,
+    /// Whether the output head is the embedding.
+    pub tie_word_embeddings: bool,
+}
+
+/// The file's keys, of both forms.
+#[derive(Deserialize)]
+struct Raw {
+    model_type: Option<String>,
+    vocab_size: usize,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    #[serde(default = "max_position_embeddings")]
+    max_position_embeddings: usize,
+    #[serde(default = "rms_norm_eps")]
+    rms_norm_eps: f64,
+    hidden_act: Option<String>,
+    rope_theta: Option<f64>,
+    rope_parameters: Option<RopeParameters>,
+    rope_scaling: Option<Value>,
+    #[serde(default)]
+    tie_word_embeddings: bool,
+    #[serde(default)]
+    use_sliding_window: bool,
+}
+
+#[derive(Deserialize)]
+struct RopeParameters {
+    rope_theta: Option<f64>,
+    rope_type: Option<String>,
+}
+
+// What transformers' Qwen2Config takes for a key that is not there.
+fn max_position_embeddings() -> usize {
+    32768
+}
+
+fn rms_norm_eps() -> f64 {
+    1e-6
+}
+
+impl Config {
+    /// Reads a `config.json`.
+    pub fn read(path: &Path) -> Result<Self, ModelError> {
+        let raw: Raw = read_json(path)?;
+        raw.check(path)?;
+        let rope = raw.rope_parameters;
+        Ok(Self {
+            vocab_size: raw.vocab_size,
+            hidden_size: raw.hidden_size,
+            intermediate_size: raw.intermediate_size,
+            num_hidden_layers: raw.num_hidden_layers,
+            num_attention_heads: raw.num_attention_heads,
+            num_key_value_heads: raw.num_key_value_heads.unwrap_or(raw.num_attention_heads),
+            head_dim: raw.head_dim.unwrap_or(raw.hidden_size / raw.num_attention_heads),
+            max_position_embeddings: raw.max_position_embeddings,
+            rms_norm_eps: raw.rms_norm_eps,
+            rope_theta: rope.and_then(|r| r.rope_theta).or(raw.rope_theta).unwrap_or(10_000.0),
+            tie_word_embeddings: raw.tie_word_embeddings,
+        })
+    }
+
+    /// Query heads that share a key-value head.
+    pub fn heads_per_group(&self) -> usize {
+        self.num_attention_heads / self.num_key_value_heads
+    }
+}
+
+impl Raw {
+    fn check(&self, path: &Path) -> Result<(), ModelError> {
+        let unsupported = |key, value: String, expected: &str| {
+            Err(ModelError::Unsupported { path: path.into(), key, value, expected: expected.into() })
+        };
+        let model_type = self.model_type.as_deref().unwrap_or("missing");
+        if model_type != "qwen2" {
+            return unsupported("model_type", model_type.into(), "this crate implements qwen2 (Qwen2 and Qwen2.5)");
+        }
+        if let Some(act) = self.hidden_act.as_deref().filter(|act| *act != "silu") {
+            return unsupported("hidden_act", act.into(), "Qwen2 uses silu");
+        }
+        if self.use_sliding_window {
+            return unsupported("use_sliding_window", "true".into(), "only full attention is supported");
+        }
+        let rope_type = self.rope_parameters.as_ref().and_then(|r| r.rope_type.as_deref());
+        if let Some(kind) = rope_type.filter(|kind| *kind != "default") {
+            return unsupported("rope_parameters.rope_type", kind.into(), "only `default` is supported");
+        }
+        if let Some(scaling) = self.rope_scaling.as_ref().filter(|s| !s.is_null()) {
+            return unsupported("rope_scaling", scaling.to_string(), "only unscaled positions are supported");
+        }
+        self.check_sizes(path)
+    }
+
+    fn check_sizes(&self, path: &Path) -> Result<(), ModelError> {
+        let error = |key, value: usize, expected: String| {
+            Err(ModelError::Unsupported { path: path.into(), key, value: value.to_string(), expected })
+        };
+        let heads = self.num_attention_heads;
+        let groups = self.num_key_value_heads.unwrap_or(heads);
+        for (key, value) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", heads),
+            ("num_key_value_heads", groups),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ] {
+            // Far above any real model, and far below where a product of two would overflow.
+            if value == 0 || value > 1 << 28 {
+                return error(key, value, "it must be at least 1 and at most 2^28".into());
+            }
+        }
+        if heads % groups != 0 {
+            return error("num_key_value_heads", groups, format!("it must divide num_attention_heads ({heads})"));
+        }
+        if self.head_dim.is_none() && self.hidden_size % heads != 0 {
+            return error("hidden_size", self.hidden_size, format!("{heads} attention heads must divide it"));
+        }
+        let head_dim = self.head_dim.unwrap_or(self.hidden_size / heads);
+        if head_dim == 0 || head_dim % 2 != 0 {
+            return error("head_dim", head_dim, "rotary embedding needs an even width".into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+use std::path::PathBuf;
+
+/// Why a model folder could not be read or written. Every variant names the file and, where there is one, the
+/// tensor or key, and says how to mend it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file that every model folder has is not there.
+    #[error("{}: no such file; a model folder in Hugging Face layout needs it: download the model again", path.display())]
+    MissingFile {
+        /// The missing file.
+        path: PathBuf,
+    },
+    /// A JSON file is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, with line and column where known.
+        reason: String,
+    },
+    /// The configuration describes a model that this crate does not implement.
+    #[error("{}: {key} is {value}, but {expected}", path.display())]
+    Unsupported {
+        /// The configuration file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What is supported.
+        expected: String,
+    },
+    /// A weights file is damaged.
+    #[error("{}: not a whole safetensors file ({reason}): download it again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A tensor that the architecture has is in no weights file.
+    #[error("{}: tensor `{tensor}` is missing: the weights are of another model than config.json", path.display())]
+    MissingTensor {
+        /// The weights file or index.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error("{}: tensor `{tensor}` has shape {found:?}, but config.json says {expected:?}", path.display())]
+    WrongShape {
+        /// The weights file.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape the configuration asks for.
+        expected: Vec<usize>,
+    },
+    /// A tensor has a number format that cannot be trained.
+    #[error("{}: tensor `{tensor}` is {found}, but only BF16, F16 and F32 weights are supported", path.display())]
+    WrongDtype {
+        /// The weights file.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// Its number format.
+        found: String,
+    },
+    /// A weight is NaN or infinite.
+    #[error("{}: tensor `{tensor}` holds {value} at element {index}: the file is damaged or training diverged", path.display())]
+    NonFinite {
+        /// The weights file.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// The value.
+        value: f32,
+        /// Its index in row-major order.
+        index: usize,
+    },
+    /// The tokenizer file is not one, or does not fit the model.
+    #[error("{}: {reason}", path.display())]
+    Tokenizer {
+        /// The tokenizer file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The chat template is missing, or fails on the messages it was given.
+    #[error("{}: the chat template {reason}", path.display())]
+    Template {
+        /// The file that holds the template.
+        path: PathBuf,
+        /// The template engine's reason.
+        reason: String,
+    },
+}
+
+impl ModelError {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| match source.kind() {
+            std::io::ErrorKind::NotFound => Self::MissingFile { path },
+            _ => Self::Io { path, source },
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Log-probabilities of given tokens, forward and backward, in tiles of positions and vocabulary.
+//!
+//! With hidden states `h` `[n, hidden]` and a head `W` `[vocab, hidden]`, the logits `h Wᵀ / temperature` are never
+//! held whole: a tile of [`POSITIONS`] × [`VOCABULARY`] of them exists at a time, whatever `n` is. The forward pass keeps a
+//! running maximum and sum per position; the backward pass computes each tile again. All reductions are in f32.
+
+use std::ops::Range;
+
+use burn::tensor::{DType, Tensor};
+
+use crate::model::int_tensor;
+
+/// Positions of a tile.
+const POSITIONS: usize = 512;
+/// Vocabulary entries of a tile.
+const VOCABULARY: usize = 8192;
+
+/// The log-probabilities of tokens and what the backward pass needs again.
+pub(crate) struct HeadPass {
+    /// `[n, hidden]`, divided by the temperature.
+    h: Tensor<2>,
+    targets: Vec<u32>,
+    temperature: f32,
+    /// The logarithm of the sum of exponentials of each position's logits, `[n, 1]`.
+    log_sum_exp: Tensor<2>,
+    /// The log-probability of each target, in nats.
+    pub(crate) logprobs: Vec<f32>,
+    /// The entropy of each position's distribution, in nats.
+    pub(crate) entropies: Vec<f32>,
+}
+
+/// The tiles of `0..n` in steps of `size`.
+fn tiles(n: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..n).step_by(size).map(move |start| start..(start + size).min(n))
+}
+
+/// Rows of a matrix in f32.
+fn rows(x: &Tensor<2>, range: Range<usize>) -> Tensor<2> {
+    x.clone().slice(range).cast(DType::F32)
+}
+
+impl HeadPass {
+    /// Log-probabilities under `softmax(h Wᵀ / temperature)` of `targets`, one for each row of `h`.
+    pub(crate) fn new(h: Tensor<2>, w: &Tensor<2>, targets: &[u32], temperature: f32) -> Self {
+        let h = if temperature == 1.0 { h } else { h.div_scalar(temperature) };
+        let chunks: Vec<_> = tiles(targets.len(), POSITIONS).map(|at| Statistics::of(rows(&h, at), w)).collect();
+        let column = |pick: fn(&Statistics) -> Tensor<2>| Tensor::cat(chunks.iter().map(pick).collect(), 0);
+        let log_sum_exp = column(|s| s.max.clone() + s.sum.clone().log());
+        // H = log Σ e^z - Σ p z, with z counted from the maximum on both sides.
+        let entropies = column(|s| s.sum.clone().log() - s.weighted.clone() / s.sum.clone());
+        let chosen = w.clone().select(0, int_tensor(targets, &w.device())).cast(DType::F32);
+        let logprobs = (h.clone() * chosen).sum_dim(1) - log_sum_exp.clone();
+        Self {
+            h,
+            targets: targets.to_vec(),
+            temperature,
+            log_sum_exp,
+            logprobs: host(logprobs),
+            entropies: host(entropies),
+        }
+    }
+
+    /// Pulls `gradient` (of a loss by each log-probability) back: returns the gradient by `h` `[n, hidden]` and adds
+    /// that by `W` to `dw` `[vocab, hidden]`, if it is wanted.
+    pub(crate) fn backward(self, w: &Tensor<2>, gradient: &[f32], mut dw: Option<&mut Tensor<2>>) -> Tensor<2> {
+        let device = self.h.device();
+        let g = Tensor::<1>::from_floats(gradient, &device).unsqueeze_dim::<2>(1);
+        // By the target's logit: g · (onehot - p). The one-hot part is a row of W, and a row of dW.
+        let ids = int_tensor(&self.targets, &device);
+        let mut dh = w.clone().select(0, ids.clone()).cast(DType::F32) * g.clone();
+        if let Some(dw) = dw.as_deref_mut() {
+            let own = self.h.clone() * g.clone();
+            dw.inplace(|dw| dw.select_assign(0, ids, own, burn::tensor::IndexingUpdateOp::Add));
+        }
+        let [vocabulary, _] = w.dims();
+        for of in tiles(vocabulary, VOCABULARY) {
+            let w = rows(w, of.clone());
+            let mut tile_dw: Option<Tensor<2>> = None;
+            for at in tiles(self.targets.len(), POSITIONS) {
+                let h = rows(&self.h, at.clone());
+                let logits = h.clone().matmul(w.clone().transpose());
+                let p = (logits - self.log_sum_exp.clone().slice(at.clone())).exp();
+                let dz = p * g.clone().slice(at.clone()).neg();
+                let part = dz.clone().matmul(w.clone());
+                dh.inplace(|dh| {
+                    let sum = dh.clone().slice(at.clone()) + part;
+                    dh.slice_assign(at, sum)
+                });
+                if dw.is_some() {
+                    let part = dz.transpose().matmul(h);
+                    tile_dw = Some(match tile_dw {
+                        Some(sum) => sum + part,
+                        None => part,
+                    });
+                }
+            }
+            if let (Some(dw), Some(part)) = (dw.as_deref_mut(), tile_dw) {
+                dw.inplace(|dw| {
+                    let sum = dw.clone().slice(of.clone()) + part;
+                    dw.slice_assign(of, sum)
+                });
+            }
+        }
+        if self.temperature == 1.0 { dh } else { dh.div_scalar(self.temperature) }
+    }
+}
+
+/// Running statistics of the logits `z` of some positions, each `[positions, 1]`.
+struct Statistics {
+    max: Tensor<2>,
+    /// Σ e^(z - max)
+    sum: Tensor<2>,
+    /// Σ e^(z - max) (z - max)
+    weighted: Tensor<2>,
+}
+
+impl Statistics {
+    fn of(h: Tensor<2>, w: &Tensor<2>) -> Self {
+        tiles(w.dims()[0], VOCABULARY)
+            .map(|of| Self::of_logits(h.clone().matmul(rows(w, of).transpose())))
+            .reduce(Self::merge)
+            .expect("a vocabulary is not empty")
+    }
+
+    fn of_logits(z: Tensor<2>) -> Self {
+        let max = z.clone().max_dim(1);
+        let z = z - max.clone();
+        let e = z.clone().exp();
+        Self { max, sum: e.clone().sum_dim(1), weighted: (e * z).sum_dim(1) }
+    }
+
+    fn merge(self, other: Self) -> Self {
+        let max = self.max.clone().max_pair(other.max.clone());
+        let [a, b] = [self, other].map(|s| s.from(max.clone()));
+        Self { max, sum: a.sum + b.sum, weighted: a.weighted + b.weighted }
+    }
+
+    /// The same statistics counted from another maximum.
+    fn from(self, max: Tensor<2>) -> Self {
+        let shift = self.max - max.clone();
+        let scale = shift.clone().exp();
+        Self { max, weighted: (self.weighted + shift * self.sum.clone()) * scale.clone(), sum: self.sum * scale }
+    }
+}
+
+fn host(column: Tensor<2>) -> Vec<f32> {
+    column.into_data().convert::<f32>().try_into_vec().expect("the data has just been converted to f32")
+}

@@ -1,0 +1,38 @@
+//! Qwen2 and Qwen2.5 on burn: the model, its weights, tokenizer and chat template, and the log-probabilities of given
+//! tokens with their gradients by the weights.
+//!
+//! The crate's one design decision: **batches are packed, not padded.** Hidden states are `[tokens, hidden_size]` with all
+//! sequences one after the other; a prompt stands once however many completions continue it, and only attention knows
+//! which tokens see each other. There is no padding whose masking could go wrong, and none that costs time.
+//!
+//! The crate names no backend: it runs on the device its weights are loaded to. It knows nothing of reinforcement
+//! learning; it implements [`grpo_rollout::Decoder`] so that the model can be sampled from.
+
+mod cache;
+mod chat;
+mod checkpoint;
+mod config;
+mod error;
+mod head;
+mod json;
+mod load;
+mod model;
+mod names;
+mod packed;
+mod pass;
+mod rope;
+mod save;
+mod text;
+mod tokenizer;
+
+pub use cache::KvCache;
+pub use chat::{ChatTemplate, Message};
+pub use config::Config;
+pub use error::ModelError;
+pub use load::Precision;
+pub use model::Qwen2;
+pub use names::Weight;
+pub use packed::Group;
+pub use pass::{Pass, Scores};
+pub use text::TextSide;
+pub use tokenizer::Tokenizer;

@@ -1,0 +1,121 @@
+use std::path::Path;
+
+use burn::module::Param;
+use burn::nn::{Linear, RmsNorm};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use crate::checkpoint::Checkpoint;
+use crate::model::{Attention, Block, Mlp};
+use crate::names::{EMBED_TOKENS, LM_HEAD, NORM, layer};
+use crate::{Config, ModelError, Qwen2};
+
+/// What the matrices of a model are stored in. Norms and biases are always f32, and so are all products and sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// Four bytes a weight: for a model that is trained.
+    F32,
+    /// Two bytes a weight: for a frozen one. Exact if the checkpoint is BF16, as the published ones are.
+    Bf16,
+}
+
+impl Qwen2 {
+    /// Loads the model of a folder in Hugging Face layout: `config.json`, and `model.safetensors` or its shards and
+    /// their index, in BF16, F16 or F32.
+    pub fn load(folder: &Path, precision: Precision, device: &Device) -> Result<Self, ModelError> {
+        let config = Config::read(&folder.join("config.json"))?;
+        let checkpoint = Checkpoint::open(folder)?;
+        Loader { checkpoint, precision, device }.model(config)
+    }
+}
+
+struct Loader<'a> {
+    checkpoint: Checkpoint,
+    precision: Precision,
+    device: &'a Device,
+}
+
+impl Loader<'_> {
+    fn model(mut self, config: Config) -> Result<Qwen2, ModelError> {
+        let Config { vocab_size, hidden_size, .. } = config;
+        // A tied checkpoint may hold a copy of the embedding as its head: the configuration decides.
+        let untied = !config.tie_word_embeddings;
+        Ok(Qwen2 {
+            embed_tokens: self.table(EMBED_TOKENS, [vocab_size, hidden_size])?,
+            layers: (0..config.num_hidden_layers).map(|i| self.block(i, &config)).collect::<Result<_, _>>()?,
+            norm: self.norm(NORM, &config)?,
+            lm_head: untied.then(|| self.table(LM_HEAD, [vocab_size, hidden_size])).transpose()?,
+            config,
+        })
+    }
+
+    fn block(&mut self, i: usize, config: &Config) -> Result<Block, ModelError> {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let q = config.num_attention_heads * config.head_dim;
+        let kv = config.num_key_value_heads * config.head_dim;
+        let mut linear = |part, shape, bias| self.linear(&layer(i, part), shape, bias);
+        let self_attn = Attention {
+            q_proj: linear("self_attn.q_proj", [hidden, q], true)?,
+            k_proj: linear("self_attn.k_proj", [hidden, kv], true)?,
+            v_proj: linear("self_attn.v_proj", [hidden, kv], true)?,
+            o_proj: linear("self_attn.o_proj", [q, hidden], false)?,
+        };
+        let mlp = Mlp {
+            gate_proj: linear("mlp.gate_proj", [hidden, inner], false)?,
+            up_proj: linear("mlp.up_proj", [hidden, inner], false)?,
+            down_proj: linear("mlp.down_proj", [inner, hidden], false)?,
+        };
+        Ok(Block {
+            input_layernorm: self.norm(&layer(i, "input_layernorm"), config)?,
+            self_attn,
+            post_attention_layernorm: self.norm(&layer(i, "post_attention_layernorm"), config)?,
+            mlp,
+        })
+    }
+
+    fn table(&mut self, name: &str, shape: [usize; 2]) -> Result<Param<Tensor<2>>, ModelError> {
+        let values = self.checkpoint.read(name, &shape)?;
+        Ok(self.matrix(values, shape))
+    }
+
+    /// A linear layer of `[in, out]`, laid out for `x · W`; files hold `[out, in]`.
+    fn linear(&mut self, name: &str, [rows, columns]: [usize; 2], bias: bool) -> Result<Linear, ModelError> {
+        let values = self.checkpoint.read(&format!("{name}.weight"), &[columns, rows])?;
+        let weight = self.matrix(transpose(&values, columns, rows), [rows, columns]);
+        let bias = bias.then(|| self.vector(&format!("{name}.bias"), columns)).transpose()?;
+        Ok(Linear { weight, bias })
+    }
+
+    fn norm(&mut self, name: &str, config: &Config) -> Result<RmsNorm, ModelError> {
+        let gamma = self.vector(&format!("{name}.weight"), config.hidden_size)?;
+        Ok(RmsNorm { gamma, epsilon: config.rms_norm_eps })
+    }
+
+    fn vector(&mut self, name: &str, len: usize) -> Result<Param<Tensor<1>>, ModelError> {
+        let values = self.checkpoint.read(name, &[len])?;
+        Ok(Param::from_tensor(Tensor::from_data(TensorData::new(values, [len]), self.device)))
+    }
+
+    fn matrix(&self, values: Vec<f32>, shape: [usize; 2]) -> Param<Tensor<2>> {
+        let tensor = Tensor::from_data(TensorData::new(values, shape), self.device);
+        Param::from_tensor(match self.precision {
+            Precision::F32 => tensor,
+            Precision::Bf16 => tensor.cast(DType::BF16),
+        })
+    }
+}
+
+/// The transpose of a row-major matrix, block by block so that both sides stay in cache.
+pub(crate) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    const BLOCK: usize = 32;
+    let mut out = vec![0.0; values.len()];
+    for r in (0..rows).step_by(BLOCK) {
+        for c in (0..columns).step_by(BLOCK) {
+            for i in r..(r + BLOCK).min(rows) {
+                for j in c..(c + BLOCK).min(columns) {
+                    out[j * rows + i] = values[i * columns + j];
+                }
+            }
+        }
+    }
+    out
+}

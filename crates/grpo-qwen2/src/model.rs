@@ -1,0 +1,163 @@
+//! The Qwen2 architecture, top to bottom.
+//!
+//! Hidden states are packed: `[tokens, hidden_size]` with the tokens of all sequences one after the other and no
+//! padding. Only attention knows which tokens belong together; it is handed in as an [`Attend`], so that
+//! training, prefill and cached decoding run the same code.
+
+use burn::module::{Module, Param};
+use burn::nn::{Linear, RmsNorm};
+use burn::tensor::activation::silu;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+use crate::Config;
+use crate::rope::Rope;
+
+/// What attention makes of the queries, keys and values of a layer.
+pub(crate) trait Attend {
+    /// Queries `[tokens, heads, head_dim]`, keys and values `[tokens, key_value_heads, head_dim]`, positions
+    /// applied, to the heads' outputs `[tokens, heads * head_dim]`.
+    fn attend(&mut self, layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2>;
+}
+
+/// A Qwen2 causal language model.
+///
+/// Matrices may be stored in BF16 to halve their memory; products and reductions are computed in f32 all the same.
+#[derive(Module, Debug)]
+pub struct Qwen2 {
+    /// `[vocab_size, hidden_size]`
+    pub(crate) embed_tokens: Param<Tensor<2>>,
+    pub(crate) layers: Vec<Block>,
+    pub(crate) norm: RmsNorm,
+    /// `[vocab_size, hidden_size]`; none if the head is the embedding.
+    pub(crate) lm_head: Option<Param<Tensor<2>>>,
+    #[module(skip)]
+    pub(crate) config: Config,
+}
+
+/// A decoder layer: attention and MLP, each behind a norm and added to the residual stream.
+#[derive(Module, Debug)]
+pub(crate) struct Block {
+    pub(crate) input_layernorm: RmsNorm,
+    pub(crate) self_attn: Attention,
+    pub(crate) post_attention_layernorm: RmsNorm,
+    pub(crate) mlp: Mlp,
+}
+
+/// The projections of grouped-query attention; q, k and v have a bias.
+#[derive(Module, Debug)]
+pub(crate) struct Attention {
+    pub(crate) q_proj: Linear,
+    pub(crate) k_proj: Linear,
+    pub(crate) v_proj: Linear,
+    pub(crate) o_proj: Linear,
+}
+
+/// SwiGLU.
+#[derive(Module, Debug)]
+pub(crate) struct Mlp {
+    pub(crate) gate_proj: Linear,
+    pub(crate) up_proj: Linear,
+    pub(crate) down_proj: Linear,
+}
+
+impl Qwen2 {
+    /// The model's shape.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The device that holds the weights.
+    pub fn device(&self) -> Device {
+        self.embed_tokens.val().device()
+    }
+
+    /// The output head `[vocab_size, hidden_size]`.
+    pub(crate) fn head(&self) -> &Param<Tensor<2>> {
+        self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
+    }
+
+    pub(crate) fn rope(&self, positions: &[usize]) -> Rope {
+        Rope::new(positions, self.config.head_dim, self.config.rope_theta, &self.device())
+    }
+
+    /// The embeddings `[tokens, hidden_size]` of token ids.
+    pub(crate) fn embed(&self, tokens: &[u32]) -> Tensor<2> {
+        let table = self.embed_tokens.val();
+        let ids = int_tensor(tokens, &table.device());
+        table.select(0, ids).cast(DType::F32)
+    }
+
+    /// The residual stream after the last layer, before the final norm.
+    pub(crate) fn blocks(&self, tokens: &[u32], rope: &Rope, attend: &mut impl Attend) -> Tensor<2> {
+        let embedded = self.embed(tokens);
+        self.layers
+            .iter()
+            .enumerate()
+            .fold(embedded, |x, (layer, block)| block.forward(layer, x, rope, &self.config, attend))
+    }
+
+    /// Logits `[rows, vocab_size]` of residual streams `[rows, hidden_size]`: only for the few rows that are
+    /// about to be sampled from.
+    pub(crate) fn logits(&self, x: Tensor<2>) -> Tensor<2> {
+        self.norm.forward(x).matmul(self.head().val().cast(DType::F32).transpose())
+    }
+}
+
+impl Block {
+    pub(crate) fn forward(
+        &self,
+        layer: usize,
+        x: Tensor<2>,
+        rope: &Rope,
+        config: &Config,
+        attend: &mut impl Attend,
+    ) -> Tensor<2> {
+        let attention = self.self_attn.forward(layer, self.input_layernorm.forward(x.clone()), rope, config, attend);
+        let x = x + attention;
+        let mlp = self.mlp.forward(self.post_attention_layernorm.forward(x.clone()));
+        x + mlp
+    }
+}
+
+impl Attention {
+    fn forward(
+        &self,
+        layer: usize,
+        x: Tensor<2>,
+        rope: &Rope,
+        config: &Config,
+        attend: &mut impl Attend,
+    ) -> Tensor<2> {
+        let [tokens, _] = x.dims();
+        let heads = |projection: &Linear, n| {
+            project(projection, x.clone()).reshape([tokens, n, config.head_dim])
+        };
+        let q = rope.apply(heads(&self.q_proj, config.num_attention_heads));
+        let k = rope.apply(heads(&self.k_proj, config.num_key_value_heads));
+        let v = heads(&self.v_proj, config.num_key_value_heads);
+        project(&self.o_proj, attend.attend(layer, q, k, v))
+    }
+}
+
+impl Mlp {
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let gate = silu(project(&self.gate_proj, x.clone()));
+        project(&self.down_proj, gate * project(&self.up_proj, x))
+    }
+}
+
+/// `x · weight + bias`, computed in f32 whatever the weight is stored in.
+fn project(linear: &Linear, x: Tensor<2>) -> Tensor<2> {
+    let y = x.matmul(linear.weight.val().cast(DType::F32));
+    match &linear.bias {
+        Some(bias) => y + bias.val().unsqueeze(),
+        None => y,
+    }
+}
+
+/// Token ids or indices as a tensor.
+pub(crate) fn int_tensor(values: &[u32], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i32> = values.iter().map(|v| *v as i32).collect();
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
+}

@@ -1,0 +1,171 @@
+//! Token log-probabilities of packed batches and their gradients by the weights.
+//!
+//! The backward pass goes through the model module by module: the forward pass keeps the input of every layer only,
+//! and each layer is run again under autodiff when its turn comes. Memory is that of one layer's activations,
+//! whatever the depth.
+
+use burn::module::{Module, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{IndexingUpdateOp, Tensor};
+
+use crate::head::HeadPass;
+use crate::model::{Attend, Qwen2, int_tensor};
+use crate::packed::{Group, Packed, PackedAttention};
+use crate::rope::Rope;
+
+/// The log-probability and entropy of every token of a completion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// `log p(token | prompt, tokens before)` under `softmax(logits / temperature)`, in nats.
+    pub logprobs: Vec<f32>,
+    /// The entropy of the distribution that the token was scored under, in nats.
+    pub entropies: Vec<f32>,
+}
+
+/// A forward pass that can be differentiated.
+pub struct Pass {
+    packed: Packed,
+    /// The residual stream before every layer, and after the last.
+    residuals: Vec<Tensor<2>>,
+    head: HeadPass,
+}
+
+impl Qwen2 {
+    /// Scores the completions of `groups`, in their order, one group after the other.
+    pub fn score(&self, groups: &[Group<'_>], temperature: f32) -> Vec<Scores> {
+        let packed = Packed::new(groups);
+        let rope = self.rope(&packed.positions);
+        let x = self.blocks(&packed.tokens, &rope, &mut PackedAttention::new(&packed, &self.device()));
+        split(groups, &self.head_pass(&packed, x, temperature))
+    }
+
+    /// Like [`score`](Self::score), with what [`Pass::backward`] needs.
+    pub fn forward(&self, groups: &[Group<'_>], temperature: f32) -> (Vec<Scores>, Pass) {
+        let packed = Packed::new(groups);
+        let rope = self.rope(&packed.positions);
+        let mut attend = PackedAttention::new(&packed, &self.device());
+        let mut residuals = vec![self.embed(&packed.tokens)];
+        for (layer, block) in self.layers.iter().enumerate() {
+            let x = residuals[layer].clone();
+            residuals.push(block.forward(layer, x, &rope, self.config(), &mut attend));
+        }
+        let head = self.head_pass(&packed, residuals[self.layers.len()].clone(), temperature);
+        let scores = split(groups, &head);
+        (scores, Pass { packed, residuals, head })
+    }
+
+    fn head_pass(&self, packed: &Packed, x: Tensor<2>, temperature: f32) -> HeadPass {
+        let h = self.norm.forward(x.select(0, int_tensor(&packed.predictors, &self.device())));
+        HeadPass::new(h, &self.head().val(), &packed.targets, temperature)
+    }
+}
+
+impl Pass {
+    /// Adds to `gradients` the gradient by every trainable weight of a loss whose gradient by the scored tokens'
+    /// log-probabilities is `by_logprob`: one list for each completion, in the order of the scores.
+    pub fn backward(self, model: &Qwen2, by_logprob: &[Vec<f32>], gradients: &mut GradientsParams) {
+        let Self { packed, mut residuals, head } = self;
+        let x = residuals.pop().expect("the forward pass keeps the last residual stream");
+        let mut dx = head_backward(model, &packed, head, x, &by_logprob.concat(), gradients);
+        let rope = model.rope(&packed.positions);
+        let mut attend = PackedAttention::new(&packed, &model.device());
+        for (layer, x) in residuals.into_iter().enumerate().rev() {
+            dx = layer_backward(model, layer, x, dx, &rope, &mut attend, gradients);
+        }
+        let table = &model.embed_tokens;
+        let ids = int_tensor(&packed.tokens, &model.device());
+        let mut gradient = take_or_zeros(gradients, table);
+        gradient.inplace(|g| g.select_assign(0, ids, dx, IndexingUpdateOp::Add));
+        gradients.register(table.id, gradient);
+    }
+}
+
+/// Through the output head and the final norm: the gradient by the last residual stream.
+fn head_backward(
+    model: &Qwen2,
+    packed: &Packed,
+    head: HeadPass,
+    x: Tensor<2>,
+    by_logprob: &[f32],
+    gradients: &mut GradientsParams,
+) -> Tensor<2> {
+    let table = model.head();
+    let mut dw = take_or_zeros(gradients, table);
+    let dh = head.backward(&table.val(), by_logprob, Some(&mut dw));
+    gradients.register(table.id, dw);
+
+    let norm = model.norm.clone().train();
+    let x = x.autodiff().require_grad();
+    let h = norm.forward(x.clone().select(0, int_tensor(&packed.predictors, &model.device())));
+    pull_back(&norm, x, h, dh, gradients)
+}
+
+/// Through a decoder layer: the gradient by its input.
+fn layer_backward(
+    model: &Qwen2,
+    layer: usize,
+    x: Tensor<2>,
+    dy: Tensor<2>,
+    rope: &Rope,
+    attend: &mut impl Attend,
+    gradients: &mut GradientsParams,
+) -> Tensor<2> {
+    let block = model.layers[layer].clone().train();
+    let x = x.autodiff().require_grad();
+    let y = block.forward(layer, x.clone(), rope, model.config(), attend);
+    pull_back(&block, x, y, dy, gradients)
+}
+
+/// The gradient by `x`, and by the weights of `module` into `gradients`, of a loss whose gradient by `y` is `dy`.
+fn pull_back<M: Module>(
+    module: &M,
+    x: Tensor<2>,
+    y: Tensor<2>,
+    dy: Tensor<2>,
+    gradients: &mut GradientsParams,
+) -> Tensor<2> {
+    let mut found = (y * dy.autodiff()).sum().backward();
+    let dx = x.grad_remove(&mut found).expect("the output depends on the input");
+    module.visit(&mut Accumulate { found: GradientsParams::from_module(&mut found, module), sum: gradients });
+    dx
+}
+
+/// Adds the gradients of a module to those already there.
+struct Accumulate<'a> {
+    found: GradientsParams,
+    sum: &'a mut GradientsParams,
+}
+
+impl burn::module::ModuleVisitor for Accumulate<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<D>>) {
+        let Some(new) = self.found.remove::<D>(param.id) else { return };
+        let sum = match take(self.sum, param.id) {
+            Some(old) => old + new,
+            None => new,
+        };
+        self.sum.register(param.id, sum);
+    }
+}
+
+fn take<const D: usize>(gradients: &mut GradientsParams, id: ParamId) -> Option<Tensor<D>> {
+    gradients.remove(id)
+}
+
+fn take_or_zeros(gradients: &mut GradientsParams, param: &burn::module::Param<Tensor<2>>) -> Tensor<2> {
+    let value = param.val();
+    take(gradients, param.id).unwrap_or_else(|| Tensor::zeros(value.shape(), &value.device()))
+}
+
+/// The scores of every completion.
+fn split(groups: &[Group<'_>], head: &HeadPass) -> Vec<Scores> {
+    let mut start = 0;
+    groups
+        .iter()
+        .flat_map(|group| group.completions)
+        .map(|completion| {
+            let range = start..start + completion.len();
+            start = range.end;
+            Scores { logprobs: head.logprobs[range.clone()].to_vec(), entropies: head.entropies[range].to_vec() }
+        })
+        .collect()
+}

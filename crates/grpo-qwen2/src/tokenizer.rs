@@ -1,0 +1,55 @@
+use std::path::{Path, PathBuf};
+
+use crate::ModelError;
+
+/// A byte-level BPE tokenizer, read from `tokenizer.json`.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    path: PathBuf,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    pub fn read(path: &Path) -> Result<Self, ModelError> {
+        if !path.exists() {
+            return Err(ModelError::MissingFile { path: path.into() });
+        }
+        let inner = tokenizers::Tokenizer::from_file(path)
+            .map_err(|e| ModelError::Tokenizer { path: path.into(), reason: e.to_string() })?;
+        Ok(Self { inner, path: path.into() })
+    }
+
+    /// The ids of a text. Special tokens written out in it (`<|im_start|>`) are recognised, none are added.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        let encoding = self
+            .inner
+            .encode_fast(text, false)
+            .map_err(|e| ModelError::Tokenizer { path: self.path.clone(), reason: e.to_string() })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of token ids without special tokens such as `<|im_end|>`. Ids that the tokenizer does not have are
+    /// left out (a model's embedding has more rows than its tokenizer has tokens), bytes that are not UTF-8 become
+    /// U+FFFD.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        self.inner.decode(ids, true).unwrap_or_default()
+    }
+
+    /// The id of a token, as `<|im_end|>`.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Checks that every token has a row in an embedding of `vocab_size` rows.
+    pub(crate) fn check_fits(&self, vocab_size: usize) -> Result<(), ModelError> {
+        let largest = self.inner.get_vocab(true).into_values().max().unwrap_or(0);
+        if (largest as usize) < vocab_size {
+            return Ok(());
+        }
+        let reason = format!(
+            "token id {largest} has no row in the model's embedding of {vocab_size}: the tokenizer is of another \
+             model"
+        );
+        Err(ModelError::Tokenizer { path: self.path.clone(), reason })
+    }
+}

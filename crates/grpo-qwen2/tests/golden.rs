@@ -1,0 +1,138 @@
+//! The tiny checkpoints against transformers: logits, log-probabilities, greedy continuations and gradients.
+
+use std::path::{Path, PathBuf};
+
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use grpo_qwen2::{Group, Precision, Qwen2, Weight};
+use grpo_rollout::{Decoder, Noise, Request, Sampler, Sampling};
+use serde_json::Value;
+
+const CHECKPOINTS: [&str; 2] = ["tiny-qwen2-tied", "tiny-qwen2-untied"];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn load(name: &str) -> (Qwen2, Value) {
+    let folder = fixture(name);
+    let golden = std::fs::read_to_string(folder.join("golden.json")).unwrap();
+    let model = Qwen2::load(&folder, Precision::F32, &Device::flex()).unwrap();
+    (model, serde_json::from_str(&golden).unwrap())
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect()
+}
+
+fn floats(value: &Value) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()
+}
+
+fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+        assert!((f - e).abs() <= tolerance, "{what}[{i}]: {f} is not {e} to {tolerance}");
+    }
+}
+
+fn host<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    x.into_data().try_into_vec().unwrap()
+}
+
+/// Scores all tokens of a sequence but the first.
+fn token_logprobs(model: &Qwen2, ids: &[u32]) -> Vec<f32> {
+    let group = Group { prompt: &ids[..1], completions: &[&ids[1..]] };
+    model.score(&[group], 1.0).remove(0).logprobs
+}
+
+#[test]
+fn logits_match_transformers() {
+    for name in CHECKPOINTS {
+        let (model, golden) = load(name);
+        for sequence in golden["sequences"].as_array().unwrap() {
+            let ids = ids(&sequence["ids"]);
+            let (_, last) = model.prefill(&[&ids], 0);
+            assert_close(name, &host(last), &floats(&sequence["last_logits"]), 1e-4);
+            let Some(all) = sequence.get("logits") else { continue };
+            for (i, expected) in all.as_array().unwrap().iter().enumerate() {
+                let (_, logits) = model.prefill(&[&ids[..=i]], 0);
+                assert_close(name, &host(logits), &floats(expected), 1e-4);
+            }
+        }
+    }
+}
+
+#[test]
+fn log_probabilities_match_transformers() {
+    for name in CHECKPOINTS {
+        let (model, golden) = load(name);
+        for sequence in golden["sequences"].as_array().unwrap() {
+            let found = token_logprobs(&model, &ids(&sequence["ids"]));
+            assert_close(name, &found, &floats(&sequence["token_logps"]), 1e-4);
+        }
+    }
+}
+
+#[test]
+fn greedy_continuations_match_transformers() {
+    for name in CHECKPOINTS {
+        let (model, golden) = load(name);
+        let (prompt, expected) = (ids(&golden["greedy"]["prompt"]), ids(&golden["greedy"]["ids"]));
+        let sampler =
+            Sampler { sampling: Sampling::greedy(), stop: vec![], max_tokens: expected.len(), batch_rows: 8 };
+        let noise = [Noise { seed: 0, step: 0, problem: 0, sample: 0 }];
+        let samples = sampler.sample(&model, &[Request { prompt: &prompt, noise: &noise }]).unwrap();
+        assert_eq!(samples[0][0].tokens, expected, "{name}");
+    }
+}
+
+#[test]
+fn gradients_match_transformers() {
+    for name in CHECKPOINTS {
+        let (model, golden) = load(name);
+        let sequence = &golden["sequences"][2];
+        let ids = ids(&sequence["ids"]);
+        let n = ids.len() - 1;
+        let group = Group { prompt: &ids[..1], completions: &[&ids[1..]] };
+        let (scores, pass) = model.forward(&[group], 1.0);
+        let loss = -scores[0].logprobs.iter().sum::<f32>() / n as f32;
+        assert!((loss - golden["loss"].as_f64().unwrap() as f32).abs() < 1e-4, "{name}: loss {loss}");
+        let mut gradients = GradientsParams::new();
+        pass.backward(&model, &[vec![-1.0 / n as f32; n]], &mut gradients);
+
+        let expected = golden["gradients"].as_object().unwrap();
+        let weights = model.weights();
+        assert_eq!(weights.len(), expected.len(), "{name}");
+        for (weight_name, weight) in weights {
+            let found = match weight {
+                Weight::Matrix(w) => host(gradients.get::<2>(w.id).unwrap().transpose()),
+                Weight::Table(w) => host(gradients.get::<2>(w.id).unwrap()),
+                Weight::Vector(w) => host(gradients.get::<1>(w.id).unwrap()),
+            };
+            check_gradient(&format!("{name} {weight_name}"), &found, &expected[&weight_name]);
+        }
+    }
+}
+
+/// Norm and first elements to 1e-3 relative to the norm; the sum too, which sees every element.
+fn check_gradient(what: &str, found: &[f32], expected: &Value) {
+    let number = |key: &str| expected[key].as_f64().unwrap();
+    let norm = found.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+    let sum = found.iter().map(|g| f64::from(*g)).sum::<f64>();
+    assert!((norm / number("norm") - 1.0).abs() < 1e-3, "{what}: norm {norm}, expected {}", number("norm"));
+    let tolerance = 1e-3 * number("norm");
+    assert!((sum - number("sum")).abs() < tolerance, "{what}: sum {sum}, expected {}", number("sum"));
+    let first = floats(&expected["first8"]);
+    let largest = first.iter().fold(0f32, |a, b| a.max(b.abs()));
+    assert_close(what, &found[..first.len()], &first, 1e-3 * largest);
+}
+
+#[test]
+fn both_config_forms_are_the_same_model() {
+    for name in CHECKPOINTS {
+        let old = grpo_qwen2::Config::read(&fixture(name).join("config.json")).unwrap();
+        let new = grpo_qwen2::Config::read(&fixture(name).join("config.transformers5.json")).unwrap();
+        assert_eq!(old, new, "{name}");
+    }
+}

@@ -1,0 +1,162 @@
+//! Several rewards as one.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use grpo_core::{Completion, Reward};
+
+use crate::{Correctness, RewardError, StrictFormat};
+
+/// A named, weighted sum of rewards.
+///
+/// Names are what metrics call the parts (`rewards/{name}/mean`). A part of weight 0 is scored and reported, but not
+/// paid.
+///
+/// ```
+/// use grpo_core::{Completion, Finish};
+/// use grpo_reward::{Numeric, Rubric, TagCount};
+///
+/// let rubric = Rubric::<str>::new()
+///     .with("correctness", 1.0, Numeric::default())
+///     .with("tags", 0.5, TagCount::default())
+///     .with("finished", 0.0, |_: &str, completion: &Completion| {
+///         f32::from(u8::from(completion.finish == Finish::Stop))
+///     });
+///
+/// let completion = Completion { text: "<answer>18.</answer>".into(), n_tokens: 7, finish: Finish::Stop };
+/// let scores = rubric.score("18", &completion)?;
+/// assert_eq!(scores.each, [2.0, 0.25, 1.0]);
+/// assert_eq!(scores.total, 2.125);
+/// # Ok::<(), grpo_reward::RewardError>(())
+/// ```
+pub struct Rubric<T: ?Sized> {
+    parts: Vec<Part<T>>,
+}
+
+struct Part<T: ?Sized> {
+    name: String,
+    weight: f32,
+    reward: Box<dyn Reward<T>>,
+}
+
+/// What a completion earned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// `Σ weight · reward`.
+    pub total: f32,
+    /// Each reward before its weight, in the order of [`Rubric::names`].
+    pub each: Vec<f32>,
+}
+
+impl<T: ?Sized> Rubric<T> {
+    /// A rubric without parts, under which every completion earns 0.
+    pub fn new() -> Self {
+        Self { parts: Vec::new() }
+    }
+
+    /// Adds a part, or replaces the one that has this name: names are unique, as metrics need them to be.
+    ///
+    /// ```
+    /// use grpo_reward::{Rubric, SoftFormat};
+    ///
+    /// let lenient = Rubric::<str>::gsm8k().with("format", 1.0, SoftFormat::default());
+    /// assert_eq!(lenient.names().collect::<Vec<_>>(), ["correctness", "format"]);
+    /// ```
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, weight: f32, reward: impl Reward<T> + 'static) -> Self {
+        let part = Part { name: name.into(), weight, reward: Box::new(reward) };
+        match self.parts.iter_mut().find(|other| other.name == part.name) {
+            Some(other) => *other = part,
+            None => self.parts.push(part),
+        }
+        self
+    }
+
+    /// The names of the parts, in the order in which they were added.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().map(|part| part.name.as_str())
+    }
+
+    /// The weights of the parts, in the order of [`names`](Self::names).
+    pub fn weights(&self) -> impl Iterator<Item = f32> {
+        self.parts.iter().map(|part| part.weight)
+    }
+
+    /// Number of parts.
+    pub fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Whether there is no part.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Scores one completion.
+    ///
+    /// # Errors
+    ///
+    /// Where a reward panics, or is not finite. (The program's panic hook runs all the same, and by default prints
+    /// the place of the panic. With `panic = "abort"` nothing can be caught.)
+    pub fn score(&self, truth: &T, completion: &Completion) -> Result<Scores, RewardError> {
+        let mut scores = Scores { total: 0.0, each: Vec::with_capacity(self.len()) };
+        for part in &self.parts {
+            let value = part.score(truth, completion)?;
+            scores.total += part.weight * value;
+            if !scores.total.is_finite() {
+                return Err(RewardError::NotFinite {
+                    reward: part.name.clone(),
+                    value,
+                    weight: part.weight,
+                    completion: completion.text.clone(),
+                });
+            }
+            scores.each.push(value);
+        }
+        Ok(scores)
+    }
+}
+
+impl<T: AsRef<str> + ?Sized> Rubric<T> {
+    /// The classic rubric of grade-school word problems: [`Correctness`] (2.0) named `correctness` and
+    /// [`StrictFormat`] (0.5) named `format`.
+    pub fn gsm8k() -> Self {
+        Self::new().with("correctness", 1.0, Correctness::default()).with(
+            "format",
+            1.0,
+            StrictFormat::default(),
+        )
+    }
+}
+
+impl<T: ?Sized> Part<T> {
+    fn score(&self, truth: &T, completion: &Completion) -> Result<f32, RewardError> {
+        // Safe to assert: all of our state that the reward can reach is behind shared references.
+        catch_unwind(AssertUnwindSafe(|| self.reward.score(truth, completion))).map_err(|payload| {
+            RewardError::Panicked {
+                reward: self.name.clone(),
+                message: panic_message(payload.as_ref()),
+                completion: completion.text.clone(),
+            }
+        })
+    }
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let formatted = payload.downcast_ref::<String>().map(String::as_str);
+    let literal = payload.downcast_ref::<&str>().copied();
+    formatted.or(literal).unwrap_or("without a message").to_owned()
+}
+
+impl<T: ?Sized> Default for Rubric<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Rubric<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.names().zip(self.weights())).finish()
+    }
+}

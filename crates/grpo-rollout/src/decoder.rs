@@ -1,0 +1,30 @@
+use burn::tensor::Tensor;
+
+/// An autoregressive model that decodes a batch of rows, one token of each row at a time.
+///
+/// The cache is a value that the caller owns and passes along; a decoder holds no state of a generation.
+pub trait Decoder {
+    /// Keys and values of everything that the rows of a batch have seen so far.
+    type Cache;
+
+    /// The most positions a sequence may have, prompt and completion together.
+    fn context(&self) -> usize;
+
+    /// The number of logits of a position; every token id is below it.
+    fn vocabulary(&self) -> usize;
+
+    /// Reads the prompts, one row each, and returns their cache and the logits `[rows, vocabulary]` (f32) of the
+    /// token that follows each of them. The cache has room for `capacity` more tokens of every row.
+    ///
+    /// Prompts are never empty and their ids are below [`vocabulary`](Self::vocabulary): [`Sampler`] checks.
+    ///
+    /// [`Sampler`]: crate::Sampler
+    fn prefill(&self, prompts: &[&[u32]], capacity: usize) -> (Self::Cache, Tensor<2>);
+
+    /// Appends one token to every row and returns the logits `[rows, vocabulary]` (f32) of the next.
+    fn decode(&self, tokens: &[u32], cache: &mut Self::Cache) -> Tensor<2>;
+
+    /// The cache whose row `i` is row `rows[i]` of `cache`. A row may be named several times (a prompt is fanned
+    /// out to its group) or not at all (a finished row leaves the batch).
+    fn select(&self, cache: Self::Cache, rows: &[usize]) -> Self::Cache;
+}

@@ -1,0 +1,239 @@
+use crate::RolloutError;
+
+/// How the next token is drawn from the logits of a position.
+///
+/// The options act in transformers' order: temperature, top-k, top-p, min-p. They have the names of TRL's
+/// `GRPOConfig`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// Divides the logits; 0 takes the most probable token.
+    pub temperature: f32,
+    /// Keeps the `top_k` most probable tokens.
+    pub top_k: Option<usize>,
+    /// Keeps the fewest most probable tokens whose probabilities sum to at least `top_p`.
+    pub top_p: Option<f32>,
+    /// Keeps tokens at least `min_p` times as probable as the most probable one.
+    pub min_p: Option<f32>,
+}
+
+impl Default for Sampling {
+    /// The model's own distribution: temperature 1, nothing cut off.
+    fn default() -> Self {
+        Self { temperature: 1.0, top_k: None, top_p: None, min_p: None }
+    }
+}
+
+/// A token drawn from a distribution.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Draw {
+    /// The token's id.
+    pub token: u32,
+    /// Its natural log-probability under `softmax(logits / temperature)` over the whole vocabulary.
+    ///
+    /// What top-k, top-p and min-p cut off is not taken out of the denominator: training computes the
+    /// log-probability over the whole vocabulary too, so the two agree (TRL does the same). Under greedy decoding
+    /// (temperature 0) it is the one at temperature 1.
+    pub logprob: f32,
+}
+
+impl Sampling {
+    /// Takes the most probable token.
+    pub fn greedy() -> Self {
+        Self { temperature: 0.0, ..Self::default() }
+    }
+
+    /// Checks that every option is in its range.
+    pub fn validate(&self) -> Result<(), RolloutError> {
+        let invalid = |option, value: String, expected| Err(RolloutError::InvalidOption { option, value, expected });
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+            return invalid("temperature", self.temperature.to_string(), "it must be 0 or a positive number");
+        }
+        if self.top_k == Some(0) {
+            return invalid("top_k", "0".into(), "it must be at least 1");
+        }
+        for (option, value) in [("top_p", self.top_p), ("min_p", self.min_p)] {
+            if let Some(p) = value.filter(|p| !(*p > 0.0 && *p <= 1.0)) {
+                return invalid(option, p.to_string(), "it must be above 0 and at most 1");
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws a token from `logits` (one position, all finite) with the uniform number `u` in `[0, 1)`; `None` if
+    /// the logits are not finite.
+    pub fn draw(&self, logits: &[f32], u: f64) -> Option<Draw> {
+        let (best, max) = argmax(logits)?;
+        let inverse = if self.temperature == 0.0 { 1.0 } else { 1.0 / self.temperature };
+        let mut weights: Vec<f32> = logits.iter().map(|z| ((z - max) * inverse).exp()).collect();
+        let total: f64 = weights.iter().map(|w| f64::from(*w)).sum();
+        if !total.is_finite() {
+            return None;
+        }
+        let token = if self.temperature == 0.0 {
+            best
+        } else {
+            self.truncate(&mut weights);
+            invert(&weights, u)
+        };
+        let logprob = f64::from((logits[token] - max) * inverse) - total.ln();
+        Some(Draw { token: token as u32, logprob: logprob as f32 })
+    }
+
+    /// Sets the weight of every token that is cut off to zero.
+    fn truncate(&self, weights: &mut [f32]) {
+        if self.top_k.is_none() && self.top_p.is_none() && self.min_p.is_none() {
+            return;
+        }
+        let mut order: Vec<usize> = (0..weights.len()).collect();
+        let heavier = |a: &usize, b: &usize| weights[*b].total_cmp(&weights[*a]).then(a.cmp(b));
+        if let Some(k) = self.top_k.filter(|k| *k < order.len()) {
+            order.select_nth_unstable_by(k - 1, heavier);
+            order.truncate(k);
+        }
+        order.sort_unstable_by(heavier);
+        if let Some(p) = self.top_p {
+            let total: f64 = order.iter().map(|i| f64::from(weights[*i])).sum();
+            let mut mass = 0.0;
+            let enough = order.iter().position(|i| {
+                mass += f64::from(weights[*i]);
+                mass >= f64::from(p) * total
+            });
+            order.truncate(enough.map_or(order.len(), |last| last + 1));
+        }
+        if let Some(p) = self.min_p {
+            let least = p * weights[order[0]];
+            order.retain(|i| weights[*i] >= least);
+        }
+        let mut kept = vec![0.0; weights.len()];
+        for i in order {
+            kept[i] = weights[i];
+        }
+        weights.copy_from_slice(&kept);
+    }
+}
+
+/// The first index of the largest value; `None` if a value is NaN or infinite, or there is none.
+fn argmax(logits: &[f32]) -> Option<(usize, f32)> {
+    let mut best = (0, *logits.first()?);
+    let mut finite = true;
+    for (i, z) in logits.iter().enumerate() {
+        finite &= z.is_finite();
+        if *z > best.1 {
+            best = (i, *z);
+        }
+    }
+    finite.then_some(best)
+}
+
+/// The first index at which the running sum of `weights` exceeds `u` times their sum.
+fn invert(weights: &[f32], u: f64) -> usize {
+    let total: f64 = weights.iter().map(|w| f64::from(*w)).sum();
+    let mut rest = u * total;
+    let mut last = 0;
+    for (i, w) in weights.iter().enumerate().filter(|(_, w)| **w > 0.0) {
+        last = i;
+        rest -= f64::from(*w);
+        if rest < 0.0 {
+            break;
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Noise;
+
+    const LOGITS: [f32; 6] = [1.0, -0.5, 2.0, 0.0, 1.5, -3.0];
+
+    fn probabilities(temperature: f32) -> Vec<f64> {
+        let weights: Vec<f64> = LOGITS.iter().map(|z| f64::from(z / temperature).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        weights.iter().map(|w| w / total).collect()
+    }
+
+    /// Draws many tokens and returns how often each came, and checks their log-probabilities on the way.
+    fn frequencies(sampling: &Sampling, n: usize) -> Vec<f64> {
+        let full = probabilities(sampling.temperature);
+        let noise = Noise { seed: 11, step: 0, problem: 0, sample: 0 };
+        let mut counts = vec![0.0; LOGITS.len()];
+        for token in 0..n {
+            let draw = sampling.draw(&LOGITS, noise.uniform(token)).unwrap();
+            assert!((f64::from(draw.logprob) - full[draw.token as usize].ln()).abs() < 1e-6);
+            counts[draw.token as usize] += 1.0;
+        }
+        counts
+    }
+
+    /// Chi-squared test of the sampled frequencies against the expected ones at p = 0.001.
+    fn check(sampling: Sampling, kept: &[usize]) {
+        let n = 100_000;
+        let counts = frequencies(&sampling, n);
+        let full = probabilities(sampling.temperature);
+        let mass: f64 = kept.iter().map(|i| full[*i]).sum();
+        let mut chi_squared = 0.0;
+        for (i, count) in counts.iter().enumerate() {
+            if !kept.contains(&i) {
+                assert_eq!(*count, 0.0, "token {i} is cut off by {sampling:?}");
+                continue;
+            }
+            let expected = n as f64 * full[i] / mass;
+            chi_squared += (count - expected) * (count - expected) / expected;
+        }
+        let critical = [0.0, 10.83, 13.82, 16.27, 18.47, 20.52][kept.len() - 1];
+        assert!(chi_squared <= critical, "{sampling:?}: chi-squared {chi_squared} > {critical}");
+    }
+
+    #[test]
+    fn frequencies_match_the_distribution() {
+        let all = [0, 1, 2, 3, 4, 5];
+        check(Sampling::default(), &all);
+        check(Sampling { temperature: 0.5, ..Sampling::default() }, &all);
+        check(Sampling { temperature: 2.5, ..Sampling::default() }, &all);
+        check(Sampling { top_k: Some(3), ..Sampling::default() }, &[0, 2, 4]);
+        check(Sampling { top_k: Some(60), ..Sampling::default() }, &all);
+        // Probabilities: 0.18, 0.04, 0.48, 0.065, 0.29, 0.003.
+        check(Sampling { top_p: Some(0.7), ..Sampling::default() }, &[2, 4]);
+        check(Sampling { min_p: Some(0.3), ..Sampling::default() }, &[0, 2, 4]);
+        check(Sampling { top_k: Some(3), top_p: Some(0.8), ..Sampling::default() }, &[2, 4]);
+        check(Sampling { top_p: Some(0.0001), ..Sampling::default() }, &[2]);
+    }
+
+    #[test]
+    fn greedy_takes_the_first_best_token_with_its_logprob() {
+        let draw = Sampling::greedy().draw(&[0.0, 3.0, 3.0], 0.99).unwrap();
+        assert_eq!(draw.token, 1);
+        assert!((draw.logprob - (-((2.0 + (-3f32).exp()).ln()))).abs() < 1e-6);
+    }
+
+    #[test]
+    fn ends_of_the_unit_interval_stay_inside_the_vocabulary() {
+        for u in [0.0, 1.0 - f64::EPSILON / 2.0] {
+            let draw = Sampling::default().draw(&[f32::MIN, 0.0, f32::MIN], u).unwrap();
+            assert_eq!(draw.token, 1);
+        }
+    }
+
+    #[test]
+    fn logits_that_are_not_numbers_are_refused() {
+        assert_eq!(Sampling::default().draw(&[0.0, f32::NAN], 0.5), None);
+        assert_eq!(Sampling::greedy().draw(&[0.0, f32::INFINITY], 0.5), None);
+        assert_eq!(Sampling::default().draw(&[], 0.5), None);
+    }
+
+    #[test]
+    fn options_out_of_range_are_named() {
+        let bad = [
+            (Sampling { temperature: -1.0, ..Sampling::default() }, "temperature"),
+            (Sampling { temperature: f32::NAN, ..Sampling::default() }, "temperature"),
+            (Sampling { top_k: Some(0), ..Sampling::default() }, "top_k"),
+            (Sampling { top_p: Some(0.0), ..Sampling::default() }, "top_p"),
+            (Sampling { min_p: Some(1.5), ..Sampling::default() }, "min_p"),
+        ];
+        for (sampling, name) in bad {
+            let message = sampling.validate().unwrap_err().to_string();
+            assert!(message.contains(name), "{message}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+/// Why a rollout could not start. Nothing has been sampled when one of these is returned.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RolloutError {
+    /// A sampling option is outside its range.
+    #[error("sampling option `{option}` is {value}: {expected}")]
+    InvalidOption {
+        /// The option's name.
+        option: &'static str,
+        /// The value it was given.
+        value: String,
+        /// The range it must be in.
+        expected: &'static str,
+    },
+    /// A prompt has no tokens, so there is nothing to continue.
+    #[error("prompt {prompt} is empty: a completion needs at least one token to continue")]
+    EmptyPrompt {
+        /// Index of the request.
+        prompt: usize,
+    },
+    /// A prompt and its completion do not fit the model's context.
+    #[error(
+        "prompt {prompt} has {tokens} tokens, which with {max_tokens} new tokens exceeds the model's context of \
+         {context}: drop the problem or lower the maximum completion length"
+    )]
+    PromptTooLong {
+        /// Index of the request.
+        prompt: usize,
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// The most tokens that a completion may have.
+        max_tokens: usize,
+        /// Positions that the model has.
+        context: usize,
+    },
+    /// A token id that the model has no embedding for: the tokenizer belongs to another model.
+    #[error(
+        "prompt {prompt} holds token id {token}, but the model's vocabulary ends at {vocabulary}: the tokenizer \
+         does not fit the model"
+    )]
+    UnknownToken {
+        /// Index of the request.
+        prompt: usize,
+        /// The offending id.
+        token: u32,
+        /// Size of the model's vocabulary.
+        vocabulary: usize,
+    },
+    /// The model returned logits that are not numbers.
+    #[error(
+        "the logits of request {prompt} are not finite at token {token} of the completion: the weights are damaged \
+         or training has diverged"
+    )]
+    NonFiniteLogits {
+        /// Index of the request.
+        prompt: usize,
+        /// Position in the completion, from 0.
+        token: usize,
+    },
+}

@@ -1,0 +1,22 @@
+//! Rollouts: prompts go in as token ids, groups of sampled completions come out with the log-probability of
+//! every sampled token.
+//!
+//! The crate's one design decision: **a sample is a function of its own logits and its own noise.** The noise is
+//! keyed by (seed, step, problem, sample, token) and nothing is drawn from a shared generator, so neither the
+//! order of the rows nor what else is in the batch can change a sample, and any step can be replayed from its
+//! key.
+//!
+//! The model is a [`Decoder`]: anything that maps tokens to next-token logits with a cache that is handed around
+//! as a value. The crate knows no model, no text and no reward.
+
+mod decoder;
+mod distribution;
+mod error;
+mod noise;
+mod sampler;
+
+pub use decoder::Decoder;
+pub use distribution::{Draw, Sampling};
+pub use error::RolloutError;
+pub use noise::Noise;
+pub use sampler::{Request, Sample, Sampler};

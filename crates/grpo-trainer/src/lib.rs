@@ -1,0 +1,1 @@
+//! The GRPO trainer: sample, score, advantages, update.
