@@ -1,4 +1,5 @@
-//! Trains without any of the other crates: a policy that is a table of probabilities learns which word to say.
+//! Trains without any of the other crates: a policy that is a table of probabilities learns which word to
+//! say.
 
 use grpo_core::{Advantage, Completion, Finish, LogProbs, Objective, Reward};
 

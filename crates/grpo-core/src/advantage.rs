@@ -3,21 +3,22 @@
 /// Added to the standard deviation before dividing, as in TRL.
 const EPSILON: f64 = 1e-4;
 
-/// What the sum of squared deviations is divided by to get a variance: `n − ddof` ("delta degrees of freedom").
+/// What the sum of squared deviations is divided by to get a variance: `n − ddof` ("delta degrees of
+/// freedom").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Ddof {
     /// `n`: the standard deviation of exactly these rewards, as in DeepSeekMath and NumPy.
     #[default]
     Population,
-    /// `n − 1`, as in `torch.std` and so in TRL. It is larger by `√(n / (n − 1))`, so advantages are smaller: in a
-    /// group of four by 1.1547. The deviation of a single reward is taken as 0.
+    /// `n − 1`, as in `torch.std` and so in TRL. It is larger by `√(n / (n − 1))`, so advantages are smaller:
+    /// in a group of four by 1.1547. The deviation of a single reward is taken as 0.
     Sample,
 }
 
 /// How much better a completion is than its group.
 ///
-/// The baseline is always the mean of the group, the completions of one problem; another problem's rewards say
-/// nothing about it.
+/// The baseline is always the mean of the group, the completions of one problem; another problem's rewards
+/// say nothing about it.
 ///
 /// ```
 /// use grpo_core::Advantage;
@@ -34,8 +35,8 @@ pub enum Advantage {
         /// Which standard deviation.
         ddof: Ddof,
     },
-    /// `reward − mean`: Dr. GRPO, which drops the division because it favours problems that are nearly always or
-    /// nearly never solved (TRL's `scale_rewards=False`).
+    /// `reward − mean`: Dr. GRPO, which drops the division because it favours problems that are nearly always
+    /// or nearly never solved (TRL's `scale_rewards=False`).
     Centered,
 }
 
@@ -48,8 +49,8 @@ impl Default for Advantage {
 impl Advantage {
     /// The advantage of each completion of one group, in the order of its rewards.
     ///
-    /// Computed in double precision. All are exactly zero, and the group teaches nothing, where all rewards are
-    /// equal; so for a group of one. Rewards are finite: one NaN makes every advantage of the group NaN.
+    /// Computed in double precision. All are exactly zero, and the group teaches nothing, where all rewards
+    /// are equal; so for a group of one. Rewards are finite: one NaN makes every advantage of the group NaN.
     pub fn of_group(&self, rewards: &[f32]) -> Vec<f32> {
         let mean = rewards.iter().copied().map(f64::from).sum::<f64>() / rewards.len() as f64;
         let deviations = rewards.iter().map(|&reward| f64::from(reward) - mean);

@@ -13,16 +13,16 @@ ones that did better than their group. This crate holds the parts of that senten
 # One key design decision
 
 **The objective is a function of plain numbers.** The loss depends on the model only through the
-log-probabilities of the tokens that were sampled. So an [`Objective`] takes those, one completion at a time, and
-returns the loss together with its derivative by each log-probability. There is no tensor here, no mask and no
-padding, and whatever computes the log-probabilities needs no knowledge of the loss: it runs its backward pass
-on `Σ log-probability · gradient`, with the gradient held constant, and gets the gradient of the loss by its
-weights. Three things follow:
+log-probabilities of the tokens that were sampled. So an [`Objective`] takes those, one completion at a time,
+and returns the loss together with its derivative by each log-probability. There is no tensor here, no mask
+and no padding, and whatever computes the log-probabilities needs no knowledge of the loss: it runs its
+backward pass on `Σ log-probability · gradient`, with the gradient held constant, and gets the gradient of the
+loss by its weights. Three things follow:
 
 * a variant of the loss is tested in milliseconds, in double precision, without a model;
 * the crate builds in a second and fits any framework, or none;
-* the size of a micro-batch cannot change the result: [`Objective::scales`] sees all completions of the step, and
-  scaled losses and gradients of any split add up to those of the whole.
+* the size of a micro-batch cannot change the result: [`Objective::scales`] sees all completions of the step,
+  and scaled losses and gradients of any split add up to those of the whole.
 
 # Example
 

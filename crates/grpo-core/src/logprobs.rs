@@ -2,7 +2,8 @@
 
 use std::{error, fmt};
 
-/// The log-probabilities (natural logarithm) of the sampled tokens of one completion, under up to three policies.
+/// The log-probabilities (natural logarithm) of the sampled tokens of one completion, under up to three
+/// policies.
 ///
 /// All slices are as long as the completion has tokens, the sampled stop token included.
 ///
@@ -64,7 +65,8 @@ fn check_length(policy: &'static str, current: &[f64], other: &[f64]) -> Result<
 /// Log-probabilities that an objective cannot be computed from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogProbsError {
-    /// Two policies have log-probabilities of different numbers of tokens, so they are not of the same completion.
+    /// Two policies have log-probabilities of different numbers of tokens, so they are not of the same
+    /// completion.
     LengthMismatch {
         /// The policy that disagrees with the current one: `old` or `reference`.
         policy: &'static str,

@@ -10,25 +10,25 @@ pub struct CompletionLoss {
     pub loss: f64,
     /// The derivative of `loss` by each current log-probability, in the order of the tokens.
     pub gradient: Vec<f64>,
-    /// Number of ratios: one per token, or with [`Ratio::Sequence`] one (also of a completion without tokens). Of a
-    /// step, TRL's `clip_ratio/low_mean` is `Σ clipped_low / Σ n_ratios`; `high_mean` likewise; `region_mean` is
-    /// their sum.
+    /// Number of ratios: one per token, or with [`Ratio::Sequence`] one (also of a completion without
+    /// tokens). Of a step, TRL's `clip_ratio/low_mean` is `Σ clipped_low / Σ n_ratios`; `high_mean` likewise;
+    /// `region_mean` is their sum.
     pub n_ratios: usize,
     /// Ratios below `1 − low` with a negative advantage: already discouraged enough.
     pub clipped_low: usize,
     /// Ratios above `1 + high` with a positive advantage: already encouraged enough.
     pub clipped_high: usize,
-    /// Sum over tokens of the estimated KL divergence from the reference, in nats, as the loss has it (so bias
-    /// corrected where that is on) but without `beta`; 0 where no reference was given. Of a step, TRL's `kl` is
-    /// `Σ kl / Σ tokens`.
+    /// Sum over tokens of the estimated KL divergence from the reference, in nats, as the loss has it (so
+    /// bias corrected where that is on) but without `beta`; 0 where no reference was given. Of a step, TRL's
+    /// `kl` is `Σ kl / Σ tokens`.
     pub kl: f64,
 }
 
 impl Objective {
     /// The loss of one completion and its gradient.
     ///
-    /// `advantage` is the completion's, the same for each of its tokens. At kinks (a ratio on the edge of the trust
-    /// region, say) the gradient is the one that torch gives.
+    /// `advantage` is the completion's, the same for each of its tokens. At kinks (a ratio on the edge of the
+    /// trust region, say) the gradient is the one that torch 2.15 gives.
     ///
     /// ```
     /// use grpo_core::{LogProbs, Objective};
@@ -59,8 +59,8 @@ impl Objective {
             ratios.iter().map(|&ratio| self.surrogate(ratio, advantage)).collect();
         let of_token = |token| &surrogates[self.ratio_index(token)];
 
-        // A sequence ratio changes by 1/n with each log-probability, but is in the loss of n tokens: the factors
-        // cancel, and both kinds of ratio have the same derivative.
+        // A sequence ratio changes by 1/n with each log-probability, but is in the loss of n tokens: the
+        // factors cancel, and both kinds of ratio have the same derivative.
         let mut term = CompletionLoss {
             loss: (0..logprobs.len()).map(|token| of_token(token).loss).sum(),
             gradient: (0..logprobs.len()).map(|token| of_token(token).slope).collect(),
@@ -100,14 +100,15 @@ impl Objective {
     /// The policy's part of a token loss.
     fn surrogate(&self, ratio: f64, advantage: f64) -> Surrogate {
         let (lowest, highest) = (1.0 - self.clip.low, 1.0 + self.clip.high);
-        // Pairs of a value and its derivative by the logarithm of the ratio.
+        // Pairs of a value and its derivative by the logarithm of the ratio. As in torch, clamping to a bound
+        // has no gradient on the bound itself, and the minimum of equals has half of each gradient.
         let bounded = match self.delta {
-            Some(delta) if ratio > delta => (delta, 0.0),
+            Some(delta) if ratio >= delta => (delta, 0.0),
             _ => (ratio, ratio),
         };
-        let clipped = if ratio < lowest {
+        let clipped = if ratio <= lowest {
             (lowest, 0.0)
-        } else if ratio > highest {
+        } else if ratio >= highest {
             (highest, 0.0)
         } else {
             (ratio, ratio)
@@ -118,7 +119,7 @@ impl Objective {
         } else if b < a {
             clipped.1
         } else {
-            (bounded.1 + clipped.1) / 2.0 // torch's min gives half of the gradient to each
+            (bounded.1 + clipped.1) / 2.0
         };
         Surrogate {
             loss: -a.min(b),

@@ -22,24 +22,25 @@ pub struct Clip {
 /// The estimator of the KL divergence from the reference at one token, where `d = reference − current`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kl {
-    /// Schulman's k3, `exp(d) − d − 1`: never negative; its value is unbiased while the tokens are the current
-    /// policy's own.
+    /// Schulman's k3, `exp(d) − d − 1`: never negative; its value is unbiased while the tokens are the
+    /// current policy's own.
     K3,
-    /// k3 times the ratio, which corrects for tokens that the old policy drew. The gradient flows through both
-    /// factors (DeepSeek-V3.2; TRL's `use_bias_correction_kl`).
+    /// k3 times the ratio, which corrects for tokens that the old policy drew. The gradient flows through
+    /// both factors (DeepSeek-V3.2; TRL's `use_bias_correction_kl`).
     BiasCorrectedK3,
 }
 
 /// How token losses become the loss of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Normalization {
-    /// Mean over the tokens of a completion, then over completions: GRPO (TRL's `loss_type="grpo"`). A token of a
-    /// short completion weighs more.
+    /// Mean over the tokens of a completion, then over completions: GRPO (TRL's `loss_type="grpo"`). A token
+    /// of a short completion weighs more.
     Completion,
-    /// Mean over all tokens of the step: DAPO (TRL's `loss_type="dapo"`, and `"bnpo"` where a step is one batch).
+    /// Mean over all tokens of the step: DAPO (TRL's `loss_type="dapo"`, and `"bnpo"` where a step is one
+    /// batch).
     Token,
-    /// Sum over tokens, divided by completions times this maximal completion length, a constant: Dr. GRPO (TRL's
-    /// `loss_type="dr_grpo"`). Every token weighs the same in every step.
+    /// Sum over tokens, divided by completions times this maximal completion length, a constant: Dr. GRPO
+    /// (TRL's `loss_type="dr_grpo"`). Every token weighs the same in every step.
     MaxLength(usize),
 }
 
@@ -51,8 +52,8 @@ pub enum Normalization {
 /// token loss = −min(min(ρ, delta) · A, clip(ρ, 1 − low, 1 + high) · A) + beta · KL
 /// ```
 ///
-/// The sum of a completion's token losses is [`completion_loss`](Self::completion_loss); the step's loss is the sum
-/// over completions, each times its factor of [`scales`](Self::scales).
+/// The sum of a completion's token losses is [`completion_loss`](Self::completion_loss); the step's loss is
+/// the sum over completions, each times its factor of [`scales`](Self::scales).
 ///
 /// The fields are independent choices and papers are combinations of them. To change one of them:
 ///
@@ -68,9 +69,9 @@ pub struct Objective {
     pub ratio: Ratio,
     /// The trust region.
     pub clip: Clip,
-    /// Upper bound of the ratio where clipping has none: with a negative advantage, a token that became much more
-    /// probable is otherwise pushed back without limit. Larger than `1 + clip.high` to be of use (two-sided
-    /// clipping, INTELLECT-2; TRL's `delta`).
+    /// Upper bound of the ratio where clipping has none: with a negative advantage, a token that became much
+    /// more probable is otherwise pushed back without limit. Larger than `1 + clip.high` to be of use
+    /// (two-sided clipping, INTELLECT-2; TRL's `delta`).
     pub delta: Option<f64>,
     /// Weight of the KL divergence from the reference (TRL's `beta`). At 0 no reference is needed.
     pub beta: f64,
@@ -81,8 +82,8 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// GRPO as published (DeepSeekMath): ratio per token, clipped to 1 ± 0.2, KL with `beta` 0.04, mean over the
-    /// tokens of a completion and then over completions.
+    /// GRPO as published (DeepSeekMath, with PPO's usual clip): ratio per token, clipped to 1 ± 0.2, KL with
+    /// `beta` 0.04, mean over the tokens of a completion and then over completions.
     pub fn grpo() -> Self {
         Self {
             ratio: Ratio::Token,
@@ -104,8 +105,9 @@ impl Objective {
         Self { clip: Clip { low: 0.2, high: 0.28 }, beta: 0.0, ..Self::bnpo() }
     }
 
-    /// Dr. GRPO: a constant divisor in place of the completion's length, no KL. `max_completion_length` is the
-    /// sampler's limit, in tokens. Its advantages are [`Advantage::Centered`](crate::Advantage::Centered).
+    /// Dr. GRPO: a constant divisor in place of the completion's length, no KL. `max_completion_length` is
+    /// the sampler's limit, in tokens. Its advantages are
+    /// [`Advantage::Centered`](crate::Advantage::Centered).
     pub fn dr_grpo(max_completion_length: usize) -> Self {
         Self { beta: 0.0, normalization: Normalization::MaxLength(max_completion_length), ..Self::grpo() }
     }
@@ -123,8 +125,8 @@ impl Objective {
 
     /// The factor of each completion's loss in the loss of the step: `loss = Σ scale · completion loss`.
     ///
-    /// `lengths` are the numbers of tokens of **all** completions of the step, those without a signal included. So
-    /// the factors do not depend on how the step is split into micro-batches.
+    /// `lengths` are the numbers of tokens of **all** completions of the step, those without a signal included.
+    /// So the factors do not depend on how the step is split into micro-batches.
     ///
     /// | normalization | factor |
     /// |---|---|

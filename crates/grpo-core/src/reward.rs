@@ -14,8 +14,9 @@ pub enum Finish {
 /// What the model wrote for a prompt, as rewards see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Completion {
-    /// The text, without the stop token. Where the prompt already holds the first words of the answer (a prefilled
-    /// `<reasoning>`, say), whoever builds the completion puts them in front, so that rewards see the whole.
+    /// The text, without the stop token. Where the prompt already holds the first words of the answer (a
+    /// prefilled `<reasoning>`, say), whoever builds the completion puts them in front, so that rewards see
+    /// the whole.
     pub text: String,
     /// Number of sampled tokens, the stop token included.
     pub n_tokens: usize,
@@ -25,9 +26,9 @@ pub struct Completion {
 
 /// Scores one completion against what is true of its problem.
 ///
-/// `T` is the truth: the right answer, the tests that code must pass, whatever the verifier compares with. A reward
-/// is higher for a better completion, and must be finite. There is no way to refuse: a completion that cannot be
-/// graded is a wrong completion.
+/// `T` is the truth: the right answer, the tests that code must pass, whatever the verifier compares with. A
+/// reward is higher for a better completion, and must be finite. There is no way to refuse: a completion that
+/// cannot be graded is a wrong completion.
 ///
 /// # Closures are rewards
 ///

@@ -132,10 +132,10 @@ pub enum LoadError {
         /// The row; in a JSONL file the line.
         row: usize,
     },
-    /// There is no row at all.
-    #[error("{path}: the dataset is empty; it needs at least one row", path = path.display())]
+    /// A file has no row at all.
+    #[error("{path}: no row in it; download or write it again", path = path.display())]
     Empty {
-        /// The file or folder.
+        /// The file.
         path: PathBuf,
     },
 }

@@ -37,11 +37,8 @@ struct Line<'a> {
 
 impl Line<'_> {
     fn parse(&self, text: &str) -> Result<Problem, LoadError> {
-        let mut object: Map<String, Value> = serde_json::from_str(text).map_err(|source| LoadError::Json {
-            path: self.path.to_owned(),
-            line: self.number,
-            source,
-        })?;
+        let mut object: Map<String, Value> = serde_json::from_str(text)
+            .map_err(|source| LoadError::Json { path: self.path.to_owned(), line: self.number, source })?;
         let question = self.take(&mut object, "question")?;
         let answer = self.take(&mut object, "answer")?;
         Problem::new(question, answer)

@@ -17,12 +17,18 @@ pub fn load(path: impl AsRef<Path>, split: Split) -> Result<Vec<Problem>, LoadEr
     let path = path.as_ref();
     let meta = fs::metadata(path).map_err(|source| at(path, source))?;
     let files = if meta.is_dir() { split_files(path, split)? } else { vec![path.to_owned()] };
+    load_files(&files)
+}
+
+/// All problems of files that make up one dataset.
+pub(crate) fn load_files(files: &[PathBuf]) -> Result<Vec<Problem>, LoadError> {
     let mut problems = Vec::new();
-    for file in &files {
-        problems.extend(load_file(file)?);
-    }
-    if problems.is_empty() {
-        return Err(LoadError::Empty { path: path.to_owned() });
+    for file in files {
+        let found = load_file(file)?;
+        if found.is_empty() {
+            return Err(LoadError::Empty { path: file.clone() });
+        }
+        problems.extend(found);
     }
     Ok(problems)
 }
@@ -41,7 +47,9 @@ fn file_names(folder: &Path, prefix: &str) -> Result<Vec<String>, LoadError> {
     let folder = folder.join(prefix);
     let entries = match fs::read_dir(&folder) {
         // `main` and `data` need not be there.
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         other => other.map_err(|source| at(&folder, source))?,
     };
     let mut names = Vec::new();

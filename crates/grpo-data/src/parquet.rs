@@ -1,6 +1,7 @@
 //! The two columns of a Parquet file.
 
 use std::fs::File;
+use std::panic;
 use std::path::Path;
 
 use arrow_array::cast::AsArray;
@@ -16,11 +17,20 @@ const ANSWER: &str = "answer";
 
 /// Reads the columns `question` and `answer`; the others are never decoded.
 pub(crate) fn read(path: &Path) -> Result<Vec<Problem>, LoadError> {
-    let damaged = |e: &dyn std::fmt::Display| LoadError::Parquet { path: path.to_owned(), reason: e.to_string() };
+    // The decoder (parquet 60.1) panics on some damaged pages instead of refusing them.
+    panic::catch_unwind(|| read_columns(path)).unwrap_or_else(|_| {
+        Err(LoadError::Parquet { path: path.to_owned(), reason: "a page is damaged".to_owned() })
+    })
+}
+
+fn read_columns(path: &Path) -> Result<Vec<Problem>, LoadError> {
+    let damaged =
+        |e: &dyn std::fmt::Display| LoadError::Parquet { path: path.to_owned(), reason: e.to_string() };
     let file = File::open(path).map_err(|source| at(path, source))?;
     // What Arrow type the writer had (large, view, dictionary) is ignored: in the file all are strings, and read as `Utf8`.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(|e| damaged(&e))?;
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(|e| damaged(&e))?;
     let columns = [find(&builder, path, QUESTION)?, find(&builder, path, ANSWER)?];
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
     let reader = builder.with_projection(mask).build().map_err(|e| damaged(&e))?;
@@ -61,7 +71,11 @@ fn append(batch: &RecordBatch, path: &Path, problems: &mut Vec<Problem>) -> Resu
     Ok(())
 }
 
-fn strings<'a>(batch: &'a RecordBatch, path: &Path, column: &'static str) -> Result<&'a StringArray, LoadError> {
+fn strings<'a>(
+    batch: &'a RecordBatch,
+    path: &Path,
+    column: &'static str,
+) -> Result<&'a StringArray, LoadError> {
     let array = batch.column_by_name(column).and_then(|array| array.as_string_opt());
     array.ok_or_else(|| {
         let found = batch.column_by_name(column).map(|array| format!("of type {}", array.data_type()));

@@ -28,7 +28,9 @@ impl Split {
     /// Chooses the files of this split out of `names` (with `/` between folders): all shards, in order. `place` is for errors.
     pub(crate) fn choose(self, place: &str, names: &[String]) -> Result<Vec<String>, LoadError> {
         for folder in FOLDERS {
-            for (sharded, extension) in [(true, "parquet"), (false, "parquet"), (true, "jsonl"), (false, "jsonl")] {
+            for (sharded, extension) in
+                [(true, "parquet"), (false, "parquet"), (true, "jsonl"), (false, "jsonl")]
+            {
                 let fits = |name: &&String| self.fits(name, folder, sharded, extension);
                 let mut files: Vec<String> = names.iter().filter(fits).cloned().collect();
                 if !files.is_empty() {
@@ -61,7 +63,8 @@ impl fmt::Display for Split {
 
 /// A name like `train-00001-of-00003.parquet` says how many there are; training on some of them would go unnoticed.
 fn check_shards(place: &str, files: Vec<String>) -> Result<Vec<String>, LoadError> {
-    let announced = files.iter().filter_map(|name| name.rsplit_once("-of-")?.1.split('.').next()?.parse().ok());
+    let announced =
+        files.iter().filter_map(|name| name.rsplit_once("-of-")?.1.split('.').next()?.parse().ok());
     match announced.max() {
         Some(expected) if expected != files.len() => {
             Err(LoadError::Shards { place: place.to_owned(), expected, found: files })

@@ -5,8 +5,8 @@
 pub enum RewardError {
     /// A reward panicked. The other completions are unharmed, and so is the rubric.
     #[error(
-        "reward `{reward}` panicked ({message}) on the completion {}: make it return 0.0 for a text that it cannot \
-         grade",
+        "reward `{reward}` panicked ({message}) on the completion {}: make it return 0.0 for a text that it \
+         cannot grade",
         excerpt(completion)
     )]
     Panicked {
@@ -17,11 +17,11 @@ pub enum RewardError {
         /// The whole text that it was given.
         completion: String,
     },
-    /// A reward is NaN or infinite, or becomes so by its weight or in the sum. One such number would spoil the
-    /// advantages of the whole group.
+    /// A reward is NaN or infinite, or becomes so by its weight or in the sum. One such number would spoil
+    /// the advantages of the whole group.
     #[error(
-        "reward `{reward}` gave {value}, times its weight {weight}, for the completion {}: the sum must be finite; \
-         look for a division by zero in the reward, and at its weight",
+        "reward `{reward}` gave {value}, times its weight {weight}, for the completion {}: the sum must be \
+         finite; look for a division by zero in the reward, and at its weight",
         excerpt(completion)
     )]
     NotFinite {

@@ -2,10 +2,10 @@
 
 /// The text between the answer tags, without the whitespace around it.
 ///
-/// The same as Python's `text.split("<answer>")[-1].split("</answer>")[0].strip()`, so that scores compare with
-/// those of the many scripts that have this line:
+/// The same as Python's `text.split("<answer>")[-1].split("</answer>")[0].strip()`, so that scores compare
+/// with those of the many scripts that have this line:
 ///
-/// * what follows the **last** `<answer>` counts, up to the first `</answer>` after it or the end of the text;
+/// * what follows the **last** `<answer>` counts, up to the next `</answer>` or the end of the text;
 /// * without `<answer>`, the text up to the first `</answer>`, or all of it, is the answer.
 ///
 /// ```

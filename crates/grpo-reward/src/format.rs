@@ -17,13 +17,13 @@ static SOFT: LazyLock<Regex> = LazyLock::new(|| {
 
 const TAGS: [&str; 4] = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"];
 
-/// Pays for exactly the prescribed layout: every tag on a line of its own, nothing before the first, a line break
-/// after the last.
+/// Pays for exactly the prescribed layout: every tag on a line of its own, nothing before the first, a line
+/// break after the last.
 ///
 /// The same as Python's `re.match(pattern, text, re.DOTALL)` with the pattern
-/// `^<reasoning>\n.*?\n</reasoning>\n<answer>\n.*?\n</answer>\n$`. Three consequences are easily missed: the final
-/// line break is required, a second one is tolerated (Python's `$`), and what stands between the tags may be
-/// anything, further tags included.
+/// `^<reasoning>\n.*?\n</reasoning>\n<answer>\n.*?\n</answer>\n$`. Three consequences are easily missed: the
+/// final line break is required, a second one is tolerated (Python's `$`), and what stands between the tags
+/// may be anything, further tags included.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};
@@ -42,7 +42,8 @@ pub struct StrictFormat {
     pub reward: f32,
 }
 
-/// Pays for the tags in their order from the start of the text, whatever the line breaks, and whatever comes after.
+/// Pays for the tags in their order from the start of the text, whatever the line breaks, and whatever comes
+/// after.
 ///
 /// The same as Python's `re.match(pattern, text, re.DOTALL)` with the pattern
 /// `<reasoning>.*?</reasoning>\s*<answer>.*?</answer>`.
@@ -66,9 +67,9 @@ pub struct SoftFormat {
 
 /// Pays a quarter for each of the four tags that is there exactly once, in any order.
 ///
-/// A model that has never seen the layout will not produce all of it by chance, so the other format rewards give
-/// every completion the same 0, and nothing is learned. Partial credit gives it a slope to climb. A tag that is
-/// repeated earns nothing, or writing tags would be the easiest way to be paid.
+/// A model that has never seen the layout will not produce all of it by chance, so the other format rewards
+/// give every completion the same 0, and nothing is learned. Partial credit gives it a slope to climb. A tag
+/// that is repeated earns nothing, or writing tags would be the easiest way to be paid.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};

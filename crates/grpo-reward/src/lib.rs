@@ -1,8 +1,9 @@
 /*!
 Verifiable rewards: checks that a program can run on the text of a completion.
 
-Each reward is one small type that implements [`Reward`](grpo_core::Reward) for truths that are text, and each is
-documented with a completion that earns it and one that does not. A [`Rubric`] is a named, weighted sum of them.
+Each reward is one small type that implements [`Reward`](grpo_core::Reward) for truths that are text, and each
+is documented with a completion that earns it and one that does not. A [`Rubric`] is a named, weighted sum of
+them.
 
 | reward | pays for | default |
 |---|---|---|
@@ -23,8 +24,8 @@ Half of 36 is 18.
 </answer>
 ```
 
-Rewards see text only: no token ids, no tensors. Whatever was prefilled into the prompt as the beginning of the
-answer belongs in the completion's text, or the format rewards see half of it.
+Rewards see text only: no token ids, no tensors. Whatever was prefilled into the prompt as the beginning of
+the answer belongs in the completion's text, or the format rewards see half of it.
 
 # Example
 

@@ -16,13 +16,13 @@ static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
 /// Pays where [`extract_answer`] is the same number as the truth.
 ///
 /// Both are read as exact decimals, never as floats. A number is an optional sign (`+`, `-` or the minus sign
-/// U+2212), an optional `$`, digits with or without commas between groups of three, and an optional point with or
-/// without digits behind it. So `18`, `18.`, `18.0`, `+18` and `$18` are equal, and so are `1,200` and `1200`, `-$5`
-/// and `−5`.
+/// U+2212), an optional `$`, digits with or without commas between groups of three, and an optional point
+/// with or without digits behind it. So `18`, `18.`, `18.0`, `+18` and `$18` are equal, and so are `1,200`
+/// and `1200`, `-$5` and `−5`.
 ///
-/// Anything else is not a number, and wrong: `18 apples`, `1,2,3`, `1e3`, `36/2`, `18%`. The answer is to be the
-/// number alone, and a guess at which of several numbers is meant could be learned as a way to be paid for all of
-/// them. Where the truth itself is no number, every completion is wrong; compare text with
+/// Anything else is not a number, and wrong: `18 apples`, `1,2,3`, `1e3`, `36/2`, `18%`. The answer is to be
+/// the number alone, and a guess at which of several numbers is meant could be learned as a way to be paid
+/// for all of them. Where the truth itself is no number, every completion is wrong; compare text with
 /// [`Correctness`](crate::Correctness).
 ///
 /// ```

@@ -10,8 +10,8 @@ use crate::{Correctness, RewardError, StrictFormat};
 
 /// A named, weighted sum of rewards.
 ///
-/// Names are what metrics call the parts (`rewards/{name}/mean`). A part of weight 0 is scored and reported, but not
-/// paid.
+/// Names are what metrics call the parts (`rewards/{name}/mean`). A part of weight 0 is scored and reported,
+/// but not paid.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish};
@@ -97,8 +97,8 @@ impl<T: ?Sized> Rubric<T> {
     ///
     /// # Errors
     ///
-    /// Where a reward panics, or is not finite. (The program's panic hook runs all the same, and by default prints
-    /// the place of the panic. With `panic = "abort"` nothing can be caught.)
+    /// Where a reward panics, or is not finite. (The program's panic hook runs all the same, and by default
+    /// prints the place of the panic. With `panic = "abort"` nothing can be caught.)
     pub fn score(&self, truth: &T, completion: &Completion) -> Result<Scores, RewardError> {
         let mut scores = Scores { total: 0.0, each: Vec::with_capacity(self.len()) };
         for part in &self.parts {

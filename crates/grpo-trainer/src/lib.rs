@@ -1,1 +1,38 @@
-//! The GRPO trainer: sample, score, advantages, update.
+//! The GRPO trainer: sample, score, compare, update.
+//!
+//! A training step reads like the paper's algorithm:
+//!
+//! ```ignore
+//! let experiences = trainer.roll_out(problems)?; // sample a group per problem, score it, compare within it
+//! let report = trainer.learn(&experiences)?;     // raise what did better than its group
+//! ```
+//!
+//! Both halves are public, so that a caller can look at, filter or log the experiences in between; [`Trainer::step`]
+//! is the two in a row. What is trained is a [`Policy`]; [`Qwen2Policy`] is the one for Qwen2 models.
+//!
+//! The trainer is plain logic over plain numbers: the loss and its gradient by every log-probability come from
+//! [`grpo_core::Objective`], and the policy's backward pass starts from that gradient.
+
+mod config;
+mod error;
+mod evaluation;
+mod experience;
+mod learn;
+mod metrics;
+mod micro_batch;
+mod optimizer;
+mod policy;
+mod qwen2_policy;
+mod schedule;
+mod trainer;
+
+pub use config::TrainerConfig;
+pub use error::TrainerError;
+pub use evaluation::{Evaluation, EvaluationOptions, Proportion};
+pub use experience::{Experience, Experiences, Group, Problem};
+pub use metrics::Metrics;
+pub use optimizer::{Optimizer, OptimizerConfig};
+pub use policy::Policy;
+pub use qwen2_policy::Qwen2Policy;
+pub use schedule::Schedule;
+pub use trainer::Trainer;

@@ -1,6 +1,7 @@
 //! Loss, gradient and metrics of TRL 1.16, to 1e-12.
 //!
-//! The fixture holds cases of four loss types that this crate has, and of options and loss types that it has not.
+//! The fixture holds cases of four loss types that this crate has, and of options and loss types that it has
+//! not.
 
 use grpo_core::{Clip, CompletionLoss, Kl, Normalization, Objective, Ratio};
 use serde_json::Value;

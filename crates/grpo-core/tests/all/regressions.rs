@@ -1,6 +1,6 @@
 //! Mistakes that trainers are known for, each named after it, and behaviour at the edges.
 
-use grpo_core::{Advantage, LogProbs, LogProbsError, Objective, Ratio};
+use grpo_core::{Advantage, Clip, LogProbs, LogProbsError, Normalization, Objective, Ratio};
 
 use crate::step::{Row, lengths, scaled, step};
 
@@ -102,8 +102,8 @@ fn what_is_not_a_number_is_not_hidden() {
         let term = row(&[f64::NAN, -1.0], 1.0).term(&objective);
         assert!(term.loss.is_nan() && term.gradient[0].is_nan(), "{objective:?}");
     }
-    let inverted = Objective { delta: Some(f64::NAN), ..Objective::gspo() };
-    let inverted = Objective { clip: grpo_core::Clip { low: -1.0, high: -1.0 }, ..inverted };
+    let clip = Clip { low: -1.0, high: -1.0 };
+    let inverted = Objective { clip, delta: Some(f64::NAN), ..Objective::gspo() };
     assert_eq!(row(&[-1.0], 1.0).term(&inverted).n_ratios, 1);
 }
 
@@ -113,4 +113,46 @@ fn an_infinite_ratio_is_clipped() {
     let row = Row { current: vec![0.0], old: vec![-1000.0], reference: None, advantage: 1.0 };
     let term = row.term(&Objective::dapo());
     assert_eq!((term.loss, term.gradient, term.clipped_high), (-1.28, vec![0.0], 1));
+}
+
+/// A ratio exactly on a bound: the gradient is torch 2.15's, a fraction of that of the unclipped ratio. It
+/// does not count as clipped.
+#[test]
+fn on_a_bound() {
+    let cases = [
+        ((0.0, 0.5), None, 0.5),
+        ((0.5, 0.0), None, 0.5),
+        ((0.0, 0.0), None, 0.5),
+        ((0.2, 0.2), Some(1.0), 0.5),
+        ((0.0, 0.0), Some(1.0), 0.0),
+    ];
+    for ((low, high), delta, fraction) in cases {
+        for advantage in [2.0, -2.0] {
+            let row = Row { current: vec![-1.0], old: vec![-1.0], reference: None, advantage };
+            let objective = Objective { clip: Clip { low, high }, delta, ..Objective::dapo() };
+            let term = row.term(&objective);
+            assert_eq!(
+                (term.loss, term.gradient),
+                (-advantage, vec![-advantage * fraction]),
+                "{objective:?}"
+            );
+            assert_eq!((term.clipped_low, term.clipped_high), (0, 0), "{objective:?}");
+        }
+    }
+}
+
+/// The constants of the papers.
+#[test]
+fn papers() {
+    let constants = |objective: Objective| (objective.clip.low, objective.clip.high, objective.beta);
+    assert_eq!(constants(Objective::grpo()), (0.2, 0.2, 0.04));
+    assert_eq!(constants(Objective::bnpo()), (0.2, 0.2, 0.04));
+    assert_eq!(constants(Objective::dapo()), (0.2, 0.28, 0.0));
+    assert_eq!(constants(Objective::dr_grpo(4)), (0.2, 0.2, 0.0));
+    assert_eq!(constants(Objective::gspo()), (3e-4, 4e-4, 0.0));
+    let ratios = objectives().map(|objective| objective.ratio);
+    assert_eq!(ratios, [Ratio::Token, Ratio::Token, Ratio::Token, Ratio::Token, Ratio::Sequence]);
+    let normalizations = objectives().map(|objective| objective.normalization);
+    let (completion, token) = (Normalization::Completion, Normalization::Token);
+    assert_eq!(normalizations, [completion, token, token, Normalization::MaxLength(4), completion]);
 }

@@ -1,10 +1,10 @@
 //! The worked example of the original project: rewards 1, 0 and 0.5.
 //!
-//! It states: mean 0.5, standard deviation 0.41, advantages 1.22, −1.22 and 0; a ratio of 1.11; a KL divergence of
-//! 0.0053; a loss of −0.0833. That loss is not the token's own (−1.11 · 1.22 is −1.35), so it is the mean over the
-//! group, and what the other two completions contribute is left unsaid. A reading that gives all the numbers: every
-//! completion is one token with ratios 1.11, 0.905 (`exp(−0.1)`) and 1; the reference is the old policy; advantages
-//! enter as printed, with two decimals.
+//! It states: mean 0.5, standard deviation 0.41, advantages 1.22, −1.22 and 0; a ratio of 1.11; a KL
+//! divergence of 0.0053; a loss of −0.0833. That loss is not the token's own (−1.11 · 1.22 is −1.35), so it
+//! is the mean over the group, and what the other two completions contribute is left unsaid. A reading that
+//! gives all the numbers: every completion is one token with ratios 1.11, 0.905 (`exp(−0.1)`) and 1; the
+//! reference is the old policy; advantages enter as printed, with two decimals.
 
 use grpo_core::{Advantage, Objective};
 

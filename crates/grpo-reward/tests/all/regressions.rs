@@ -30,8 +30,8 @@ fn a_typographic_minus_is_no_mistake() {
     assert_eq!(score(&Numeric::default(), "5", &answer("\u{2212}5")), 0.0);
 }
 
-/// A prompt that ends with a prefilled tag: the completion without the tag is half of the layout, and only whoever
-/// knows the prompt can put it back.
+/// A prompt that ends with a prefilled tag: the completion without the tag is half of the layout, and only
+/// whoever knows the prompt can put it back.
 #[test]
 fn a_prefilled_tag_belongs_to_the_completion() {
     let whole = answer("18");

@@ -1,0 +1,151 @@
+//! What the Hub refuses, and what happens on the way.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why the Hub, or its cache, did not deliver. The token never appears in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// An id is not of the form `owner/name`.
+    #[error("`{id}` is no id on the Hub; it must read `owner/name`, of letters, digits, `-`, `_` and `.`")]
+    Id {
+        /// What was given.
+        id: String,
+    },
+    /// There is no place for the cache.
+    #[error("no home folder to keep the cache in; set HF_HOME")]
+    Home,
+    /// The endpoint is not a URL.
+    #[error("the endpoint `{endpoint}` is no http(s) URL; mend HF_ENDPOINT")]
+    Endpoint {
+        /// What was given.
+        endpoint: String,
+    },
+    /// The token cannot be sent; it is not shown.
+    #[error("the token holds characters that no token has; mend HF_TOKEN or the token file")]
+    Token,
+    /// Working offline, and a file is not in the cache.
+    #[error(
+        "{what} is not in the cache {cache}, and HF_HUB_OFFLINE forbids to download it; \
+         run once without it, or give the path of a local copy",
+        cache = cache.display()
+    )]
+    Offline {
+        /// The file and its repository.
+        what: String,
+        /// The cache.
+        cache: PathBuf,
+    },
+    /// The repository, or the file in it, does not exist.
+    #[error("{what} does not exist at {endpoint}; check the name, or give the path of a local copy")]
+    NotFound {
+        /// The repository, or the file and its repository.
+        what: String,
+        /// The Hub asked.
+        endpoint: String,
+    },
+    /// The Hub wants a token, or another one (HTTP 401 and 403).
+    #[error(
+        "{what}: access denied (HTTP {status}): it does not exist, is private, or is gated; if it is gated, \
+         ask for access at {page}; {token}"
+    )]
+    Denied {
+        /// The repository, or the file and its repository.
+        what: String,
+        /// 401 or 403.
+        status: u16,
+        /// The repository's page.
+        page: String,
+        /// What to do about the token.
+        token: &'static str,
+    },
+    /// The server answered with another error.
+    #[error("{what}: the server answered HTTP {status}; try again later")]
+    Status {
+        /// The repository, or the file and its repository.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// No answer.
+    #[error(
+        "{what}: cannot reach {endpoint} ({source}); check the network and HF_ENDPOINT \
+         (what is in the cache needs neither)"
+    )]
+    Connection {
+        /// The repository, or the file and its repository.
+        what: String,
+        /// The Hub asked; the failure may be of the host that it redirected to.
+        endpoint: String,
+        /// The reason.
+        source: Box<ureq::Error>,
+    },
+    /// A download broke off, more often than is retried.
+    #[error(
+        "{what}: the connection broke after {done} of {total} bytes ({source}); run again: it goes on from there"
+    )]
+    Cut {
+        /// The file and its repository.
+        what: String,
+        /// Bytes on disk.
+        done: u64,
+        /// Bytes announced.
+        total: u64,
+        /// The reason.
+        source: io::Error,
+    },
+    /// More bytes came than were announced.
+    #[error(
+        "{what}: the server announced {total} bytes and sent more; the download was discarded, run again"
+    )]
+    TooLong {
+        /// The file and its repository.
+        what: String,
+        /// Bytes announced.
+        total: u64,
+    },
+    /// The answer is not one that a Hub gives.
+    #[error("{what}: {endpoint} does not answer like a Hub ({reason}); check HF_ENDPOINT")]
+    Protocol {
+        /// The repository, or the file and its repository.
+        what: String,
+        /// The Hub asked.
+        endpoint: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// The list of weight files is damaged, or names files outside its folder.
+    #[error("{path}: not a usable list of weight files ({reason}); delete it and run again", path = path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The cache cannot be read or written.
+    #[error("{path}: {source}; check the space and permissions there, or set HF_HOME", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl HubError {
+    /// Whether trying again at once may help.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Self::Connection { .. } | Self::Cut { .. } => true,
+            Self::Status { status, .. } => *status == 429 || *status >= 500,
+            _ => false,
+        }
+    }
+
+    /// For `map_err`: says where the system refused.
+    pub(super) fn io(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        |source| Self::Io { path, source }
+    }
+}

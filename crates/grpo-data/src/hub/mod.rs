@@ -1,0 +1,198 @@
+//! Files from the Hugging Face Hub, by way of the cache.
+
+mod client;
+mod env;
+mod error;
+mod fetch;
+mod repo;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use hf_hub::Cache;
+use serde::Deserialize;
+
+pub use self::error::HubError;
+pub(crate) use self::repo::is_id;
+
+use self::client::Token;
+use self::fetch::Remote;
+use self::repo::{Repo, is_inside};
+use crate::load::{load_files, split_files};
+use crate::{Error, Problem, Split};
+
+const ENDPOINT: &str = "https://huggingface.co";
+const REQUIRED: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
+const OPTIONAL: [&str; 2] = ["generation_config.json", "chat_template.jinja"];
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// How far a download has come. Resumed downloads start with what was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer<'a> {
+    /// The file's name in its repository.
+    pub file: &'a str,
+    /// Bytes on disk.
+    pub done: u64,
+    /// Bytes of the whole file.
+    pub total: u64,
+}
+
+type Listener = Box<dyn Fn(&Transfer<'_>) + Send + Sync>;
+
+/// The Hugging Face Hub, or a server that speaks its protocol, with a cache on disk.
+///
+/// The cache has the layout of Hugging Face's own tools and is shared with them. What is in it is used without asking the
+/// Hub, so a repository stays as it was when it was fetched; delete its folder in the cache to get a newer one. A download
+/// that was interrupted goes on from where it stopped, and one whose connection breaks is tried again a few times.
+pub struct Hub {
+    endpoint: String,
+    cache: Cache,
+    token: Option<Token>,
+    offline: bool,
+    progress: Option<Listener>,
+}
+
+impl Hub {
+    /// The public Hub, without a token, with a cache in this folder.
+    pub fn new(cache: impl Into<PathBuf>) -> Self {
+        let cache = Cache::new(cache.into());
+        Self { endpoint: ENDPOINT.to_owned(), cache, token: None, offline: false, progress: None }
+    }
+
+    /// Asks another server.
+    #[must_use]
+    pub fn with_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.endpoint = url.into().trim_end_matches('/').to_owned();
+        self
+    }
+
+    /// Sends an access token; it goes to the endpoint alone and is never shown.
+    #[must_use]
+    pub fn with_token(mut self, token: impl Into<String>) -> Self {
+        let token = token.into().trim().to_owned();
+        self.token = (!token.is_empty()).then_some(Token(token));
+        self
+    }
+
+    /// Uses only what is in the cache.
+    #[must_use]
+    pub fn with_offline(mut self, offline: bool) -> Self {
+        self.offline = offline;
+        self
+    }
+
+    /// Tells `listener` of every chunk that arrives.
+    #[must_use]
+    pub fn with_progress(mut self, listener: impl Fn(&Transfer<'_>) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Box::new(listener));
+        self
+    }
+
+    /// The folder of a model such as `Qwen/Qwen2.5-0.5B-Instruct`: `config.json`, `tokenizer.json`,
+    /// `tokenizer_config.json`, the weights as `model.safetensors` or as `model.safetensors.index.json` with every file it
+    /// names, and `generation_config.json` and `chat_template.jinja` if the model has them.
+    ///
+    /// # Errors
+    ///
+    /// [`HubError`] names the file and what to do.
+    pub fn model(&self, id: &str) -> Result<PathBuf, HubError> {
+        let repo = Repo::model(id)?;
+        let missing = match repo.cached(&self.cache) {
+            Some(folder) => match first_missing(&folder)? {
+                None => return Ok(folder),
+                Some(file) => file,
+            },
+            None => REQUIRED[0].to_owned(),
+        };
+        self.check_online(|| repo.describe(&missing))?;
+        let remote = Remote::newest(self, &repo)?;
+        for file in REQUIRED {
+            remote.fetch(file)?;
+        }
+        for file in OPTIONAL.into_iter().filter(|file| remote.has(file)) {
+            remote.fetch(file)?;
+        }
+        if remote.has(WEIGHTS) || !remote.has(INDEX) {
+            remote.fetch(WEIGHTS)?;
+        } else {
+            for shard in shards(&remote.fetch(INDEX)?)? {
+                remote.fetch(&shard)?;
+            }
+        }
+        remote.publish()?;
+        Ok(remote.folder())
+    }
+
+    /// The problems of a dataset such as `openai/gsm8k`. Its files are found as [`load`](crate::load()) finds them in a folder, so
+    /// GSM8K's configuration `main` is preferred.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Hub`] if the files are not to be had, [`Error::Load`] if they hold no such dataset.
+    pub fn dataset(&self, id: &str, split: Split) -> Result<Vec<Problem>, Error> {
+        let repo = Repo::dataset(id)?;
+        let cached = repo.cached(&self.cache).and_then(|folder| split_files(&folder, split).ok());
+        if let Some(files) = cached {
+            return Ok(load_files(&files)?);
+        }
+        self.check_online(|| repo.describe(&format!("{split}-*.parquet")))?;
+        let remote = Remote::newest(self, &repo)?;
+        let names = split.choose(&repo.to_string(), &remote.names)?;
+        let files: Vec<PathBuf> = names.iter().map(|name| remote.fetch(name)).collect::<Result<_, _>>()?;
+        remote.publish()?;
+        Ok(load_files(&files)?)
+    }
+
+    fn check_online(&self, what: impl FnOnce() -> String) -> Result<(), HubError> {
+        if self.offline {
+            return Err(HubError::Offline { what: what(), cache: self.cache.path().clone() });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("endpoint", &self.endpoint)
+            .field("cache", self.cache.path())
+            .field("token", &self.token)
+            .field("offline", &self.offline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The first file that a model's folder lacks.
+fn first_missing(folder: &Path) -> Result<Option<String>, HubError> {
+    let lacks = |file: &str| !folder.join(file).is_file();
+    if let Some(file) = REQUIRED.into_iter().find(|file| lacks(file)) {
+        return Ok(Some(file.to_owned()));
+    }
+    match (lacks(WEIGHTS), lacks(INDEX)) {
+        (false, _) => Ok(None),
+        (true, true) => Ok(Some(WEIGHTS.to_owned())),
+        (true, false) => Ok(shards(&folder.join(INDEX))?.into_iter().find(|shard| lacks(shard))),
+    }
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// The files that a list of weight files names.
+fn shards(path: &Path) -> Result<BTreeSet<String>, HubError> {
+    let unusable = |reason: String| HubError::Index { path: path.to_owned(), reason };
+    let bytes = std::fs::read(path).map_err(HubError::io(path))?;
+    let index: Index = serde_json::from_slice(&bytes).map_err(|e| unusable(e.to_string()))?;
+    let shards: BTreeSet<String> = index.weight_map.into_values().collect();
+    if let Some(outside) = shards.iter().find(|name| !is_inside(name)) {
+        return Err(unusable(format!("`{outside}` lies outside its folder")));
+    }
+    if shards.is_empty() {
+        return Err(unusable("it names no file".to_owned()));
+    }
+    Ok(shards)
+}

@@ -1,0 +1,142 @@
+//! A repository's names: on the Hub and in the cache.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use hf_hub::{Cache, RepoType};
+
+use super::HubError;
+
+/// The branch that is fetched.
+const BRANCH: &str = "main";
+
+/// A model or dataset on the Hub.
+pub(super) struct Repo {
+    id: String,
+    kind: RepoType,
+}
+
+impl Repo {
+    pub(super) fn model(id: &str) -> Result<Self, HubError> {
+        Self::new(id, RepoType::Model)
+    }
+
+    pub(super) fn dataset(id: &str) -> Result<Self, HubError> {
+        Self::new(id, RepoType::Dataset)
+    }
+
+    fn new(id: &str, kind: RepoType) -> Result<Self, HubError> {
+        if !is_id(id) {
+            return Err(HubError::Id { id: id.to_owned() });
+        }
+        Ok(Self { id: id.to_owned(), kind })
+    }
+
+    /// The path of its page.
+    pub(super) fn url(&self) -> String {
+        self.at(BRANCH).url()
+    }
+
+    /// The path that tells its newest commit and the files in it.
+    pub(super) fn info_path(&self) -> String {
+        format!("api/{}", self.at(BRANCH).api_url())
+    }
+
+    /// The path of a file's content.
+    pub(super) fn file_path(&self, commit: &str, file: &str) -> String {
+        let keep = |b: &u8| b.is_ascii_alphanumeric() || b"-_.~/".contains(b);
+        let quoted = |b: u8| if keep(&b) { char::from(b).to_string() } else { format!("%{b:02X}") };
+        format!("{}/resolve/{commit}/{}", self.url(), file.bytes().map(quoted).collect::<String>())
+    }
+
+    /// For errors.
+    pub(super) fn describe(&self, file: &str) -> String {
+        format!("`{file}` of {self}")
+    }
+
+    pub(super) fn blob(&self, cache: &Cache, etag: &str) -> PathBuf {
+        cache.repo(self.at(BRANCH)).blob_path(etag)
+    }
+
+    /// The folder that shows a commit's files under their names.
+    pub(super) fn snapshot(&self, cache: &Cache, commit: &str) -> PathBuf {
+        cache.repo(self.at(BRANCH)).pointer_path(commit)
+    }
+
+    /// The snapshot that was fetched last.
+    pub(super) fn cached(&self, cache: &Cache) -> Option<PathBuf> {
+        let commit = std::fs::read_to_string(self.reference(cache)).ok()?;
+        let commit = commit.trim();
+        is_plain(commit).then(|| self.snapshot(cache, commit))
+    }
+
+    /// Makes `commit` the one that [`Repo::cached`] finds.
+    pub(super) fn publish(&self, cache: &Cache, commit: &str) -> Result<(), HubError> {
+        let written = cache.repo(self.at(BRANCH)).create_ref(commit);
+        written.map_err(HubError::io(&self.reference(cache)))
+    }
+
+    fn reference(&self, cache: &Cache) -> PathBuf {
+        cache.path().join(self.at(BRANCH).folder_name()).join("refs").join(BRANCH)
+    }
+
+    fn at(&self, revision: &str) -> hf_hub::Repo {
+        hf_hub::Repo::with_revision(self.id.clone(), self.kind, revision.to_owned())
+    }
+}
+
+impl fmt::Display for Repo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if matches!(self.kind, RepoType::Dataset) { "dataset" } else { "model" };
+        write!(f, "the {kind} `{}`", self.id)
+    }
+}
+
+/// Whether `text` reads as `owner/name`.
+pub(crate) fn is_id(text: &str) -> bool {
+    matches!(text.split_once('/'), Some((owner, name)) if is_plain(owner) && is_plain(name))
+}
+
+/// Whether `text` can name one file or folder wherever it comes from.
+pub(super) fn is_plain(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    !text.is_empty() && !text.starts_with('.') && text.bytes().all(plain)
+}
+
+/// Whether a file of this name lies inside the folder it is joined to, on any system.
+pub(super) fn is_inside(name: &str) -> bool {
+    let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    inside && !name.is_empty() && !name.contains(['\\', ':', '\0'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids() {
+        for id in ["Qwen/Qwen2.5-0.5B-Instruct", "openai/gsm8k", "a/b_c"] {
+            assert!(is_id(id), "{id}");
+        }
+        for id in ["gsm8k", "a/b/c", "/b", "a/", "../b", "a/..", "./b", "a b/c", "a\\b/c", "C:/b", "~/b", ""]
+        {
+            assert!(!is_id(id), "{id}");
+        }
+    }
+
+    #[test]
+    fn names_that_leave_their_folder() {
+        for name in ["a", "main/a.parquet", "model-00001-of-00002.safetensors"] {
+            assert!(is_inside(name), "{name}");
+        }
+        for name in ["", "../a", "a/../../b", "/a", "C:\\a", "..\\a", "C:a", "./a"] {
+            assert!(!is_inside(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn file_names_are_quoted() {
+        let path = Repo::dataset("a/b").unwrap().file_path("c0", "main/train x#?.parquet");
+        assert_eq!(path, "datasets/a/b/resolve/c0/main/train%20x%23%3F.parquet");
+    }
+}

@@ -1,0 +1,16 @@
+use grpo_data::{Split, load};
+
+/// The real dataset; `GRPO_GSM8K` names the folder that holds `main`.
+#[test]
+fn the_real_dataset() {
+    let Ok(folder) = std::env::var("GRPO_GSM8K") else { return };
+    let train = load(&folder, Split::Train).unwrap();
+    let test = load(&folder, Split::Test).unwrap();
+    assert_eq!((train.len(), test.len()), (7473, 1319));
+    assert!(train[0].question.starts_with("Natalia sold clips") && train[0].truth == "72");
+    assert!(test[0].question.starts_with("Janet’s ducks lay 16 eggs") && test[0].truth == "18");
+    for problem in train.iter().chain(&test) {
+        assert!(problem.truth.parse::<f64>().is_ok(), "{:?}", problem.truth);
+        assert_eq!(problem.solution.matches("####").count(), 1, "{:?}", problem.solution);
+    }
+}

@@ -1,0 +1,68 @@
+use std::fs;
+
+use grpo_data::{LoadError, Problem, Split, load};
+
+use crate::parquet::write_truths;
+
+fn truths(problems: &[Problem]) -> Vec<&str> {
+    problems.iter().map(|problem| problem.truth.as_str()).collect()
+}
+
+#[test]
+fn a_folder_of_shards_by_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("main");
+    fs::create_dir(&main).unwrap();
+    write_truths(&main.join("train-00001-of-00002.parquet"), &["3"]);
+    write_truths(&main.join("train-00000-of-00002.parquet"), &["1", "2"]);
+    write_truths(&main.join("test-00000-of-00001.parquet"), &["4"]);
+    for root in [folder.path(), &main] {
+        assert_eq!(truths(&load(root, Split::Train).unwrap()), ["1", "2", "3"]);
+        assert_eq!(truths(&load(root, Split::Test).unwrap()), ["4"]);
+    }
+}
+
+#[test]
+fn a_folder_of_jsonl() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("data")).unwrap();
+    fs::write(folder.path().join("data/test.jsonl"), r##"{"question": "q", "answer": "So #### 8"}"##)
+        .unwrap();
+    assert_eq!(truths(&load(folder.path(), Split::Test).unwrap()), ["8"]);
+    let error = load(folder.path(), Split::Train).unwrap_err();
+    assert!(matches!(&error, LoadError::NoSplit { found, .. } if found == &["data/test.jsonl"]), "{error}");
+}
+
+#[test]
+fn a_file_is_read_whatever_the_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.parquet");
+    write_truths(&path, &["1"]);
+    assert_eq!(load(&path, Split::Test).unwrap().len(), 1);
+}
+
+#[test]
+fn a_shard_without_rows_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write_truths(&folder.path().join("train-0.parquet"), &["1"]);
+    write_truths(&folder.path().join("train-1.parquet"), &[]);
+    let error = load(folder.path(), Split::Train).unwrap_err().to_string();
+    assert!(error.contains("train-1.parquet"), "{error}");
+}
+
+#[test]
+fn nothing_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = load(folder.path().join("nowhere"), Split::Train).unwrap_err();
+    assert!(matches!(error, LoadError::NotFound { .. }), "{error}");
+    let error = load(folder.path(), Split::Train).unwrap_err().to_string();
+    assert!(error.contains("split `train`") && error.contains("found: nothing"), "{error}");
+}
+
+#[test]
+fn a_file_of_another_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    fs::write(&path, "question,answer").unwrap();
+    assert!(matches!(load(path, Split::Train), Err(LoadError::Format { .. })));
+}

@@ -1,0 +1,132 @@
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    ArrayRef, BinaryArray, DictionaryArray, Int64Array, LargeStringArray, RecordBatch, StringArray,
+    StringViewArray,
+};
+use grpo_data::{LoadError, Split, load};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+
+/// Writes a Parquet file of these columns.
+pub(crate) fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+    let batch =
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
+    let properties =
+        WriterProperties::builder().set_compression(Compression::SNAPPY).set_max_row_group_row_count(Some(3));
+    let file = File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+/// Writes problems whose truths are `truths`.
+pub(crate) fn write_truths(path: &Path, truths: &[&str]) {
+    let answers: Vec<String> = truths.iter().map(|truth| format!("So it is.\n#### {truth}")).collect();
+    write(
+        path,
+        vec![
+            ("question", strings(&vec!["q"; truths.len()])),
+            ("answer", Arc::new(StringArray::from(answers))),
+        ],
+    );
+}
+
+fn strings(values: &[&str]) -> ArrayRef {
+    Arc::new(StringArray::from(values.to_vec()))
+}
+
+fn file() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    (folder, path)
+}
+
+fn check_error(columns: Vec<(&str, ArrayRef)>, parts: &[&str]) {
+    let (_folder, path) = file();
+    write(&path, columns);
+    let message = load(&path, Split::Train).unwrap_err().to_string();
+    for part in ["a.parquet"].iter().chain(parts) {
+        assert!(message.contains(part), "{message:?} lacks {part:?}");
+    }
+}
+
+#[test]
+fn columns_by_name_over_row_groups() {
+    let (_folder, path) = file();
+    let answers = strings(&["#### 1", "#### 2", "#### 3", "#### 4,000", "#### -5"]);
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![9; 5]));
+    write(&path, vec![("answer", answers), ("id", ids), ("question", strings(&["a", "b", "c", "d", "é"]))]);
+    let problems = load(&path, Split::Train).unwrap();
+    let truths: Vec<&str> = problems.iter().map(|problem| problem.truth.as_str()).collect();
+    assert_eq!(truths, ["1", "2", "3", "4000", "-5"]);
+    assert_eq!(problems[4].question, "é");
+    assert_eq!(problems[3].solution, "#### 4,000");
+}
+
+#[test]
+fn every_arrow_type_of_string() {
+    let values = ["#### 1", "#### 2"];
+    let columns: [ArrayRef; 3] = [
+        Arc::new(LargeStringArray::from(values.to_vec())),
+        Arc::new(StringViewArray::from(values.to_vec())),
+        Arc::new(values.into_iter().collect::<DictionaryArray<Int32Type>>()),
+    ];
+    for column in columns {
+        let (_folder, path) = file();
+        write(&path, vec![("question", column.clone()), ("answer", column)]);
+        let problems = load(&path, Split::Train).unwrap();
+        assert_eq!((problems[1].question.as_str(), problems[1].truth.as_str()), ("#### 2", "2"));
+    }
+}
+
+#[test]
+fn wrong_columns() {
+    let number: ArrayRef = Arc::new(Int64Array::from(vec![5]));
+    let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![&b"\xff"[..]]));
+    check_error(
+        vec![("question", strings(&["q"])), ("Answer", strings(&["a"]))],
+        &["no column `answer`", "question, Answer"],
+    );
+    check_error(
+        vec![("question", number), ("answer", strings(&["a"]))],
+        &["`question` is of type Int64", "string"],
+    );
+    check_error(vec![("question", strings(&["q"])), ("answer", bytes)], &["`answer` is of type Binary"]);
+}
+
+#[test]
+fn wrong_rows() {
+    let holed: ArrayRef =
+        Arc::new(StringArray::from(vec![Some("#### 1"), Some("#### 1"), Some("#### 1"), None]));
+    check_error(vec![("question", strings(&["q"; 4])), ("answer", holed)], &["`answer` of row 4 is null"]);
+    check_error(
+        vec![("question", strings(&["q"; 2])), ("answer", strings(&["#### 1", "2"]))],
+        &["row 2", "####"],
+    );
+    check_error(vec![("question", strings(&[])), ("answer", strings(&[]))], &["no row"]);
+}
+
+#[test]
+fn no_damage_panics() {
+    let (_folder, path) = file();
+    write_truths(&path, &["1", "2", "3", "4"]);
+    let whole = fs::read(&path).unwrap();
+    for length in 0..whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        let error = load(&path, Split::Train).unwrap_err();
+        assert!(matches!(error, LoadError::Parquet { .. }), "{length}: {error}");
+    }
+    for at in 0..whole.len() {
+        for flip in [0x01, 0x80, 0xff] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= flip;
+            fs::write(&path, damaged).unwrap();
+            let _ = load(&path, Split::Train); // some damage is harmless
+        }
+    }
+}

@@ -1,0 +1,64 @@
+use grpo_core::LogProbsError;
+use grpo_reward::RewardError;
+use grpo_rollout::RolloutError;
+
+/// Why training cannot start or go on. The policy is as it was after the last whole update.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainerError {
+    /// An option is outside its range.
+    #[error("option `{option}` is {value}: {expected}")]
+    InvalidOption {
+        /// The option's name.
+        option: &'static str,
+        /// The value it was given.
+        value: String,
+        /// The range it must be in.
+        expected: &'static str,
+    },
+    /// A step was given no problems.
+    #[error("there is no problem to train or evaluate on: check the dataset and its filters")]
+    NoProblems,
+    /// No reward is asked for.
+    #[error("the rubric has no reward: add one with `Rubric::with`")]
+    NoRewards,
+    /// Sampling failed.
+    #[error(transparent)]
+    Rollout(#[from] RolloutError),
+    /// A reward failed.
+    #[error(transparent)]
+    Reward(#[from] RewardError),
+    /// The log-probabilities do not belong together.
+    #[error(transparent)]
+    LogProbs(#[from] LogProbsError),
+    /// The sampler and the trainer disagree on the log-probability of a token that was sampled: one of them is wrong,
+    /// and training would follow a wrong gradient.
+    #[error(
+        "the sampler gave token {token} of completion {sample} of problem {problem} the log-probability {sampler}, \
+         the trainer {trainer}: they differ by more than {tolerance}, so the first step was not taken; the decoder's \
+         cache and the training pass must compute the same model"
+    )]
+    Mismatch {
+        /// The problem's id.
+        problem: u64,
+        /// The completion's index in its group.
+        sample: usize,
+        /// The token's index in the completion.
+        token: usize,
+        /// Its log-probability when it was sampled.
+        sampler: f32,
+        /// Its log-probability under the training pass.
+        trainer: f32,
+        /// The largest difference that rounding explains.
+        tolerance: f32,
+    },
+    /// The loss or the gradient was not a number for many steps in a row.
+    #[error(
+        "{skipped} steps in a row were skipped because the loss or the gradient was not finite: training has diverged; \
+         go back to an earlier checkpoint with a lower learning rate"
+    )]
+    Diverged {
+        /// Steps skipped in a row.
+        skipped: usize,
+    },
+}

@@ -1,0 +1,119 @@
+//! The second half of a step: from experiences to new weights.
+
+use std::time::Instant;
+
+use grpo_core::{CompletionLoss, LogProbs};
+use grpo_qwen2::Scores;
+
+use crate::metrics::Observed;
+use crate::micro_batch::{Member, MicroBatch, micro_batches};
+use crate::{Experience, Experiences, Metrics, Policy, Trainer, TrainerError};
+
+/// The largest difference between the sampler's and the trainer's log-probability of a token that rounding explains.
+const TOLERANCE: f32 = 1e-3;
+/// Steps skipped in a row after which the run is given up.
+const MAX_SKIPPED: usize = 10;
+
+impl<P: Policy, T> Trainer<P, T> {
+    /// Updates the policy on what a rollout brought home, `updates` times.
+    ///
+    /// An update whose loss or gradient is not finite moves nothing and ends the step, which counts as skipped; ten skipped
+    /// steps in a row are an error.
+    pub fn learn(&mut self, experiences: &Experiences) -> Result<Metrics, TrainerError> {
+        let start = Instant::now();
+        let schedule = self.config.schedule.factor(self.step, self.config.max_steps, self.config.warmup_steps);
+        let learning_rate = self.config.learning_rate * schedule;
+        let mut observed = Observed::default();
+        for _ in 0..self.config.updates {
+            let loss = self.accumulate(experiences, &mut observed)?;
+            if !loss.is_finite() {
+                self.policy.discard();
+                observed.end_update(loss, f64::NAN);
+                break;
+            }
+            let grad_norm = self.policy.update(learning_rate, self.config.max_grad_norm);
+            observed.end_update(loss, grad_norm);
+        }
+        self.skipped = if observed.is_finite() { 0 } else { self.skipped + 1 };
+        if self.skipped >= MAX_SKIPPED {
+            return Err(TrainerError::Diverged { skipped: self.skipped });
+        }
+        self.step += 1;
+        self.num_tokens += experiences.n_tokens();
+        Ok(Metrics::new(self, experiences, &observed, learning_rate, start.elapsed()))
+    }
+
+    /// Adds up the loss, which is returned, and its gradient over the whole batch, micro-batch by micro-batch.
+    fn accumulate(&mut self, experiences: &Experiences, observed: &mut Observed) -> Result<f64, TrainerError> {
+        let lengths: Vec<usize> = experiences.iter().map(|e| e.sample.tokens.len()).collect();
+        let scales = self.config.objective.scales(&lengths);
+        let needs_reference = self.config.objective.needs_reference();
+        // A group without a signal costs no forward and no backward pass.
+        let teaches = |group: &crate::Group| needs_reference || group.has_signal();
+        let mut loss = 0.0;
+        for batch in micro_batches(&experiences.groups, self.config.micro_batch_tokens, teaches) {
+            let temperature = self.config.sampling.temperature;
+            let (scores, pass) = batch.packed(|groups| self.policy.forward(groups, temperature));
+            if observed.updates() == 0 {
+                self.check_sampler(&batch, &scores, observed)?;
+            }
+            let mut gradient = Vec::with_capacity(scores.len());
+            for (Member { experience, index, .. }, scores) in batch.members().zip(&scores) {
+                let term = self.completion_loss(experience, scores)?;
+                loss += scales[index] * term.loss;
+                observed.add(&term, scores);
+                gradient.push(term.gradient.iter().map(|slope| (slope * scales[index]) as f32).collect::<Vec<_>>());
+            }
+            if !loss.is_finite() {
+                break;
+            }
+            if gradient.iter().flatten().any(|slope| *slope != 0.0) {
+                self.policy.backward(pass, &gradient);
+            }
+        }
+        Ok(loss)
+    }
+
+    fn completion_loss(&self, experience: &Experience, scores: &Scores) -> Result<CompletionLoss, TrainerError> {
+        let double = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<f64>>();
+        let (current, old) = (double(&scores.logprobs), double(&experience.sample.logprobs));
+        let reference = double(&experience.reference);
+        let logprobs = LogProbs::new(&current, &old)?;
+        let logprobs = match self.config.objective.needs_reference() {
+            true => logprobs.with_reference(&reference)?,
+            false => logprobs,
+        };
+        Ok(self.config.objective.completion_loss(logprobs, experience.advantage.into())?)
+    }
+
+    /// Compares the log-probabilities of the sampler with those of the training pass; before the first step they
+    /// must agree, or what is trained is not what was sampled from.
+    fn check_sampler(
+        &self,
+        batch: &MicroBatch<'_>,
+        scores: &[Scores],
+        observed: &mut Observed,
+    ) -> Result<(), TrainerError> {
+        for (member, scores) in batch.members().zip(scores) {
+            let pairs = member.experience.sample.logprobs.iter().zip(&scores.logprobs).enumerate();
+            for (token, (&sampler, &trainer)) in pairs {
+                let difference = (sampler - trainer).abs();
+                observed.add_difference(difference.into());
+                // Not `>=`: a difference that is not a number must not pass.
+                let agrees = difference < TOLERANCE;
+                if self.step == 0 && !agrees {
+                    let (problem, sample) = (member.group.problem, member.sample);
+                    return Err(TrainerError::Mismatch {
+                        problem,
+                        sample,
+                        token,
+                        sampler,
+                        trainer,
+                        tolerance: TOLERANCE,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
