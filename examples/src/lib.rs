@@ -1,1 +1,6 @@
-//! Shared by the examples.
+//! What the examples share: the choice of a device, the prompt of the task, and what a person sees of a run.
+
+pub mod device;
+pub mod display;
+pub mod gsm8k;
+pub mod memory;

@@ -38,7 +38,10 @@ pub enum LoadError {
         found: Vec<String>,
     },
     /// The names of the shards announce another number of them.
-    #[error("{place}: there should be {expected} shards; found: {found}; get the missing ones", found = list(found))]
+    #[error(
+        "{place}: there should be {expected} shards; found: {found}; get the missing ones",
+        found = list(found)
+    )]
     Shards {
         /// The folder or repository.
         place: String,
@@ -48,13 +51,19 @@ pub enum LoadError {
         found: Vec<String>,
     },
     /// A file is neither Parquet nor JSONL by its name.
-    #[error("{path}: only `.parquet` and `.jsonl` files hold datasets; convert or rename it", path = path.display())]
+    #[error(
+        "{path}: only `.parquet` and `.jsonl` files hold datasets; convert or rename it",
+        path = path.display()
+    )]
     Format {
         /// The file.
         path: PathBuf,
     },
     /// A file is not Parquet, cut short or damaged.
-    #[error("{path}: not a readable Parquet file ({reason}); download or write it again", path = path.display())]
+    #[error(
+        "{path}: not a readable Parquet file ({reason}); download or write it again",
+        path = path.display()
+    )]
     Parquet {
         /// The file.
         path: PathBuf,
@@ -105,7 +114,10 @@ pub enum LoadError {
         source: serde_json::Error,
     },
     /// A line is no text.
-    #[error("{path}: line {line} is not valid UTF-8 (byte {byte}); save the file as UTF-8", path = path.display())]
+    #[error(
+        "{path}: line {line} is not valid UTF-8 (byte {byte}); save the file as UTF-8",
+        path = path.display()
+    )]
     Utf8 {
         /// The file.
         path: PathBuf,
@@ -115,7 +127,10 @@ pub enum LoadError {
         byte: usize,
     },
     /// A line lacks a field.
-    #[error("{path}: line {line} has no field `{field}`; every line needs `question` and `answer`", path = path.display())]
+    #[error(
+        "{path}: line {line} has no field `{field}`; every line needs `question` and `answer`",
+        path = path.display()
+    )]
     Field {
         /// The file.
         path: PathBuf,
@@ -125,7 +140,10 @@ pub enum LoadError {
         field: &'static str,
     },
     /// A solution states no result.
-    #[error("{path}: the answer of row {row} has no result after `####`; end it with a line `#### 42`", path = path.display())]
+    #[error(
+        "{path}: the answer of row {row} has no result after `####`; end it with a line `#### 42`",
+        path = path.display()
+    )]
     NoTruth {
         /// The file.
         path: PathBuf,
@@ -159,7 +177,10 @@ pub enum Error {
         example: &'static str,
     },
     /// A model was given as a file.
-    #[error("{path}: a model is a folder with `config.json`, `tokenizer.json` and weights; give the folder", path = path.display())]
+    #[error(
+        "{path}: a model is a folder with `config.json`, `tokenizer.json` and weights; give the folder",
+        path = path.display()
+    )]
     NotAFolder {
         /// The path given.
         path: PathBuf,

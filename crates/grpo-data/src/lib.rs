@@ -1,11 +1,13 @@
 //! Problems from Parquet and JSONL, files from the Hugging Face Hub.
 //!
-//! A dataset has two string columns, `question` and `answer`; the answer is a worked solution whose truth follows `####`
-//! (the layout of GSM8K). [`load`] reads one from a file or a folder, [`Hub`] fetches datasets and models into the cache
-//! that Hugging Face's own tools share, and [`resolve_dataset`] and [`resolve_model`] take what a user typed, path or id.
+//! A dataset has two string columns, `question` and `answer`; the answer is a worked solution whose truth
+//! follows `####` (the layout of GSM8K). [`load`] reads one from a file or a folder, [`Hub`] fetches datasets
+//! and models into the cache that Hugging Face's own tools share, and [`resolve_dataset`] and
+//! [`resolve_model`] take what a user typed, path or id.
 //!
-//! This crate knows nothing of models or training. It is the only library of the workspace that uses the network or reads
-//! the environment ([`Hub::from_env`]). It never prints: a callback hears of every chunk that arrives.
+//! This crate knows nothing of models or training. It is the only library of the workspace that uses the
+//! network or reads the environment ([`Hub::from_env`]). It never prints: a callback hears of every chunk
+//! that arrives.
 //!
 //! ```no_run
 //! use grpo_data::{Hub, Split, resolve_dataset, resolve_model};

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::panic;
 use std::path::Path;
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, RecordBatch, StringArray};
+use arrow::array::AsArray;
+use arrow::array::{Array, RecordBatch, StringArray};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
@@ -27,7 +27,8 @@ fn read_columns(path: &Path) -> Result<Vec<Problem>, LoadError> {
     let damaged =
         |e: &dyn std::fmt::Display| LoadError::Parquet { path: path.to_owned(), reason: e.to_string() };
     let file = File::open(path).map_err(|source| at(path, source))?;
-    // What Arrow type the writer had (large, view, dictionary) is ignored: in the file all are strings, and read as `Utf8`.
+    // What Arrow type the writer had (large, view, dictionary) is ignored: in the file all are strings, and
+    // read as `Utf8`.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let builder =
         ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(|e| damaged(&e))?;

@@ -27,8 +27,8 @@ pub fn resolve_model(arg: &str, hub: &Hub) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::Unresolved`] if `arg` is neither a path nor of the form `owner/name`; else what is wrong with the dataset, or
-/// what the Hub answers.
+/// [`Error::Unresolved`] if `arg` is neither a path nor of the form `owner/name`; else what is wrong with the
+/// dataset, or what the Hub answers.
 pub fn resolve_dataset(arg: &str, split: Split, hub: &Hub) -> Result<Vec<Problem>, Error> {
     if Path::new(arg).exists() {
         Ok(load(arg, split)?)

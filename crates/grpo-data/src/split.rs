@@ -25,7 +25,8 @@ impl Split {
         }
     }
 
-    /// Chooses the files of this split out of `names` (with `/` between folders): all shards, in order. `place` is for errors.
+    /// Chooses the files of this split out of `names` (with `/` between folders): all shards, in order.
+    /// `place` is for errors.
     pub(crate) fn choose(self, place: &str, names: &[String]) -> Result<Vec<String>, LoadError> {
         for folder in FOLDERS {
             for (sharded, extension) in
@@ -61,7 +62,8 @@ impl fmt::Display for Split {
     }
 }
 
-/// A name like `train-00001-of-00003.parquet` says how many there are; training on some of them would go unnoticed.
+/// A name like `train-00001-of-00003.parquet` says how many there are; training on some of them would go
+/// unnoticed.
 fn check_shards(place: &str, files: Vec<String>) -> Result<Vec<String>, LoadError> {
     let announced =
         files.iter().filter_map(|name| name.rsplit_once("-of-")?.1.split('.').next()?.parse().ok());

@@ -105,12 +105,17 @@ impl Decoder for Qwen2 {
     }
 
     fn prefill(&self, prompts: &[&[u32]], capacity: usize) -> (KvCache, Tensor<2>) {
-        let groups: Vec<Group<'_>> = prompts.iter().map(|prompt| Group { prompt, completions: &[] }).collect();
+        let groups: Vec<Group<'_>> =
+            prompts.iter().map(|prompt| Group { prompt, completions: &[] }).collect();
         let packed = Packed::new(&groups);
         let mut cache = KvCache::new(self, prompts, capacity);
         let rope = self.rope(&packed.positions);
         let attention = PackedAttention::new(&packed, &self.device());
-        let x = self.blocks(&packed.tokens, &rope, &mut Prefill { attention, packed: &packed, cache: &mut cache });
+        let x = self.blocks(
+            &packed.tokens,
+            &rope,
+            &mut Prefill { attention, packed: &packed, cache: &mut cache },
+        );
         let last = x.select(0, int_tensor(&packed.ends(), &self.device()));
         (cache, self.logits(last))
     }

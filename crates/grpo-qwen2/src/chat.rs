@@ -38,7 +38,7 @@ pub struct ChatTemplate {
     path: PathBuf,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
 struct TokenizerConfig {
     #[serde(default)]
     chat_template: Option<String>,
@@ -71,7 +71,8 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
-        let error = |e: Error| ModelError::Template { path: path.clone(), reason: format!("does not parse: {e:#}") };
+        let error =
+            |e: Error| ModelError::Template { path: path.clone(), reason: format!("does not parse: {e:#}") };
         environment.add_template_owned("chat", source).map_err(error)?;
         let tokens = context! { bos_token => text(&config.bos_token), eos_token => text(&config.eos_token) };
         Ok(Self { environment, tokens, path })
@@ -79,7 +80,8 @@ impl ChatTemplate {
 
     /// The text of a conversation; with `generation_prompt` it ends where the assistant's turn begins.
     pub fn render(&self, messages: &[Message], generation_prompt: bool) -> Result<String, ModelError> {
-        let template = self.environment.get_template("chat").expect("the template was added when it was read");
+        let template =
+            self.environment.get_template("chat").expect("the template was added when it was read");
         template
             .render(context! { messages => Serde(messages), add_generation_prompt => generation_prompt, ..self.tokens.clone() })
             .map_err(|e| ModelError::Template { path: self.path.clone(), reason: format!("fails: {e:#}") })

@@ -106,16 +106,16 @@ impl Shard {
         let mut length = [0; 8];
         file.read_exact(&mut length).map_err(|_| damaged(format!("{len} bytes are too few for a header")))?;
         let header_len = u64::from_le_bytes(length);
-        if header_len > MAX_HEADER || header_len > len - 8 {
+        if header_len > MAX_HEADER || header_len > len.saturating_sub(8) {
             return Err(damaged(format!("the header claims {header_len} of the file's {len} bytes")));
         }
         let mut header = vec![0; header_len as usize];
         file.read_exact(&mut header).map_err(ModelError::io(&path))?;
         // Checks that the tensors fill the data without gaps or overlaps, too.
         let metadata: Metadata = serde_json::from_slice(&header).map_err(|e| damaged(e.to_string()))?;
-        let expected = 8 + header_len + metadata.data_len() as u64;
-        if expected != len {
-            return Err(damaged(format!("{len} bytes long where the header says {expected}")));
+        let (found, expected) = (len - 8 - header_len, metadata.data_len() as u64);
+        if found != expected {
+            return Err(damaged(format!("{found} bytes of tensors where the header says {expected}")));
         }
         let tensors = metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
         Ok(Self { path, file, data_start: 8 + header_len, tensors })
@@ -137,7 +137,9 @@ fn decode(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     match dtype {
         Dtype::BF16 => Some(pairs().map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
         Dtype::F16 => Some(pairs().map(|b| f16::from_le_bytes(b).to_f32()).collect()),
-        Dtype::F32 => Some(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
+        Dtype::F32 => {
+            Some(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        }
         _ => None,
     }
 }

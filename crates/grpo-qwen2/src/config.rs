@@ -59,12 +59,15 @@ struct Raw {
     tie_word_embeddings: bool,
     #[serde(default)]
     use_sliding_window: bool,
+    layer_types: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
 struct RopeParameters {
     rope_theta: Option<f64>,
     rope_type: Option<String>,
+    /// The older name of `rope_type`.
+    r#type: Option<String>,
 }
 
 // What transformers' Qwen2Config takes for a key that is not there.
@@ -81,7 +84,6 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let raw: Raw = read_json(path)?;
         raw.check(path)?;
-        let rope = raw.rope_parameters;
         Ok(Self {
             vocab_size: raw.vocab_size,
             hidden_size: raw.hidden_size,
@@ -92,14 +94,9 @@ impl Config {
             head_dim: raw.head_dim.unwrap_or(raw.hidden_size / raw.num_attention_heads),
             max_position_embeddings: raw.max_position_embeddings,
             rms_norm_eps: raw.rms_norm_eps,
-            rope_theta: rope.and_then(|r| r.rope_theta).or(raw.rope_theta).unwrap_or(10_000.0),
+            rope_theta: raw.rope_theta(),
             tie_word_embeddings: raw.tie_word_embeddings,
         })
-    }
-
-    /// Query heads that share a key-value head.
-    pub fn heads_per_group(&self) -> usize {
-        self.num_attention_heads / self.num_key_value_heads
     }
 }
 
@@ -110,7 +107,11 @@ impl Raw {
         };
         let model_type = self.model_type.as_deref().unwrap_or("missing");
         if model_type != "qwen2" {
-            return unsupported("model_type", model_type.into(), "this crate implements qwen2 (Qwen2 and Qwen2.5)");
+            return unsupported(
+                "model_type",
+                model_type.into(),
+                "this crate implements qwen2 (Qwen2 and Qwen2.5)",
+            );
         }
         if let Some(act) = self.hidden_act.as_deref().filter(|act| *act != "silu") {
             return unsupported("hidden_act", act.into(), "Qwen2 uses silu");
@@ -118,14 +119,29 @@ impl Raw {
         if self.use_sliding_window {
             return unsupported("use_sliding_window", "true".into(), "only full attention is supported");
         }
-        let rope_type = self.rope_parameters.as_ref().and_then(|r| r.rope_type.as_deref());
-        if let Some(kind) = rope_type.filter(|kind| *kind != "default") {
-            return unsupported("rope_parameters.rope_type", kind.into(), "only `default` is supported");
+        if let Some(kind) = self.layer_types.iter().flatten().find(|kind| *kind != "full_attention") {
+            return unsupported("layer_types", kind.clone(), "only full attention is supported");
+        }
+        let rope_types =
+            self.rope_parameters.iter().flat_map(|rope| [&rope.rope_type, &rope.r#type]).flatten();
+        if let Some(kind) = rope_types.into_iter().find(|kind| *kind != "default") {
+            return unsupported("rope_parameters.rope_type", kind.clone(), "only `default` is supported");
         }
         if let Some(scaling) = self.rope_scaling.as_ref().filter(|s| !s.is_null()) {
             return unsupported("rope_scaling", scaling.to_string(), "only unscaled positions are supported");
         }
+        if self.rope_theta() <= 0.0 {
+            return unsupported("rope_theta", self.rope_theta().to_string(), "it must be above 0");
+        }
+        if self.rms_norm_eps < 0.0 {
+            return unsupported("rms_norm_eps", self.rms_norm_eps.to_string(), "it must not be negative");
+        }
         self.check_sizes(path)
+    }
+
+    fn rope_theta(&self) -> f64 {
+        let nested = self.rope_parameters.as_ref().and_then(|rope| rope.rope_theta);
+        nested.or(self.rope_theta).unwrap_or(10_000.0)
     }
 
     fn check_sizes(&self, path: &Path) -> Result<(), ModelError> {
@@ -142,20 +158,25 @@ impl Raw {
             ("num_attention_heads", heads),
             ("num_key_value_heads", groups),
             ("max_position_embeddings", self.max_position_embeddings),
+            ("head_dim", self.head_dim.unwrap_or(1)),
         ] {
             // Far above any real model, and far below where a product of two would overflow.
             if value == 0 || value > 1 << 28 {
                 return error(key, value, "it must be at least 1 and at most 2^28".into());
             }
         }
-        if heads % groups != 0 {
-            return error("num_key_value_heads", groups, format!("it must divide num_attention_heads ({heads})"));
+        if !heads.is_multiple_of(groups) {
+            return error(
+                "num_key_value_heads",
+                groups,
+                format!("it must divide num_attention_heads ({heads})"),
+            );
         }
-        if self.head_dim.is_none() && self.hidden_size % heads != 0 {
+        if self.head_dim.is_none() && !self.hidden_size.is_multiple_of(heads) {
             return error("hidden_size", self.hidden_size, format!("{heads} attention heads must divide it"));
         }
         let head_dim = self.head_dim.unwrap_or(self.hidden_size / heads);
-        if head_dim == 0 || head_dim % 2 != 0 {
+        if head_dim == 0 || !head_dim.is_multiple_of(2) {
             return error("head_dim", head_dim, "rotary embedding needs an even width".into());
         }
         Ok(())

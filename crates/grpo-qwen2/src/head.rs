@@ -43,7 +43,8 @@ impl HeadPass {
     /// Log-probabilities under `softmax(h Wᵀ / temperature)` of `targets`, one for each row of `h`.
     pub(crate) fn new(h: Tensor<2>, w: &Tensor<2>, targets: &[u32], temperature: f32) -> Self {
         let h = if temperature == 1.0 { h } else { h.div_scalar(temperature) };
-        let chunks: Vec<_> = tiles(targets.len(), POSITIONS).map(|at| Statistics::of(rows(&h, at), w)).collect();
+        let chunks: Vec<_> =
+            tiles(targets.len(), POSITIONS).map(|at| Statistics::of(rows(&h, at), w)).collect();
         let column = |pick: fn(&Statistics) -> Tensor<2>| Tensor::cat(chunks.iter().map(pick).collect(), 0);
         let log_sum_exp = column(|s| s.max.clone() + s.sum.clone().log());
         // H = log Σ e^z - Σ p z, with z counted from the maximum on both sides.
@@ -62,7 +63,12 @@ impl HeadPass {
 
     /// Pulls `gradient` (of a loss by each log-probability) back: returns the gradient by `h` `[n, hidden]` and adds
     /// that by `W` to `dw` `[vocab, hidden]`, if it is wanted.
-    pub(crate) fn backward(self, w: &Tensor<2>, gradient: &[f32], mut dw: Option<&mut Tensor<2>>) -> Tensor<2> {
+    pub(crate) fn backward(
+        self,
+        w: &Tensor<2>,
+        gradient: &[f32],
+        mut dw: Option<&mut Tensor<2>>,
+    ) -> Tensor<2> {
         let device = self.h.device();
         let g = Tensor::<1>::from_floats(gradient, &device).unsqueeze_dim::<2>(1);
         // By the target's logit: g · (onehot - p). The one-hot part is a row of W, and a row of dW.
@@ -139,10 +145,84 @@ impl Statistics {
     fn from(self, max: Tensor<2>) -> Self {
         let shift = self.max - max.clone();
         let scale = shift.clone().exp();
-        Self { max, weighted: (self.weighted + shift * self.sum.clone()) * scale.clone(), sum: self.sum * scale }
+        Self {
+            max,
+            weighted: (self.weighted + shift * self.sum.clone()) * scale.clone(),
+            sum: self.sum * scale,
+        }
     }
 }
 
 fn host(column: Tensor<2>) -> Vec<f32> {
     column.into_data().convert::<f32>().try_into_vec().expect("the data has just been converted to f32")
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::activation::log_softmax;
+    use burn::tensor::{Device, TensorData};
+    use grpo_rollout::Noise;
+
+    use super::*;
+
+    /// Several tiles in both directions, the last of them partial.
+    const N: usize = POSITIONS + 100;
+    const VOCAB: usize = 2 * VOCABULARY + 100;
+    const HIDDEN: usize = 8;
+
+    /// Numbers between -1 and 1, the same at every run.
+    fn random(seed: u64, n: usize) -> Vec<f32> {
+        let noise = Noise { seed, step: 0, problem: 0, sample: 0 };
+        (0..n).map(|i| 2.0 * noise.uniform(i) as f32 - 1.0).collect()
+    }
+
+    fn matrix(seed: u64, rows: usize, scale: f32) -> Tensor<2> {
+        let values = random(seed, rows * HIDDEN).into_iter().map(|v| scale * v).collect();
+        Tensor::from_data(TensorData::new(values, [rows, HIDDEN]), &Device::flex())
+    }
+
+    fn targets() -> Vec<u32> {
+        random(3, N).into_iter().map(|v| ((v + 1.0) / 2.0 * VOCAB as f32) as u32).collect()
+    }
+
+    fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
+        assert_eq!(found.len(), expected.len(), "{what}");
+        let largest = found.iter().zip(expected).map(|(f, e)| (f - e).abs()).fold(0.0, f32::max);
+        assert!(largest <= tolerance, "{what}: {largest} > {tolerance}");
+    }
+
+    #[test]
+    fn tiles_give_the_values_and_gradients_of_log_softmax() {
+        for temperature in [1.0, 0.6] {
+            let (h, w, targets, g) = (matrix(1, N, 2.0), matrix(2, VOCAB, 3.0), targets(), random(4, N));
+
+            let (h_leaf, w_leaf) = (h.clone().autodiff().require_grad(), w.clone().autodiff().require_grad());
+            let logits = h_leaf.clone().matmul(w_leaf.clone().transpose()).div_scalar(temperature);
+            let all = log_softmax(logits, 1);
+            let entropies = (all.clone().exp() * all.clone()).sum_dim(1).neg();
+            let ids = int_tensor(&targets, &all.device()).unsqueeze_dim(1);
+            let chosen = all.gather(1, ids);
+            let weights = Tensor::<1>::from_floats(g.as_slice(), &chosen.device()).unsqueeze_dim(1);
+            let gradients = (chosen.clone() * weights).sum().backward();
+
+            let pass = HeadPass::new(h, &w, &targets, temperature);
+            assert_close("log-probabilities", &pass.logprobs, &host(chosen.inner()), 1e-4);
+            assert_close("entropies", &pass.entropies, &host(entropies.inner()), 1e-4);
+            // Gradients are added to what is there.
+            let mut dw = Tensor::ones(w.shape(), &w.device());
+            let dh = pass.backward(&w, &g, Some(&mut dw));
+            assert_close("by h", &host(dh), &host(h_leaf.grad(&gradients).unwrap()), 1e-4);
+            let expected = w_leaf.grad(&gradients).unwrap() + 1.0;
+            assert_close("by W", &host(dw), &host(expected), 1e-4);
+        }
+    }
+
+    #[test]
+    fn a_frozen_head_gives_the_same_gradient_by_h() {
+        let (h, w, targets, g) = (matrix(1, N, 2.0), matrix(2, VOCAB, 3.0), targets(), random(4, N));
+        let pass = || HeadPass::new(h.clone(), &w, &targets, 1.0);
+        let mut dw = Tensor::zeros(w.shape(), &w.device());
+        let expected = pass().backward(&w, &g, Some(&mut dw));
+        assert_eq!(host(pass().backward(&w, &g, None)), host(expected));
+    }
 }

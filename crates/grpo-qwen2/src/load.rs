@@ -41,7 +41,9 @@ impl Loader<'_> {
         let untied = !config.tie_word_embeddings;
         Ok(Qwen2 {
             embed_tokens: self.table(EMBED_TOKENS, [vocab_size, hidden_size])?,
-            layers: (0..config.num_hidden_layers).map(|i| self.block(i, &config)).collect::<Result<_, _>>()?,
+            layers: (0..config.num_hidden_layers)
+                .map(|i| self.block(i, &config))
+                .collect::<Result<_, _>>()?,
             norm: self.norm(NORM, &config)?,
             lm_head: untied.then(|| self.table(LM_HEAD, [vocab_size, hidden_size])).transpose()?,
             config,

@@ -112,7 +112,8 @@ impl Block {
         config: &Config,
         attend: &mut impl Attend,
     ) -> Tensor<2> {
-        let attention = self.self_attn.forward(layer, self.input_layernorm.forward(x.clone()), rope, config, attend);
+        let attention =
+            self.self_attn.forward(layer, self.input_layernorm.forward(x.clone()), rope, config, attend);
         let x = x + attention;
         let mlp = self.mlp.forward(self.post_attention_layernorm.forward(x.clone()));
         x + mlp
@@ -129,9 +130,8 @@ impl Attention {
         attend: &mut impl Attend,
     ) -> Tensor<2> {
         let [tokens, _] = x.dims();
-        let heads = |projection: &Linear, n| {
-            project(projection, x.clone()).reshape([tokens, n, config.head_dim])
-        };
+        let heads =
+            |projection: &Linear, n| project(projection, x.clone()).reshape([tokens, n, config.head_dim]);
         let q = rope.apply(heads(&self.q_proj, config.num_attention_heads));
         let k = rope.apply(heads(&self.k_proj, config.num_key_value_heads));
         let v = heads(&self.v_proj, config.num_key_value_heads);

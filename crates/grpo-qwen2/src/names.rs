@@ -33,9 +33,11 @@ impl Qwen2 {
             }
             all.push(norm(layer(i, "post_attention_layernorm"), &block.post_attention_layernorm));
             let mlp = &block.mlp;
-            for (name, linear) in
-                [("mlp.gate_proj", &mlp.gate_proj), ("mlp.up_proj", &mlp.up_proj), ("mlp.down_proj", &mlp.down_proj)]
-            {
+            for (name, linear) in [
+                ("mlp.gate_proj", &mlp.gate_proj),
+                ("mlp.up_proj", &mlp.up_proj),
+                ("mlp.down_proj", &mlp.down_proj),
+            ] {
                 push_linear(&mut all, layer(i, name), linear);
             }
         }

@@ -35,6 +35,8 @@ pub(crate) struct Packed {
     pub(crate) predictors: Vec<u32>,
     /// The scored tokens.
     pub(crate) targets: Vec<u32>,
+    /// How many of them each completion has.
+    pub(crate) lengths: Vec<usize>,
 }
 
 impl Packed {
@@ -49,6 +51,7 @@ impl Packed {
     fn push(&mut self, group: &Group<'_>) {
         let prompt = self.append(group.prompt, 0..0, 0);
         for completion in group.completions {
+            self.lengths.push(completion.len());
             let Some((_, inputs)) = completion.split_last() else { continue };
             // The last token is predicted, but predicts nothing.
             let own = self.append(inputs, prompt.clone(), group.prompt.len());

@@ -27,21 +27,36 @@ pub struct Pass {
     packed: Packed,
     /// The residual stream before every layer, and after the last.
     residuals: Vec<Tensor<2>>,
-    head: HeadPass,
+    /// None if there was nothing to score.
+    head: Option<HeadPass>,
 }
 
 impl Qwen2 {
     /// Scores the completions of `groups`, in their order, one group after the other.
+    ///
+    /// # Panics
+    ///
+    /// If the temperature is not above 0, a prompt is empty, or a token id is not below the vocabulary's size.
     pub fn score(&self, groups: &[Group<'_>], temperature: f32) -> Vec<Scores> {
-        let packed = Packed::new(groups);
+        let packed = self.pack(groups, temperature);
+        if packed.targets.is_empty() {
+            return split(&packed, None);
+        }
         let rope = self.rope(&packed.positions);
         let x = self.blocks(&packed.tokens, &rope, &mut PackedAttention::new(&packed, &self.device()));
-        split(groups, &self.head_pass(&packed, x, temperature))
+        split(&packed, Some(&self.head_pass(&packed, x, temperature)))
     }
 
     /// Like [`score`](Self::score), with what [`Pass::backward`] needs.
+    ///
+    /// # Panics
+    ///
+    /// As [`score`](Self::score) does.
     pub fn forward(&self, groups: &[Group<'_>], temperature: f32) -> (Vec<Scores>, Pass) {
-        let packed = Packed::new(groups);
+        let packed = self.pack(groups, temperature);
+        if packed.targets.is_empty() {
+            return (split(&packed, None), Pass { packed, residuals: Vec::new(), head: None });
+        }
         let rope = self.rope(&packed.positions);
         let mut attend = PackedAttention::new(&packed, &self.device());
         let mut residuals = vec![self.embed(&packed.tokens)];
@@ -49,9 +64,20 @@ impl Qwen2 {
             let x = residuals[layer].clone();
             residuals.push(block.forward(layer, x, &rope, self.config(), &mut attend));
         }
-        let head = self.head_pass(&packed, residuals[self.layers.len()].clone(), temperature);
-        let scores = split(groups, &head);
-        (scores, Pass { packed, residuals, head })
+        let head = Some(self.head_pass(&packed, residuals[self.layers.len()].clone(), temperature));
+        (split(&packed, head.as_ref()), Pass { packed, residuals, head })
+    }
+
+    /// The layout of groups that can be scored; panics on others, which would get the scores of something else.
+    fn pack(&self, groups: &[Group<'_>], temperature: f32) -> Packed {
+        assert!(temperature > 0.0, "the temperature is {temperature}, but it must be above 0");
+        assert!(groups.iter().all(|group| !group.prompt.is_empty()), "a prompt is empty");
+        let packed = Packed::new(groups);
+        let vocabulary = self.config().vocab_size;
+        let unknown =
+            packed.tokens.iter().chain(&packed.targets).find(|token| **token as usize >= vocabulary);
+        assert!(unknown.is_none(), "token id {unknown:?} is not below the vocabulary's size of {vocabulary}");
+        packed
     }
 
     fn head_pass(&self, packed: &Packed, x: Tensor<2>, temperature: f32) -> HeadPass {
@@ -63,8 +89,15 @@ impl Qwen2 {
 impl Pass {
     /// Adds to `gradients` the gradient by every trainable weight of a loss whose gradient by the scored tokens'
     /// log-probabilities is `by_logprob`: one list for each completion, in the order of the scores.
+    ///
+    /// # Panics
+    ///
+    /// If `by_logprob` does not have a number for every scored token.
     pub fn backward(self, model: &Qwen2, by_logprob: &[Vec<f32>], gradients: &mut GradientsParams) {
         let Self { packed, mut residuals, head } = self;
+        let lengths = by_logprob.iter().map(Vec::len);
+        assert!(lengths.eq(packed.lengths.iter().copied()), "every scored token needs one gradient");
+        let Some(head) = head else { return };
         let x = residuals.pop().expect("the forward pass keeps the last residual stream");
         let mut dx = head_backward(model, &packed, head, x, &by_logprob.concat(), gradients);
         let rope = model.rope(&packed.positions);
@@ -156,16 +189,17 @@ fn take_or_zeros(gradients: &mut GradientsParams, param: &burn::module::Param<Te
     take(gradients, param.id).unwrap_or_else(|| Tensor::zeros(value.shape(), &value.device()))
 }
 
-/// The scores of every completion.
-fn split(groups: &[Group<'_>], head: &HeadPass) -> Vec<Scores> {
+/// The scores of every completion; no `head` if none has a token.
+fn split(packed: &Packed, head: Option<&HeadPass>) -> Vec<Scores> {
+    let (logprobs, entropies) = head.map_or((&[][..], &[][..]), |head| (&head.logprobs, &head.entropies));
     let mut start = 0;
-    groups
+    packed
+        .lengths
         .iter()
-        .flat_map(|group| group.completions)
-        .map(|completion| {
-            let range = start..start + completion.len();
+        .map(|length| {
+            let range = start..start + length;
             start = range.end;
-            Scores { logprobs: head.logprobs[range.clone()].to_vec(), entropies: head.entropies[range].to_vec() }
+            Scores { logprobs: logprobs[range.clone()].to_vec(), entropies: entropies[range].to_vec() }
         })
         .collect()
 }

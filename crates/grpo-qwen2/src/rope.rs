@@ -23,7 +23,8 @@ impl Rope {
             cos.extend(angles().chain(angles()).map(f32::cos));
             sin.extend(angles().map(|a| -a.sin()).chain(angles().map(f32::sin)));
         }
-        let tensor = |values| Tensor::from_data(TensorData::new(values, [positions.len(), 1, head_dim]), device);
+        let tensor =
+            |values| Tensor::from_data(TensorData::new(values, [positions.len(), 1, head_dim]), device);
         Self { cos: tensor(cos), sin: tensor(sin) }
     }
 

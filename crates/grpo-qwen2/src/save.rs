@@ -1,11 +1,11 @@
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use half::bf16;
-use safetensors::tensor::{Dtype, SafeTensorError, View};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::{Map, Value};
 
 use crate::json::read_json;
@@ -32,24 +32,32 @@ impl Qwen2 {
     /// Every file is written under another name, synced and then renamed: a save that fails (a full disk, say) leaves
     /// what was there before.
     pub fn save(&self, source: &Path, folder: &Path, precision: Precision) -> Result<(), ModelError> {
-        std::fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
-        let tensors = self.weights().into_iter().map(|(name, weight)| (name, Stored { weight, precision }.sized()));
-        let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-        write_atomically(&folder.join("model.safetensors"), |path| {
-            safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|e| match e {
-                SafeTensorError::IoError(source) => source,
-                other => std::io::Error::other(other.to_string()),
-            })
-        })?;
         let config = saved_config(&source.join("config.json"), precision)?;
-        write_atomically(&folder.join("config.json"), |path| std::fs::write(path, config))?;
+        std::fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
+        write_atomically(&folder.join("model.safetensors"), |file| self.write_weights(file, precision))?;
+        write_atomically(&folder.join("config.json"), |file| file.write_all(config.as_bytes()))?;
         for name in UNCHANGED {
             let from = source.join(name);
             if from.exists() {
-                write_atomically(&folder.join(name), |path| std::fs::copy(from, path).map(drop))?;
+                let bytes = std::fs::read(&from).map_err(ModelError::io(from))?;
+                write_atomically(&folder.join(name), |file| file.write_all(&bytes))?;
             }
         }
         Ok(())
+    }
+
+    /// Writes the weights in the safetensors format: the header's length, the header, the tensors.
+    fn write_weights(&self, file: &mut File, precision: Precision) -> std::io::Result<()> {
+        let weights = self.weights();
+        let header = header(&weights, precision);
+        let mut file = BufWriter::new(file);
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        for (_, weight) in &weights {
+            // Read from the device one at a time.
+            file.write_all(&bytes(weight, precision))?;
+        }
+        file.flush()
     }
 }
 
@@ -65,16 +73,16 @@ fn saved_config(source: &Path, precision: Precision) -> Result<String, ModelErro
     Ok(serde_json::to_string_pretty(&config).expect("a JSON value can be written") + "\n")
 }
 
-/// Lets `write` make a file beside `path`, syncs it and renames it to `path`.
+/// Lets `write` fill a file beside `path`, syncs it and renames it to `path`.
 fn write_atomically(
     path: &Path,
-    write: impl FnOnce(&Path) -> std::io::Result<()>,
+    write: impl FnOnce(&mut File) -> std::io::Result<()>,
 ) -> Result<(), ModelError> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
-    let result = write(partial)
-        .and_then(|()| File::open(partial)?.sync_all())
+    let result = File::create(partial)
+        .and_then(|mut file| write(&mut file).and_then(|()| file.sync_all()))
         .and_then(|()| std::fs::rename(partial, path));
     if result.is_err() {
         // The partial file is of no use; that it could not be written is the error to report.
@@ -83,65 +91,49 @@ fn write_atomically(
     result.map_err(|source| ModelError::Io { path: path.into(), source })
 }
 
-/// A weight as its file has it; read from the device when it is written, one at a time.
-struct Stored<'a> {
-    weight: Weight<'a>,
-    precision: Precision,
+/// The JSON that says what the tensors are and where, padded so that they begin at a multiple of 8 bytes.
+fn header(weights: &[(String, Weight<'_>)], precision: Precision) -> Vec<u8> {
+    let (dtype, size) = match precision {
+        Precision::F32 => (Dtype::F32, 4),
+        Precision::Bf16 => (Dtype::BF16, 2),
+    };
+    let mut end = 0;
+    let place = |(name, weight): &(String, Weight<'_>)| {
+        let (shape, start) = (shape(weight), end);
+        end += shape.iter().product::<usize>() * size;
+        (name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) })
+    };
+    let tensors = weights.iter().map(place).collect();
+    // Versions of transformers refuse a file that does not say which framework wrote it.
+    let format = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let metadata = Metadata::new(Some(format), tensors).expect("tensors stand one after the other");
+    let mut header = serde_json::to_vec(&metadata).expect("names and numbers can be written");
+    header.resize(header.len().next_multiple_of(8), b' ');
+    header
 }
 
-struct Sized<'a> {
-    stored: Stored<'a>,
-    shape: Vec<usize>,
-}
-
-impl<'a> Stored<'a> {
-    fn sized(self) -> Sized<'a> {
-        let shape = match &self.weight {
-            Weight::Matrix(w) => w.dims().into_iter().rev().collect(),
-            Weight::Table(w) => w.dims().to_vec(),
-            Weight::Vector(w) => w.dims().to_vec(),
-        };
-        Sized { stored: self, shape }
-    }
-
-    fn values(&self) -> TensorData {
-        fn f32_data<const D: usize>(w: Tensor<D>) -> TensorData {
-            w.cast(DType::F32).into_data()
-        }
-        match &self.weight {
-            Weight::Matrix(w) => f32_data(w.val().transpose()),
-            Weight::Table(w) => f32_data(w.val()),
-            Weight::Vector(w) => f32_data(w.val()),
-        }
+/// The shape that a weight has in its file.
+fn shape(weight: &Weight<'_>) -> Vec<usize> {
+    match weight {
+        Weight::Matrix(w) => w.dims().into_iter().rev().collect(),
+        Weight::Table(w) => w.dims().to_vec(),
+        Weight::Vector(w) => w.dims().to_vec(),
     }
 }
 
-impl View for Sized<'_> {
-    fn dtype(&self) -> Dtype {
-        match self.stored.precision {
-            Precision::F32 => Dtype::F32,
-            Precision::Bf16 => Dtype::BF16,
-        }
+/// The values that a weight has in its file.
+fn bytes(weight: &Weight<'_>, precision: Precision) -> Vec<u8> {
+    fn host<const D: usize>(w: Tensor<D>) -> TensorData {
+        w.cast(DType::F32).into_data()
     }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let values = self.stored.values();
-        let values = values.iter::<f32>();
-        Cow::Owned(match self.stored.precision {
-            Precision::F32 => values.flat_map(f32::to_le_bytes).collect(),
-            Precision::Bf16 => values.flat_map(|v| bf16::from_f32(v).to_le_bytes()).collect(),
-        })
-    }
-
-    fn data_len(&self) -> usize {
-        let bytes = match self.stored.precision {
-            Precision::F32 => 4,
-            Precision::Bf16 => 2,
-        };
-        self.shape.iter().product::<usize>() * bytes
+    let values = match weight {
+        Weight::Matrix(w) => host(w.val().transpose()),
+        Weight::Table(w) => host(w.val()),
+        Weight::Vector(w) => host(w.val()),
+    };
+    let values = values.iter::<f32>();
+    match precision {
+        Precision::F32 => values.flat_map(f32::to_le_bytes).collect(),
+        Precision::Bf16 => values.flat_map(|v| bf16::from_f32(v).to_le_bytes()).collect(),
     }
 }

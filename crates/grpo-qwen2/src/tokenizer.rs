@@ -14,8 +14,10 @@ impl Tokenizer {
         if !path.exists() {
             return Err(ModelError::MissingFile { path: path.into() });
         }
-        let inner = tokenizers::Tokenizer::from_file(path)
-            .map_err(|e| ModelError::Tokenizer { path: path.into(), reason: e.to_string() })?;
+        let error = |e: tokenizers::Error| ModelError::Tokenizer { path: path.into(), reason: e.to_string() };
+        let mut inner = tokenizers::Tokenizer::from_file(path).map_err(error)?;
+        // A file keeps the settings of whoever wrote it; ids are those of the whole text, as in transformers.
+        inner.with_truncation(None).map_err(error)?.with_padding(None);
         Ok(Self { inner, path: path.into() })
     }
 

@@ -44,8 +44,10 @@ impl Sampling {
 
     /// Checks that every option is in its range.
     pub fn validate(&self) -> Result<(), RolloutError> {
-        let invalid = |option, value: String, expected| Err(RolloutError::InvalidOption { option, value, expected });
-        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+        let invalid =
+            |option, value: String, expected| Err(RolloutError::InvalidOption { option, value, expected });
+        // A subnormal temperature has no finite inverse.
+        if self.temperature != 0.0 && !(self.temperature > 0.0 && self.temperature.is_normal()) {
             return invalid("temperature", self.temperature.to_string(), "it must be 0 or a positive number");
         }
         if self.top_k == Some(0) {
@@ -223,10 +225,22 @@ mod tests {
     }
 
     #[test]
+    fn the_smallest_and_largest_temperatures_can_be_drawn_at() {
+        for (temperature, u) in [(f32::MIN_POSITIVE, 0.99), (f32::MAX, 0.5)] {
+            let sampling = Sampling { temperature, ..Sampling::default() };
+            sampling.validate().unwrap();
+            let draw = sampling.draw(&[1.0, 0.0, 3.0], u).unwrap();
+            assert!(draw.logprob.is_finite(), "{temperature}: {draw:?}");
+        }
+    }
+
+    #[test]
     fn options_out_of_range_are_named() {
         let bad = [
             (Sampling { temperature: -1.0, ..Sampling::default() }, "temperature"),
             (Sampling { temperature: f32::NAN, ..Sampling::default() }, "temperature"),
+            (Sampling { temperature: f32::INFINITY, ..Sampling::default() }, "temperature"),
+            (Sampling { temperature: 1e-39, ..Sampling::default() }, "temperature"),
             (Sampling { top_k: Some(0), ..Sampling::default() }, "top_k"),
             (Sampling { top_p: Some(0.0), ..Sampling::default() }, "top_p"),
             (Sampling { min_p: Some(1.5), ..Sampling::default() }, "min_p"),

@@ -1,4 +1,4 @@
-/// Why a rollout could not start. Nothing has been sampled when one of these is returned.
+/// Why there is no rollout. All but [`NonFiniteLogits`](Self::NonFiniteLogits) are found before the model runs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RolloutError {

@@ -1,6 +1,7 @@
 use grpo_core::Finish;
+use rayon::prelude::*;
 
-use crate::{Decoder, Noise, RolloutError, Sampling};
+use crate::{Decoder, Draw, Noise, RolloutError, Sampling};
 
 /// Draws completions of prompts from a [`Decoder`].
 #[derive(Debug, Clone, PartialEq)]
@@ -75,7 +76,7 @@ impl Sampler {
             if tokens == 0 {
                 return Err(RolloutError::EmptyPrompt { prompt });
             }
-            if tokens + self.max_tokens > context {
+            if tokens.saturating_add(self.max_tokens) > context {
                 let max_tokens = self.max_tokens;
                 return Err(RolloutError::PromptTooLong { prompt, tokens, max_tokens, context });
             }
@@ -113,7 +114,8 @@ impl Sampler {
         let mut active: Vec<usize> = (0..rows.len()).collect();
         self.draw(&host(logits), decoder.vocabulary(), &sources, &mut rows, &active)?;
         loop {
-            let kept: Vec<usize> = (0..active.len()).filter(|i| !self.ended(&mut rows[active[*i]].sample)).collect();
+            let kept: Vec<usize> =
+                (0..active.len()).filter(|i| !self.ended(&mut rows[active[*i]].sample)).collect();
             if kept.is_empty() {
                 return Ok(rows);
             }
@@ -138,13 +140,19 @@ impl Sampler {
         rows: &mut [Row],
         active: &[usize],
     ) -> Result<(), RolloutError> {
-        for (source, index) in sources.iter().zip(active) {
-            let Row { request, noise, sample } = &mut rows[*index];
+        let draws: Vec<Option<Draw>> = sources
+            .par_iter()
+            .zip(active)
+            .map(|(source, index)| {
+                let Row { noise, sample, .. } = &rows[*index];
+                let own = &logits[source * vocabulary..][..vocabulary];
+                self.sampling.draw(own, noise.uniform(sample.tokens.len()))
+            })
+            .collect();
+        for (draw, index) in draws.into_iter().zip(active) {
+            let Row { request, sample, .. } = &mut rows[*index];
             let token = sample.tokens.len();
-            let draw = self
-                .sampling
-                .draw(&logits[source * vocabulary..][..vocabulary], noise.uniform(token))
-                .ok_or(RolloutError::NonFiniteLogits { prompt: *request, token })?;
+            let draw = draw.ok_or(RolloutError::NonFiniteLogits { prompt: *request, token })?;
             sample.tokens.push(draw.token);
             sample.logprobs.push(draw.logprob);
         }

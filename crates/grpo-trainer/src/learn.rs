@@ -25,19 +25,24 @@ impl<P: Policy, T> Trainer<P, T> {
         let learning_rate = self.config.learning_rate * schedule;
         let mut observed = Observed::default();
         for _ in 0..self.config.updates {
-            let loss = self.accumulate(experiences, &mut observed)?;
-            if !loss.is_finite() {
-                self.policy.discard();
-                observed.end_update(loss, f64::NAN);
+            let accumulated = self.accumulate(experiences, &mut observed);
+            let grad_norm = match accumulated {
+                Ok(loss) if loss.is_finite() => self.policy.update(learning_rate, self.config.max_grad_norm),
+                _ => {
+                    self.policy.discard();
+                    f64::NAN
+                }
+            };
+            observed.end_update(accumulated?, grad_norm);
+            if !grad_norm.is_finite() {
                 break;
             }
-            let grad_norm = self.policy.update(learning_rate, self.config.max_grad_norm);
-            observed.end_update(loss, grad_norm);
         }
         self.skipped = if observed.is_finite() { 0 } else { self.skipped + 1 };
         if self.skipped >= MAX_SKIPPED {
             return Err(TrainerError::Diverged { skipped: self.skipped });
         }
+        self.sampler_checked |= observed.compared();
         self.step += 1;
         self.num_tokens += experiences.n_tokens();
         Ok(Metrics::new(self, experiences, &observed, learning_rate, start.elapsed()))
@@ -86,8 +91,8 @@ impl<P: Policy, T> Trainer<P, T> {
         Ok(self.config.objective.completion_loss(logprobs, experience.advantage.into())?)
     }
 
-    /// Compares the log-probabilities of the sampler with those of the training pass; before the first step they
-    /// must agree, or what is trained is not what was sampled from.
+    /// Compares the log-probabilities of the sampler with those of the training pass. In the first step that trains on
+    /// anything they must agree, or what is trained is not what was sampled from.
     fn check_sampler(
         &self,
         batch: &MicroBatch<'_>,
@@ -101,7 +106,7 @@ impl<P: Policy, T> Trainer<P, T> {
                 observed.add_difference(difference.into());
                 // Not `>=`: a difference that is not a number must not pass.
                 let agrees = difference < TOLERANCE;
-                if self.step == 0 && !agrees {
+                if !self.sampler_checked && !agrees {
                     let (problem, sample) = (member.group.problem, member.sample);
                     return Err(TrainerError::Mismatch {
                         problem,

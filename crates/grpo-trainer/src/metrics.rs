@@ -119,6 +119,11 @@ impl Observed {
         self.grad_norms.push(grad_norm);
     }
 
+    /// Whether any token's log-probability was compared with the sampler's.
+    pub(crate) fn compared(&self) -> bool {
+        self.differences.n > 0
+    }
+
     /// Updates that have ended.
     pub(crate) fn updates(&self) -> usize {
         self.losses.len()

@@ -56,7 +56,9 @@ impl Optimizer {
         if norm > max_grad_norm {
             module.visit(&mut Scale { gradients: &mut gradients, factor: max_grad_norm / norm });
         }
-        (self.adamw.step(learning_rate, module, gradients), norm)
+        // Burn's optimizers take modules under autodiff only.
+        let module = self.adamw.step(learning_rate, module.train(), gradients);
+        (module.valid(), norm)
     }
 }
 

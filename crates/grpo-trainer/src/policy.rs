@@ -9,8 +9,11 @@ pub trait Policy: Decoder {
     /// A forward pass that can be differentiated.
     type Pass;
 
+    /// Token ids that end a completion.
+    fn stop(&self) -> &[u32];
+
     /// The text of a completion's tokens, as rewards are to see it.
-    fn text(&self, tokens: &[u32]) -> String;
+    fn detokenize(&self, tokens: &[u32]) -> String;
 
     /// Log-probabilities of the completions' tokens, one group after the other, at the given temperature.
     fn forward(&self, groups: &[Group<'_>], temperature: f32) -> (Vec<Scores>, Self::Pass);

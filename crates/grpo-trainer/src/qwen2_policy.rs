@@ -1,33 +1,56 @@
+use std::path::{Path, PathBuf};
+
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
-use grpo_qwen2::{Group, KvCache, Pass, Qwen2, Scores, Tokenizer};
+use burn::tensor::{Device, Tensor};
+use grpo_qwen2::{Group, KvCache, Message, ModelError, Pass, Precision, Qwen2, Scores, TextSide};
 use grpo_rollout::Decoder;
 
-use crate::{Optimizer, OptimizerConfig, Policy};
+use crate::{Optimizer, Policy, TrainerConfig};
 
 /// A Qwen2 model in full training: all weights, AdamW, and a frozen copy as the reference.
 pub struct Qwen2Policy {
     /// Taken out only while the optimizer moves it.
     model: Option<Qwen2>,
     reference: Option<Qwen2>,
-    tokenizer: Tokenizer,
+    text: TextSide,
+    /// The folder that the model was loaded from.
+    source: PathBuf,
     optimizer: Optimizer,
     gradients: GradientsParams,
 }
 
 impl Qwen2Policy {
-    /// A policy that starts at `model`. The reference is needed if and only if the objective has a KL term; stored in
-    /// BF16 ([`Precision::Bf16`]) it takes half the memory and is exact for a BF16 checkpoint.
+    /// Loads a model folder in Hugging Face layout, and once more as the reference if the objective has a KL term.
     ///
-    /// [`Precision::Bf16`]: grpo_qwen2::Precision::Bf16
-    pub fn new(model: Qwen2, reference: Option<Qwen2>, tokenizer: Tokenizer, optimizer: &OptimizerConfig) -> Self {
-        let optimizer = Optimizer::new(optimizer);
-        Self { model: Some(model), reference, tokenizer, optimizer, gradients: GradientsParams::new() }
+    /// The reference is stored in BF16: half the memory, and exact for a BF16 checkpoint.
+    pub fn load(folder: &Path, device: &Device, config: &TrainerConfig) -> Result<Self, ModelError> {
+        let text = TextSide::read(folder)?;
+        let model = Qwen2::load(folder, Precision::F32, device)?;
+        let needs_reference = config.objective.needs_reference();
+        let reference = needs_reference.then(|| Qwen2::load(folder, Precision::Bf16, device)).transpose()?;
+        Ok(Self {
+            model: Some(model),
+            reference,
+            text,
+            source: folder.into(),
+            optimizer: Optimizer::new(&config.optimizer),
+            gradients: GradientsParams::new(),
+        })
     }
 
     /// The model as it is now.
     pub fn model(&self) -> &Qwen2 {
         self.model.as_ref().expect("the model is only away during an update")
+    }
+
+    /// The ids of a conversation up to where the assistant's turn begins.
+    pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
+        self.text.prompt(messages)
+    }
+
+    /// Writes the model as it is now, in Hugging Face layout and F32: no bit of what was trained is lost.
+    pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
+        self.model().save(&self.source, folder, Precision::F32)
     }
 }
 
@@ -58,8 +81,12 @@ impl Decoder for Qwen2Policy {
 impl Policy for Qwen2Policy {
     type Pass = Pass;
 
-    fn text(&self, tokens: &[u32]) -> String {
-        self.tokenizer.decode(tokens)
+    fn stop(&self) -> &[u32] {
+        &self.text.stop
+    }
+
+    fn detokenize(&self, tokens: &[u32]) -> String {
+        self.text.tokenizer.decode(tokens)
     }
 
     fn forward(&self, groups: &[Group<'_>], temperature: f32) -> (Vec<Scores>, Pass) {

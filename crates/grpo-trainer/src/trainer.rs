@@ -12,23 +12,24 @@ pub struct Trainer<P, T> {
     pub(crate) policy: P,
     pub(crate) rubric: Rubric<T>,
     pub(crate) config: TrainerConfig,
-    pub(crate) stop: Vec<u32>,
     /// Steps taken, skipped ones included.
     pub(crate) step: u64,
     /// Tokens of prompts and completions seen.
     pub(crate) num_tokens: u64,
     /// Steps skipped in a row.
     pub(crate) skipped: usize,
+    /// Whether the sampler's log-probabilities have been found to be the trainer's.
+    pub(crate) sampler_checked: bool,
 }
 
 impl<P: Policy, T> Trainer<P, T> {
-    /// A trainer of `policy`, whose completions end at any token of `stop`.
-    pub fn new(policy: P, rubric: Rubric<T>, stop: Vec<u32>, config: TrainerConfig) -> Result<Self, TrainerError> {
+    /// A trainer of `policy` that pays by `rubric`.
+    pub fn new(policy: P, rubric: Rubric<T>, config: TrainerConfig) -> Result<Self, TrainerError> {
         config.validate()?;
         if rubric.is_empty() {
             return Err(TrainerError::NoRewards);
         }
-        Ok(Self { policy, rubric, config, stop, step: 0, num_tokens: 0, skipped: 0 })
+        Ok(Self { policy, rubric, config, step: 0, num_tokens: 0, skipped: 0, sampler_checked: false })
     }
 
     /// One training step: roll out, then learn.
@@ -80,7 +81,7 @@ impl<P: Policy, T> Trainer<P, T> {
     pub(crate) fn sampler(&self) -> Sampler {
         Sampler {
             sampling: self.config.sampling.clone(),
-            stop: self.stop.clone(),
+            stop: self.policy.stop().to_vec(),
             max_tokens: self.config.max_completion_length,
             batch_rows: self.config.batch_rows,
         }
@@ -104,7 +105,7 @@ impl<P: Policy, T> Trainer<P, T> {
     }
 
     pub(crate) fn completion(&self, sample: &Sample) -> Completion {
-        let text = self.policy.text(&sample.tokens);
+        let text = self.policy.detokenize(&sample.tokens);
         Completion { text, n_tokens: sample.tokens.len(), finish: sample.finish }
     }
 

@@ -1,8 +1,8 @@
 //! GET requests to the Hub, with redirects.
 //!
-//! Names, URLs and the layout of the cache are hf-hub's, its downloads (0.5.0) are not: they send the token to the host that
-//! the Hub redirects to, can repeat the beginning of a file when a resumed download is cut again, compare no sizes, have no
-//! timeouts, and follow a redirect to itself for ever.
+//! Names, URLs and the layout of the cache are hf-hub's, its downloads (0.5.0) are not: they send the token
+//! to the host that the Hub redirects to, can repeat the beginning of a file when a resumed download is cut
+//! again, compare no sizes, have no timeouts, and follow a redirect to itself for ever.
 
 use std::fmt;
 use std::time::Duration;

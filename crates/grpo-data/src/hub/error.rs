@@ -116,7 +116,10 @@ pub enum HubError {
         reason: String,
     },
     /// The list of weight files is damaged, or names files outside its folder.
-    #[error("{path}: not a usable list of weight files ({reason}); delete it and run again", path = path.display())]
+    #[error(
+        "{path}: not a usable list of weight files ({reason}); delete it and run again",
+        path = path.display()
+    )]
     Index {
         /// The file.
         path: PathBuf,

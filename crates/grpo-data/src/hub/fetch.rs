@@ -1,7 +1,8 @@
 //! Files of one commit, downloaded into the cache.
 //!
-//! A file arrives as `blobs/{etag}.part`, is renamed when it is whole, and is then linked into the snapshot of its commit. So
-//! a snapshot holds only whole files, and a download that was interrupted goes on later, in this process or another.
+//! A file arrives as `blobs/{etag}.part`, is renamed when it is whole, and is then linked into the snapshot
+//! of its commit. So a snapshot holds only whole files, and a download that was interrupted goes on later, in
+//! this process or another.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,7 +15,7 @@ use super::client::{Client, Reply};
 use super::repo::{Repo, is_inside, is_plain};
 use super::{Hub, HubError, Transfer};
 
-/// Tries in a row that bring nothing; one that brings bytes starts the count again.
+/// Tries in a row that get no further; one that does starts the count again.
 const MAX_TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const CHUNK: usize = 256 * 1024;
@@ -68,10 +69,9 @@ impl<'a> Remote<'a> {
             return Err(self.client.not_found(&what));
         }
         let target = self.folder().join(name);
-        let download = Download { remote: self, name, what, path: self.repo.file_path(&self.commit, name) };
+        let path = self.repo.file_path(&self.commit, name);
         if !target.exists() {
-            let blob = download.run()?;
-            link(&blob, &target, Path::new(name).components().count()).map_err(HubError::io(&target))?;
+            Download { remote: self, name, what, path, target: &target }.run()?;
         }
         Ok(target)
     }
@@ -81,20 +81,23 @@ struct Download<'a> {
     remote: &'a Remote<'a>,
     name: &'a str,
     what: String,
+    /// On the Hub.
     path: String,
+    /// In the snapshot.
+    target: &'a Path,
 }
 
 impl Download<'_> {
-    /// Tries until the blob is whole; returns where it is.
-    fn run(&self) -> Result<PathBuf, HubError> {
-        let mut tries = 0;
+    /// Tries until the file is there.
+    fn run(&self) -> Result<(), HubError> {
+        let (mut tries, mut furthest) = (0, 0);
         loop {
-            let mut received = 0;
-            let error = match self.attempt(&mut received) {
+            let before = furthest;
+            let error = match self.attempt(&mut furthest) {
                 Err(error) if error.is_transient() => error,
                 done_or_hopeless => return done_or_hopeless,
             };
-            tries = if received > 0 { 1 } else { tries + 1 };
+            tries = if furthest > before { 1 } else { tries + 1 };
             if tries > MAX_TRIES {
                 return Err(error);
             }
@@ -103,7 +106,7 @@ impl Download<'_> {
         }
     }
 
-    fn attempt(&self, received: &mut u64) -> Result<PathBuf, HubError> {
+    fn attempt(&self, furthest: &mut u64) -> Result<(), HubError> {
         let first_byte = self.get("bytes=0-0")?;
         let total = self.total(&first_byte)?;
         let etag = first_byte.etag.as_deref().map(|etag| etag.trim_start_matches("W/").trim_matches('"'));
@@ -111,20 +114,20 @@ impl Download<'_> {
         let blob = self.remote.repo.blob(&self.remote.hub.cache, etag);
         let folder = parent(&blob);
         fs::create_dir_all(folder).map_err(HubError::io(folder))?;
-        // Two processes that want the same file: the second waits, and finds it there. Dropping the lock releases it.
+        // Two processes that want the same file: the second waits, and finds it there. Dropping the lock
+        // releases it.
         let lock = folder.join(format!("{etag}.lock"));
         let _lock = File::create(&lock).and_then(|f| f.lock().map(|()| f)).map_err(HubError::io(&lock))?;
-        if fs::metadata(&blob).is_ok_and(|meta| meta.len() == total) {
-            return Ok(blob);
+        if !fs::metadata(&blob).is_ok_and(|meta| meta.len() == total) {
+            let part = folder.join(format!("{etag}.part"));
+            self.fill(&part, total, furthest)?;
+            fs::rename(&part, &blob).map_err(HubError::io(&blob))?;
         }
-        let part = folder.join(format!("{etag}.part"));
-        self.fill(&part, total, received)?;
-        fs::rename(&part, &blob).map_err(HubError::io(&blob))?;
-        Ok(blob)
+        self.link(&blob).map_err(HubError::io(self.target))
     }
 
     /// Completes the file `part`, from where it ends.
-    fn fill(&self, part: &Path, total: u64, received: &mut u64) -> Result<(), HubError> {
+    fn fill(&self, part: &Path, total: u64, furthest: &mut u64) -> Result<(), HubError> {
         let failed = || HubError::io(part);
         let mut file = OpenOptions::new().create(true).append(true).open(part).map_err(failed())?;
         let mut done = file.metadata().map_err(failed())?.len();
@@ -158,7 +161,7 @@ impl Download<'_> {
             }
             file.write_all(&chunk[..n]).map_err(failed())?;
             done += n as u64;
-            *received += n as u64;
+            *furthest = done.max(*furthest);
             self.report(done, total);
         }
     }
@@ -178,6 +181,27 @@ impl Download<'_> {
         total.and_then(|total| total.parse().ok()).ok_or_else(|| self.protocol("no length announced"))
     }
 
+    /// Shows the blob under the file's name.
+    fn link(&self, blob: &Path) -> io::Result<()> {
+        if self.target.exists() {
+            return Ok(()); // another process was faster
+        }
+        fs::create_dir_all(parent(self.target))?;
+        if self.target.is_symlink() {
+            fs::remove_file(self.target)?; // to a blob that was deleted
+        }
+        // Relative, so that the cache can be moved: out of `snapshots/{commit}/...`, into `blobs`.
+        let n_levels = Path::new(self.name).components().count() + 1;
+        let mut path: PathBuf = std::iter::repeat_n("..", n_levels).collect();
+        path.extend([Path::new("blobs"), Path::new(blob.file_name().unwrap_or_default())]);
+        #[cfg(unix)]
+        let linked = std::os::unix::fs::symlink(path, self.target);
+        #[cfg(windows)] // where links need rights, the snapshot holds the file itself
+        let linked =
+            std::os::windows::fs::symlink_file(path, self.target).or_else(|_| fs::rename(blob, self.target));
+        linked
+    }
+
     fn report(&self, done: u64, total: u64) {
         if let Some(listener) = &self.remote.hub.progress {
             listener(&Transfer { file: self.name, done, total });
@@ -187,22 +211,6 @@ impl Download<'_> {
     fn protocol(&self, reason: &str) -> HubError {
         self.remote.client.protocol(&self.what, reason)
     }
-}
-
-/// Shows `blob` as `target`, which lies `depth` levels down in a snapshot.
-fn link(blob: &Path, target: &Path, depth: usize) -> io::Result<()> {
-    fs::create_dir_all(parent(target))?;
-    if target.symlink_metadata().is_ok() {
-        fs::remove_file(target)?; // a link to a blob that was deleted
-    }
-    // Relative, so that the cache can be moved: out of `snapshots/{commit}/...`, into `blobs`.
-    let mut path: PathBuf = std::iter::repeat_n("..", depth + 1).collect();
-    path.extend([Path::new("blobs"), Path::new(blob.file_name().unwrap_or_default())]);
-    #[cfg(unix)]
-    let linked = std::os::unix::fs::symlink(path, target);
-    #[cfg(windows)] // where links need rights, the snapshot holds the file itself
-    let linked = std::os::windows::fs::symlink_file(path, target).or_else(|_| fs::rename(blob, target));
-    linked
 }
 
 fn parent(path: &Path) -> &Path {

@@ -43,9 +43,10 @@ type Listener = Box<dyn Fn(&Transfer<'_>) + Send + Sync>;
 
 /// The Hugging Face Hub, or a server that speaks its protocol, with a cache on disk.
 ///
-/// The cache has the layout of Hugging Face's own tools and is shared with them. What is in it is used without asking the
-/// Hub, so a repository stays as it was when it was fetched; delete its folder in the cache to get a newer one. A download
-/// that was interrupted goes on from where it stopped, and one whose connection breaks is tried again a few times.
+/// The cache has the layout of Hugging Face's own tools and is shared with them. What is in it is used
+/// without asking the Hub, so a repository stays as it was when it was fetched; delete its folder in the
+/// cache to get a newer one. A download that was interrupted goes on from where it stopped, and one whose
+/// connection breaks is tried again a few times.
 pub struct Hub {
     endpoint: String,
     cache: Cache,
@@ -91,8 +92,8 @@ impl Hub {
     }
 
     /// The folder of a model such as `Qwen/Qwen2.5-0.5B-Instruct`: `config.json`, `tokenizer.json`,
-    /// `tokenizer_config.json`, the weights as `model.safetensors` or as `model.safetensors.index.json` with every file it
-    /// names, and `generation_config.json` and `chat_template.jinja` if the model has them.
+    /// `tokenizer_config.json`, the weights as `model.safetensors` or as `model.safetensors.index.json` with
+    /// every file it names, and `generation_config.json` and `chat_template.jinja` if the model has them.
     ///
     /// # Errors
     ///
@@ -125,8 +126,8 @@ impl Hub {
         Ok(remote.folder())
     }
 
-    /// The problems of a dataset such as `openai/gsm8k`. Its files are found as [`load`](crate::load()) finds them in a folder, so
-    /// GSM8K's configuration `main` is preferred.
+    /// The problems of a dataset such as `openai/gsm8k`. Its files are found as [`load`](crate::load()) finds
+    /// them in a folder, so GSM8K's configuration `main` is preferred.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@ use std::fs;
 
 use grpo_data::{Hub, HubError};
 
-use crate::hub::{hub, model, serve};
+use crate::hub::{hub, model, serve, weights};
 use crate::server::{Answer, COMMIT, Repos, Server};
 
 const ID: &str = "Qwen/tiny";
@@ -101,9 +101,22 @@ fn offline_and_not_cached() {
 fn trouble_is_tried_again_but_not_for_ever() {
     let error = bend("/model.safetensors", |_| Answer::new(503, ""));
     assert!(matches!(error, HubError::Status { status: 503, .. }), "{error}");
+}
+
+#[test]
+fn a_connection_that_always_breaks() {
     let error = bend("/model.safetensors", |honest| Answer { cut: Some(0), ..honest });
     assert!(matches!(error, HubError::Cut { done: 0, total: 1_000_000, .. }), "{error}");
     check(error, &["`model.safetensors`", "0 of 1000000 bytes", "run again"]);
+}
+
+#[test]
+fn a_connection_that_always_breaks_where_ranges_are_unknown() {
+    let error = bend("/model.safetensors", |honest| match honest.body.len() {
+        1 => honest, // the request for the length
+        _ => Answer { cut: Some(300_000), status: 200, body: weights(), ..honest },
+    });
+    assert!(matches!(error, HubError::Cut { done: 300_000, .. }), "{error}");
 }
 
 #[test]

@@ -1,61 +1,28 @@
 //! The tiny checkpoints against transformers: logits, log-probabilities, greedy continuations and gradients.
 
-use std::path::{Path, PathBuf};
-
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor};
-use grpo_qwen2::{Group, Precision, Qwen2, Weight};
+use grpo_qwen2::{Config, Group, Qwen2};
 use grpo_rollout::{Decoder, Noise, Request, Sampler, Sampling};
 use serde_json::Value;
 
-const CHECKPOINTS: [&str; 2] = ["tiny-qwen2-tied", "tiny-qwen2-untied"];
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
-}
+use crate::common::{
+    CHECKPOINTS, assert_close, by_name, fixture, floats, host, ids, json, list, token_logprobs,
+};
 
 fn load(name: &str) -> (Qwen2, Value) {
-    let folder = fixture(name);
-    let golden = std::fs::read_to_string(folder.join("golden.json")).unwrap();
-    let model = Qwen2::load(&folder, Precision::F32, &Device::flex()).unwrap();
-    (model, serde_json::from_str(&golden).unwrap())
-}
-
-fn ids(value: &Value) -> Vec<u32> {
-    value.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect()
-}
-
-fn floats(value: &Value) -> Vec<f32> {
-    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()
-}
-
-fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
-        assert!((f - e).abs() <= tolerance, "{what}[{i}]: {f} is not {e} to {tolerance}");
-    }
-}
-
-fn host<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    x.into_data().try_into_vec().unwrap()
-}
-
-/// Scores all tokens of a sequence but the first.
-fn token_logprobs(model: &Qwen2, ids: &[u32]) -> Vec<f32> {
-    let group = Group { prompt: &ids[..1], completions: &[&ids[1..]] };
-    model.score(&[group], 1.0).remove(0).logprobs
+    (crate::common::load(name), json(&fixture(name).join("golden.json")))
 }
 
 #[test]
 fn logits_match_transformers() {
     for name in CHECKPOINTS {
         let (model, golden) = load(name);
-        for sequence in golden["sequences"].as_array().unwrap() {
+        for sequence in list(&golden["sequences"]) {
             let ids = ids(&sequence["ids"]);
             let (_, last) = model.prefill(&[&ids], 0);
             assert_close(name, &host(last), &floats(&sequence["last_logits"]), 1e-4);
             let Some(all) = sequence.get("logits") else { continue };
-            for (i, expected) in all.as_array().unwrap().iter().enumerate() {
+            for (i, expected) in list(all).iter().enumerate() {
                 let (_, logits) = model.prefill(&[&ids[..=i]], 0);
                 assert_close(name, &host(logits), &floats(expected), 1e-4);
             }
@@ -67,7 +34,7 @@ fn logits_match_transformers() {
 fn log_probabilities_match_transformers() {
     for name in CHECKPOINTS {
         let (model, golden) = load(name);
-        for sequence in golden["sequences"].as_array().unwrap() {
+        for sequence in list(&golden["sequences"]) {
             let found = token_logprobs(&model, &ids(&sequence["ids"]));
             assert_close(name, &found, &floats(&sequence["token_logps"]), 1e-4);
         }
@@ -102,15 +69,10 @@ fn gradients_match_transformers() {
         pass.backward(&model, &[vec![-1.0 / n as f32; n]], &mut gradients);
 
         let expected = golden["gradients"].as_object().unwrap();
-        let weights = model.weights();
-        assert_eq!(weights.len(), expected.len(), "{name}");
-        for (weight_name, weight) in weights {
-            let found = match weight {
-                Weight::Matrix(w) => host(gradients.get::<2>(w.id).unwrap().transpose()),
-                Weight::Table(w) => host(gradients.get::<2>(w.id).unwrap()),
-                Weight::Vector(w) => host(gradients.get::<1>(w.id).unwrap()),
-            };
-            check_gradient(&format!("{name} {weight_name}"), &found, &expected[&weight_name]);
+        let found = by_name(&model, &gradients);
+        assert_eq!(found.len(), expected.len(), "{name}");
+        for (weight, found) in found {
+            check_gradient(&format!("{name} {weight}"), &found, &expected[&weight]);
         }
     }
 }
@@ -131,8 +93,8 @@ fn check_gradient(what: &str, found: &[f32], expected: &Value) {
 #[test]
 fn both_config_forms_are_the_same_model() {
     for name in CHECKPOINTS {
-        let old = grpo_qwen2::Config::read(&fixture(name).join("config.json")).unwrap();
-        let new = grpo_qwen2::Config::read(&fixture(name).join("config.transformers5.json")).unwrap();
+        let old = Config::read(&fixture(name).join("config.json")).unwrap();
+        let new = Config::read(&fixture(name).join("config.transformers5.json")).unwrap();
         assert_eq!(old, new, "{name}");
     }
 }

@@ -1,0 +1,319 @@
+//! What must not change a result: the cache, the batch, the packing, the order of accumulation. And gradients against
+//! finite differences.
+
+use std::collections::BTreeMap;
+use std::slice::from_ref;
+
+use burn::optim::GradientsParams;
+use burn::tensor::Device;
+use grpo_qwen2::{Group, Precision, Qwen2};
+use grpo_rollout::{Noise, Request, Sample, Sampler, Sampling};
+
+use crate::common::{
+    CHECKPOINTS, TIED, UNTIED, assert_close, by_name, copy_of, fixture, load, random_tokens, read_tensors,
+    uniform, values, write_tensors,
+};
+
+/// A prompt and its completions.
+struct Case {
+    prompt: Vec<u32>,
+    completions: Vec<Vec<u32>>,
+}
+
+impl Case {
+    fn new(seed: u64, prompt: usize, completions: &[usize]) -> Self {
+        let completion = |(i, n): (usize, &usize)| random_tokens(1000 * seed + i as u64, *n);
+        Self {
+            prompt: random_tokens(1000 * seed + 999, prompt),
+            completions: completions.iter().enumerate().map(completion).collect(),
+        }
+    }
+
+    /// Every completion with a copy of the prompt.
+    fn apart(&self) -> Vec<Case> {
+        let alone = |completion: &Vec<u32>| Self {
+            prompt: self.prompt.clone(),
+            completions: vec![completion.clone()],
+        };
+        self.completions.iter().map(alone).collect()
+    }
+}
+
+/// Groups whose prompts and completions differ in length.
+fn cases() -> Vec<Case> {
+    vec![
+        Case::new(1, 7, &[1, 9, 2]),
+        Case::new(2, 1, &[5]),
+        Case::new(3, 20, &[2, 1, 13, 1]),
+        Case::new(4, 3, &[]),
+    ]
+}
+
+/// Numbers between -1 and 1 for every token of the completions.
+fn functional(cases: &[Case]) -> Vec<Vec<f32>> {
+    let mut numbers = uniform(77).map(|u| 2.0 * u as f32 - 1.0);
+    let completions = cases.iter().flat_map(|case| &case.completions);
+    completions.map(|completion| numbers.by_ref().take(completion.len()).collect()).collect()
+}
+
+/// Calls `f` with the cases as groups.
+fn grouped<R>(cases: &[Case], f: impl FnOnce(&[Group<'_>]) -> R) -> R {
+    let completions: Vec<Vec<&[u32]>> =
+        cases.iter().map(|case| case.completions.iter().map(Vec::as_slice).collect()).collect();
+    let group = |(case, completions)| {
+        let (case, completions): (&Case, &Vec<_>) = (case, completions);
+        Group { prompt: &case.prompt, completions }
+    };
+    f(&cases.iter().zip(&completions).map(group).collect::<Vec<_>>())
+}
+
+fn score(model: &Qwen2, cases: &[Case], temperature: f32) -> Vec<Vec<f32>> {
+    let scores = grouped(cases, |groups| model.score(groups, temperature));
+    scores.into_iter().map(|scores| scores.logprobs).collect()
+}
+
+/// Log-probabilities and, into `gradients`, the gradients of their sum weighted by `by_logprob`.
+fn accumulate(
+    model: &Qwen2,
+    cases: &[Case],
+    temperature: f32,
+    by_logprob: &[Vec<f32>],
+    gradients: &mut GradientsParams,
+) -> Vec<Vec<f32>> {
+    let (scores, pass) = grouped(cases, |groups| model.forward(groups, temperature));
+    pass.backward(model, by_logprob, gradients);
+    scores.into_iter().map(|scores| scores.logprobs).collect()
+}
+
+fn gradients(
+    model: &Qwen2,
+    cases: &[Case],
+    temperature: f32,
+    by_logprob: &[Vec<f32>],
+) -> BTreeMap<String, Vec<f32>> {
+    let mut gradients = GradientsParams::new();
+    accumulate(model, cases, temperature, by_logprob, &mut gradients);
+    by_name(model, &gradients)
+}
+
+/// Each weight's gradient to `tolerance` of its largest element.
+fn assert_same_gradients(
+    what: &str,
+    found: &BTreeMap<String, Vec<f32>>,
+    expected: &BTreeMap<String, Vec<f32>>,
+    tolerance: f32,
+) {
+    assert!(found.keys().eq(expected.keys()), "{what}");
+    for (name, expected) in expected {
+        let largest = expected.iter().fold(0f32, |a, b| a.max(b.abs()));
+        assert!(largest > 0.0, "{what} {name}: no gradient");
+        assert_close(&format!("{what} {name}"), &found[name], expected, tolerance * largest);
+    }
+}
+
+/// Noises of a group of four.
+fn noises(problem: u64) -> [Noise; 4] {
+    [0, 1, 2, 3].map(|sample| Noise { seed: 5, step: 1, problem, sample })
+}
+
+/// Groups of four completions of prompts of different lengths, which end at different lengths.
+fn sample(
+    model: &Qwen2,
+    prompts: &[(u64, Vec<u32>)],
+    temperature: f32,
+    batch_rows: usize,
+) -> Vec<Vec<Sample>> {
+    let sampling = Sampling { temperature, ..Sampling::default() };
+    let sampler = Sampler { sampling, stop: (0..64).collect(), max_tokens: 16, batch_rows };
+    let noises: Vec<_> = prompts.iter().map(|(problem, _)| noises(*problem)).collect();
+    let requests: Vec<Request<'_>> =
+        prompts.iter().zip(&noises).map(|((_, prompt), noise)| Request { prompt, noise }).collect();
+    sampler.sample(model, &requests).unwrap()
+}
+
+fn prompts() -> Vec<(u64, Vec<u32>)> {
+    [9, 1, 30, 16].iter().enumerate().map(|(i, n)| (i as u64, random_tokens(50 + i as u64, *n))).collect()
+}
+
+#[test]
+fn cached_decoding_gives_the_logprobs_of_the_full_pass() {
+    for (name, temperature) in [(TIED, 1.0), (UNTIED, 0.7), (UNTIED, 1.5)] {
+        let model = load(name);
+        let prompts = prompts();
+        let samples = sample(&model, &prompts, temperature, 64);
+        let lengths: Vec<usize> = samples.iter().flatten().map(|s| s.tokens.len()).collect();
+        assert!(lengths.contains(&16) && lengths.iter().any(|n| *n < 8), "{lengths:?}");
+        let case = |((_, prompt), group): (&(u64, Vec<u32>), &Vec<Sample>)| Case {
+            prompt: prompt.clone(),
+            completions: group.iter().map(|sample| sample.tokens.clone()).collect(),
+        };
+        let cases: Vec<Case> = prompts.iter().zip(&samples).map(case).collect();
+        let scored = score(&model, &cases, temperature);
+        for (sample, scored) in samples.iter().flatten().zip(&scored) {
+            assert_close(name, &sample.logprobs, scored, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn batches_never_change_a_sample() {
+    for name in CHECKPOINTS {
+        let model = load(name);
+        let prompts = prompts();
+        let expected = sample(&model, &prompts, 1.0, 64);
+        for batch_rows in [1, 3, 5] {
+            assert_same_samples(&sample(&model, &prompts, 1.0, batch_rows), &expected);
+        }
+        for (prompt, expected) in prompts.iter().zip(&expected) {
+            assert_same_samples(&sample(&model, from_ref(prompt), 1.0, 64), from_ref(expected));
+        }
+        let reversed: Vec<_> = prompts.iter().rev().cloned().collect();
+        let mut found = sample(&model, &reversed, 1.0, 64);
+        found.reverse();
+        assert_same_samples(&found, &expected);
+    }
+}
+
+/// The same tokens. Products of other numbers of rows may add up in another order, which moves the last bits of a
+/// log-probability.
+fn assert_same_samples(found: &[Vec<Sample>], expected: &[Vec<Sample>]) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+        assert_eq!(found.tokens, expected.tokens);
+        assert_eq!(found.finish, expected.finish);
+        assert_close("log-probability", &found.logprobs, &expected.logprobs, 1e-5);
+    }
+}
+
+#[test]
+fn packing_changes_neither_logprobs_nor_gradients() {
+    for (name, temperature) in [(TIED, 1.0), (UNTIED, 0.7)] {
+        let model = load(name);
+        let (cases, by_logprob) = (cases(), functional(&cases()));
+        let mut together = GradientsParams::new();
+        let expected = accumulate(&model, &cases, temperature, &by_logprob, &mut together);
+        let together = by_name(&model, &together);
+        assert_eq!(score(&model, &cases, temperature), expected, "{name}: score and forward");
+
+        let apart: Vec<Case> = cases.iter().flat_map(Case::apart).collect();
+        for (what, parts) in [("groups alone", cases), ("completions alone", apart)] {
+            let (mut sum, mut found) = (GradientsParams::new(), Vec::new());
+            let mut rest = by_logprob.as_slice();
+            for part in parts.chunks(1) {
+                let (own, others) = rest.split_at(part[0].completions.len());
+                found.extend(accumulate(&model, part, temperature, own, &mut sum));
+                rest = others;
+            }
+            assert_close(what, &found.concat(), &expected.concat(), 1e-5);
+            assert_same_gradients(what, &by_name(&model, &sum), &together, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn nothing_to_score_is_no_scores_and_no_gradient() {
+    let model = load(TIED);
+    for cases in [vec![], vec![Case::new(1, 5, &[])], vec![Case::new(1, 5, &[0]), Case::new(2, 3, &[])]] {
+        let completions = cases.iter().map(|case| case.completions.len()).sum();
+        let nothing: Vec<Vec<f32>> = vec![vec![]; completions];
+        assert_eq!(score(&model, &cases, 1.0), nothing);
+        let mut gradients = GradientsParams::new();
+        assert_eq!(accumulate(&model, &cases, 1.0, &nothing, &mut gradients), nothing);
+        assert!(gradients.is_empty());
+    }
+}
+
+#[test]
+#[should_panic(expected = "token id Some(512)")]
+fn unknown_tokens_are_not_scored() {
+    score(&load(TIED), &[Case { prompt: vec![2], completions: vec![vec![512]] }], 1.0);
+}
+
+#[test]
+#[should_panic(expected = "a prompt is empty")]
+fn completions_of_nothing_are_not_scored() {
+    score(&load(TIED), &[Case::new(1, 3, &[2]), Case::new(2, 0, &[2])], 1.0);
+}
+
+#[test]
+#[should_panic(expected = "temperature is 0")]
+fn temperature_zero_has_no_log_probabilities() {
+    score(&load(TIED), &cases(), 0.0);
+}
+
+#[test]
+#[should_panic(expected = "every scored token needs one gradient")]
+fn gradients_of_other_completions_are_refused() {
+    gradients(&load(TIED), &[Case::new(1, 3, &[2, 3])], 1.0, &[vec![1.0; 3], vec![1.0; 2]]);
+}
+
+#[test]
+fn backward_adds_to_what_is_there() {
+    for name in CHECKPOINTS {
+        let model = load(name);
+        let (cases, by_logprob) = (cases(), functional(&cases()));
+        let mut twice = GradientsParams::new();
+        for _ in 0..2 {
+            accumulate(&model, &cases, 1.0, &by_logprob, &mut twice);
+        }
+        let doubled: Vec<Vec<f32>> = by_logprob.iter().map(|g| g.iter().map(|g| 2.0 * g).collect()).collect();
+        let expected = gradients(&model, &cases, 1.0, &doubled);
+        assert_same_gradients(name, &by_name(&model, &twice), &expected, 1e-5);
+    }
+}
+
+/// Three weights of every tensor: the one with the largest gradient and two arbitrary ones.
+#[test]
+fn gradients_are_finite_differences() {
+    for (name, temperature) in [(TIED, 1.0), (UNTIED, 0.7)] {
+        let (cases, by_logprob) = (cases(), functional(&cases()));
+        let folder = copy_of(name);
+        let path = folder.path().join("model.safetensors");
+        let mut tensors = read_tensors(&path);
+        let mut loss_at = |tensor: &str, index: usize, value: f32| {
+            let own = tensors.get_mut(tensor).unwrap();
+            let before = own.f32s()[index];
+            own.set_f32(index, value);
+            write_tensors(&path, &tensors);
+            tensors.get_mut(tensor).unwrap().set_f32(index, before);
+            let model = Qwen2::load(folder.path(), Precision::F32, &Device::flex()).unwrap();
+            dot(&score(&model, &cases, temperature), &by_logprob)
+        };
+        let model = load(name);
+        let before: BTreeMap<_, _> =
+            model.weights().into_iter().map(|(name, w)| (name, values(&w))).collect();
+        for (tensor, gradient) in gradients(&model, &cases, temperature, &by_logprob) {
+            let magnitude = |i: &usize| gradient[*i].abs();
+            let largest = (0..gradient.len()).max_by(|a, b| magnitude(a).total_cmp(&magnitude(b))).unwrap();
+            for index in [largest, gradient.len() / 3, gradient.len() - 1] {
+                let weight = before[&tensor][index];
+                let (low, high) = (weight - STEP, weight + STEP);
+                let slope =
+                    (loss_at(&tensor, index, high) - loss_at(&tensor, index, low)) / f64::from(high - low);
+                let (found, error) = (gradient[index], f64::from(gradient[index]) - slope);
+                let tolerance = 2e-3 * f64::from(1f32.max(magnitude(&largest)));
+                assert!(error.abs() < tolerance, "{name} {tensor}[{index}]: {found} is not {slope}");
+            }
+        }
+    }
+}
+
+/// How far a weight is moved to either side. Rounding gives an error of about 1e-6 / STEP, curvature one of STEP².
+const STEP: f32 = 4e-3;
+
+fn dot(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
+    a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
+#[test]
+fn bf16_storage_of_bf16_weights_changes_nothing() {
+    for name in CHECKPOINTS {
+        let folder = tempfile::tempdir().unwrap();
+        load(name).save(&fixture(name), folder.path(), Precision::Bf16).unwrap();
+        let model = |precision| Qwen2::load(folder.path(), precision, &Device::flex()).unwrap();
+        let (wide, narrow) = (model(Precision::F32), model(Precision::Bf16));
+        assert_eq!(score(&narrow, &cases(), 0.7), score(&wide, &cases(), 0.7), "{name}");
+        let samples = |model| sample(model, &prompts(), 1.0, 64);
+        assert_eq!(samples(&narrow), samples(&wide), "{name}");
+    }
+}

@@ -1,0 +1,10 @@
+//! One binary for all integration tests of the crate.
+
+mod chat;
+mod common;
+mod folder;
+mod golden;
+mod invariants;
+mod real_checkpoint;
+mod save;
+mod text;

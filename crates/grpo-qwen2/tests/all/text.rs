@@ -1,0 +1,224 @@
+//! Tokenizer, chat template and stop tokens: what is wrong with a folder is an error that names the file.
+
+use std::path::Path;
+
+use grpo_qwen2::{ChatTemplate, Message, ModelError, TextSide, Tokenizer};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::common::{TIED, copy_of, fixture, write_json};
+
+/// A byte-level tokenizer of a few letters and special tokens.
+fn tokenizer() -> Value {
+    let special = |id: u32, content: &str| {
+        json!({
+            "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+            "special": true,
+        })
+    };
+    let byte_level =
+        json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false });
+    json!({
+        "version": "1.0", "truncation": null, "padding": null,
+        "added_tokens": [special(5, "<|im_end|>"), special(6, "<|im_start|>")],
+        "normalizer": null, "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+            "vocab": { "a": 0, "b": 1, "ab": 2, "Ġ": 3, "Ã": 4 }, "merges": [["a", "b"]],
+        },
+    })
+}
+
+/// A folder whose text files are in order.
+fn folder() -> TempDir {
+    let folder = copy_of(TIED);
+    write_json(&folder.path().join("tokenizer.json"), &tokenizer());
+    std::fs::copy(fixture("chat/tokenizer_config.json"), folder.path().join("tokenizer_config.json"))
+        .unwrap();
+    folder
+}
+
+/// What reading a folder's text files says after `change`.
+fn read_after(change: impl FnOnce(&Path)) -> Result<TextSide, ModelError> {
+    let folder = folder();
+    change(folder.path());
+    TextSide::read(folder.path())
+}
+
+fn error_after(change: impl FnOnce(&Path)) -> ModelError {
+    read_after(change).err().expect("a damaged folder is refused")
+}
+
+/// The template of a folder with this `tokenizer_config.json`.
+fn template(config: Value) -> Result<ChatTemplate, ModelError> {
+    let folder = tempfile::tempdir().unwrap();
+    write_json(&folder.path().join("tokenizer_config.json"), &config);
+    ChatTemplate::read(folder.path())
+}
+
+fn render(source: &str) -> Result<String, ModelError> {
+    template(json!({ "chat_template": source })).unwrap().render(&[Message::new("user", "hello")], true)
+}
+
+fn tokenizer_of(value: &Value) -> Result<Tokenizer, ModelError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    write_json(&path, value);
+    Tokenizer::read(&path)
+}
+
+#[test]
+fn tokens_of_a_text_and_back() {
+    let tokenizer = tokenizer_of(&tokenizer()).unwrap();
+    assert_eq!(tokenizer.encode("<|im_start|>aab b<|im_end|>").unwrap(), [6, 0, 2, 3, 1, 5]);
+    assert_eq!(tokenizer.encode("").unwrap(), [0u32; 0]);
+    assert_eq!(tokenizer.decode(&[6, 0, 2, 3, 1, 5]), "aab b");
+    assert_eq!(tokenizer.decode(&[2, 500, u32::MAX, 1]), "abb");
+    assert_eq!(tokenizer.decode(&[0, 4]), "a\u{fffd}", "half a character");
+    assert_eq!(tokenizer.decode(&[]), "");
+    assert_eq!((tokenizer.token_id("<|im_end|>"), tokenizer.token_id("<|none|>")), (Some(5), None));
+}
+
+/// A tokenizer that was saved in the middle of a batch keeps its truncation and padding in the file.
+#[test]
+fn truncation_and_padding_of_the_file_are_not_applied() {
+    let mut value = tokenizer();
+    value["truncation"] =
+        json!({ "direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0 });
+    value["padding"] = json!({
+        "strategy": { "Fixed": 9 }, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0,
+        "pad_token": "a",
+    });
+    assert_eq!(tokenizer_of(&value).unwrap().encode("babab").unwrap(), [1, 2, 2]);
+}
+
+#[test]
+fn missing_files_are_named() {
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        let error = error_after(|folder| std::fs::remove_file(folder.join(name)).unwrap());
+        assert!(matches!(&error, ModelError::MissingFile { path } if path.ends_with(name)), "{error:?}");
+    }
+}
+
+#[test]
+fn broken_tokenizers_are_refused() {
+    let mut without_model = tokenizer();
+    without_model.as_object_mut().unwrap().remove("model");
+    let mut broken_merge = tokenizer();
+    broken_merge["model"]["merges"] = json!([["a", "z"]]);
+    for text in ["".to_string(), "{".into(), "[]".into(), without_model.to_string(), broken_merge.to_string()]
+    {
+        let error = error_after(|folder| std::fs::write(folder.join("tokenizer.json"), &text).unwrap());
+        assert!(
+            matches!(&error, ModelError::Tokenizer { path, .. } if path.ends_with("tokenizer.json")),
+            "{text}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn a_tokenizer_must_fit_the_embedding() {
+    let with_id = |id: u32| {
+        let mut value = tokenizer();
+        value["model"]["vocab"]["b"] = json!(id);
+        read_after(|folder| write_json(&folder.join("tokenizer.json"), &value))
+    };
+    assert!(with_id(511).is_ok());
+    let error = with_id(512).err().unwrap();
+    assert!(
+        matches!(&error, ModelError::Tokenizer { path, .. } if path.ends_with("tokenizer.json")),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("512"), "{error}");
+}
+
+#[test]
+fn stop_tokens_are_those_of_the_files_and_im_end() {
+    let stop = |generation: Option<Value>, config: Option<Value>| {
+        read_after(|folder| {
+            if let Some(generation) = generation {
+                write_json(&folder.join("generation_config.json"), &generation);
+            }
+            let path = folder.join("config.json");
+            let mut value = crate::common::json(&path);
+            value["eos_token_id"] = config.unwrap_or_default();
+            write_json(&path, &value);
+        })
+        .unwrap()
+        .stop
+    };
+    assert_eq!(stop(Some(json!({ "eos_token_id": [9, 7] })), Some(json!(1))), [5, 7, 9]);
+    assert_eq!(stop(Some(json!({ "eos_token_id": 5 })), Some(json!(1))), [5]);
+    assert_eq!(stop(None, Some(json!(1))), [1, 5]);
+    assert_eq!(stop(None, None), [5]);
+}
+
+#[test]
+fn a_model_without_stop_tokens_is_refused() {
+    let error = error_after(|folder| {
+        write_json(&folder.join("generation_config.json"), &json!({}));
+        let mut value = tokenizer();
+        value["added_tokens"] = json!([]);
+        write_json(&folder.join("tokenizer.json"), &value);
+    });
+    assert!(
+        matches!(&error, ModelError::Json { path, .. } if path.ends_with("generation_config.json")),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("eos_token_id"), "{error}");
+}
+
+#[test]
+fn a_missing_or_broken_template_is_refused() {
+    for config in [json!({}), json!({ "chat_template": null }), json!({ "chat_template": "{% for %}" })] {
+        let error = template(config.clone()).unwrap_err();
+        assert!(
+            matches!(&error, ModelError::Template { path, .. } if path.ends_with("tokenizer_config.json")),
+            "{config}: {error:?}"
+        );
+    }
+    let error = template(json!({ "chat_template": 5 })).unwrap_err();
+    assert!(matches!(error, ModelError::Json { .. }), "{error:?}");
+}
+
+#[test]
+fn a_template_that_fails_says_why() {
+    let error = render("{{ raise_exception('roles must alternate') }}").unwrap_err();
+    assert!(matches!(error, ModelError::Template { .. }), "{error:?}");
+    assert!(error.to_string().contains("roles must alternate"), "{error}");
+    for source in ["{{ messages[5].content }}", "{{ nothing() }}", "{{ 1 / 0 }}", "{{ 'x' * 99999999999 }}"] {
+        let error = render(source).unwrap_err();
+        assert!(matches!(error, ModelError::Template { .. }), "{source}: {error:?}");
+    }
+}
+
+#[test]
+fn an_endless_template_is_stopped() {
+    let nested = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
+    let recursive = "{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}";
+    for source in [nested, recursive] {
+        let error = render(source).unwrap_err();
+        assert!(matches!(error, ModelError::Template { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn special_tokens_of_both_forms_reach_the_template() {
+    let source = "{{ bos_token }}|{{ eos_token }}|{{ messages[0].content }}";
+    for (bos, eos) in
+        [(json!("<s>"), json!("</s>")), (json!({ "content": "<s>" }), json!({ "content": "</s>" }))]
+    {
+        let template =
+            template(json!({ "chat_template": source, "bos_token": bos, "eos_token": eos })).unwrap();
+        assert_eq!(template.render(&[Message::new("user", "hi")], true).unwrap(), "<s>|</s>|hi");
+    }
+}
+
+#[test]
+fn a_template_file_comes_before_the_configuration() {
+    let text = read_after(|folder| {
+        std::fs::write(folder.join("chat_template.jinja"), "{{ messages[0].content }}<|im_end|>").unwrap();
+    });
+    assert_eq!(text.unwrap().prompt(&[Message::new("user", "ab")]).unwrap(), [2, 5]);
+}

@@ -1,0 +1,274 @@
+//! Rollouts of a decoder that is a table: what is asked of it, how completions end, and what is drawn.
+
+use std::cell::RefCell;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use grpo_core::Finish;
+use grpo_rollout::{Decoder, Noise, Request, RolloutError, Sample, Sampler, Sampling};
+
+const VOCABULARY: usize = 6;
+const CONTEXT: usize = 100;
+
+/// A decoder whose logits are a function of the row's tokens, and which remembers what it was asked.
+struct Table {
+    logits: fn(&[u32]) -> [f32; VOCABULARY],
+    calls: RefCell<Vec<Call>>,
+}
+
+#[derive(Debug, PartialEq)]
+enum Call {
+    /// The prompts, and the capacity.
+    Prefill(Vec<Vec<u32>>, usize),
+    /// The rows with their new token.
+    Decode(Vec<Vec<u32>>),
+    Select(Vec<usize>),
+}
+
+impl Table {
+    fn new(logits: fn(&[u32]) -> [f32; VOCABULARY]) -> Self {
+        Self { logits, calls: RefCell::default() }
+    }
+
+    fn logits(&self, rows: &[Vec<u32>]) -> Tensor<2> {
+        let values = rows.iter().flat_map(|row| (self.logits)(row)).collect();
+        Tensor::from_data(TensorData::new(values, [rows.len(), VOCABULARY]), &Device::flex())
+    }
+}
+
+impl Decoder for Table {
+    type Cache = Vec<Vec<u32>>;
+
+    fn context(&self) -> usize {
+        CONTEXT
+    }
+
+    fn vocabulary(&self) -> usize {
+        VOCABULARY
+    }
+
+    fn prefill(&self, prompts: &[&[u32]], capacity: usize) -> (Self::Cache, Tensor<2>) {
+        let rows: Self::Cache = prompts.iter().map(|prompt| prompt.to_vec()).collect();
+        self.calls.borrow_mut().push(Call::Prefill(rows.clone(), capacity));
+        let logits = self.logits(&rows);
+        (rows, logits)
+    }
+
+    fn decode(&self, tokens: &[u32], cache: &mut Self::Cache) -> Tensor<2> {
+        assert_eq!(tokens.len(), cache.len());
+        for (row, token) in cache.iter_mut().zip(tokens) {
+            row.push(*token);
+        }
+        self.calls.borrow_mut().push(Call::Decode(cache.clone()));
+        self.logits(cache)
+    }
+
+    fn select(&self, cache: Self::Cache, rows: &[usize]) -> Self::Cache {
+        self.calls.borrow_mut().push(Call::Select(rows.to_vec()));
+        rows.iter().map(|row| cache[*row].clone()).collect()
+    }
+}
+
+/// Always the token after the last one.
+fn count(row: &[u32]) -> [f32; VOCABULARY] {
+    let next = (row[row.len() - 1] as usize + 1) % VOCABULARY;
+    std::array::from_fn(|i| if i == next { 0.0 } else { -100.0 })
+}
+
+const WEIGHTS: [f32; VOCABULARY] = [0.05, 0.4, 0.1, 0.2, 0.15, 0.1];
+
+/// The same distribution everywhere.
+fn fixed(_: &[u32]) -> [f32; VOCABULARY] {
+    WEIGHTS.map(f32::ln)
+}
+
+fn sampler(stop: &[u32], max_tokens: usize) -> Sampler {
+    Sampler { sampling: Sampling::default(), stop: stop.to_vec(), max_tokens, batch_rows: 64 }
+}
+
+fn noises(problem: u64, n: u64) -> Vec<Noise> {
+    (0..n).map(|sample| Noise { seed: 3, step: 1, problem, sample }).collect()
+}
+
+/// A group of `n` completions of every prompt.
+fn sample(
+    sampler: &Sampler,
+    table: &Table,
+    prompts: &[&[u32]],
+    n: u64,
+) -> Result<Vec<Vec<Sample>>, RolloutError> {
+    let noises: Vec<Vec<Noise>> = (0..prompts.len()).map(|i| noises(i as u64, n)).collect();
+    let requests: Vec<Request<'_>> =
+        prompts.iter().zip(&noises).map(|(prompt, noise)| Request { prompt, noise }).collect();
+    sampler.sample(table, &requests)
+}
+
+/// The one completion of a prompt that counts upward.
+fn counted(prompt: u32, stop: &[u32], max_tokens: usize) -> (Vec<u32>, Finish) {
+    let samples = sample(&sampler(stop, max_tokens), &Table::new(count), &[&[prompt]], 1).unwrap();
+    let sample = samples.into_iter().flatten().next().unwrap();
+    assert_eq!(sample.logprobs.len(), sample.tokens.len());
+    (sample.tokens, sample.finish)
+}
+
+#[test]
+fn completions_end_with_a_stop_token_or_at_the_limit() {
+    assert_eq!(counted(0, &[3], 10), (vec![1, 2, 3], Finish::Stop));
+    assert_eq!(counted(0, &[5, 2], 10), (vec![1, 2], Finish::Stop));
+    assert_eq!(counted(2, &[3], 10), (vec![3], Finish::Stop));
+    assert_eq!(counted(0, &[5], 3), (vec![1, 2, 3], Finish::Length));
+    assert_eq!(counted(0, &[], 8), (vec![1, 2, 3, 4, 5, 0, 1, 2], Finish::Length));
+    assert_eq!(counted(0, &[3], 3), (vec![1, 2, 3], Finish::Stop), "a stop token at the limit is a stop");
+    assert_eq!(counted(0, &[3], 2), (vec![1, 2], Finish::Length));
+    assert_eq!(counted(4, &[0], 1), (vec![5], Finish::Length));
+    assert_eq!(
+        counted(3, &[3], 7),
+        (vec![4, 5, 0, 1, 2, 3], Finish::Stop),
+        "the prompt's own token stops nothing"
+    );
+}
+
+#[test]
+fn prompts_are_read_once_and_finished_rows_leave() {
+    let table = Table::new(count);
+    let samples = sample(&sampler(&[5], 10), &table, &[&[3, 1], &[3]], 2).unwrap();
+    let tokens: Vec<Vec<u32>> = samples.into_iter().flatten().map(|sample| sample.tokens).collect();
+    assert_eq!(tokens, [vec![2, 3, 4, 5], vec![2, 3, 4, 5], vec![4, 5], vec![4, 5]]);
+    let expected = [
+        Call::Prefill(vec![vec![3, 1], vec![3]], 10),
+        Call::Select(vec![0, 0, 1, 1]),
+        Call::Decode(vec![vec![3, 1, 2], vec![3, 1, 2], vec![3, 4], vec![3, 4]]),
+        Call::Select(vec![0, 1]),
+        Call::Decode(vec![vec![3, 1, 2, 3], vec![3, 1, 2, 3]]),
+        Call::Decode(vec![vec![3, 1, 2, 3, 4], vec![3, 1, 2, 3, 4]]),
+    ];
+    assert_eq!(*table.calls.borrow(), expected);
+}
+
+#[test]
+fn batches_hold_no_more_rows_than_allowed() {
+    let table = Table::new(fixed);
+    let sampler = Sampler { batch_rows: 3, ..sampler(&[0], 20) };
+    let found = sample(&sampler, &table, &[&[1], &[2, 2]], 4).unwrap();
+    let prefills: Vec<Call> =
+        table.calls.take().into_iter().filter(|c| matches!(c, Call::Prefill(..))).collect();
+    let (first, second) = (vec![1], vec![2, 2]);
+    let expected = [
+        Call::Prefill(vec![first.clone()], 20),
+        Call::Prefill(vec![first, second.clone()], 20),
+        Call::Prefill(vec![second], 20),
+    ];
+    assert_eq!(prefills, expected);
+    for batch_rows in [1, 2, 5, 8, 100] {
+        let sampler = Sampler { batch_rows, ..sampler.clone() };
+        assert_eq!(sample(&sampler, &table, &[&[1], &[2, 2]], 4).unwrap(), found, "{batch_rows} rows");
+    }
+}
+
+#[test]
+fn requests_without_noise_have_no_completions() {
+    let table = Table::new(count);
+    assert_eq!(sampler(&[5], 10).sample(&table, &[]).unwrap(), Vec::<Vec<Sample>>::new());
+    assert_eq!(sample(&sampler(&[5], 10), &table, &[&[1], &[2]], 0).unwrap(), [vec![], vec![]]);
+    assert!(table.calls.take().is_empty());
+    let noise = noises(0, 1);
+    let requests = [Request { prompt: &[1], noise: &[] }, Request { prompt: &[2], noise: &noise }];
+    let samples = sampler(&[5], 10).sample(&table, &requests).unwrap();
+    assert_eq!((samples[0].len(), samples[1][0].tokens.as_slice()), (0, &[3, 4, 5][..]));
+}
+
+/// Chi-squared test of frequencies against probabilities, at the critical value for p = 0.001.
+fn check_frequencies(counts: &[usize], probabilities: &[f32], critical: f64) {
+    let n: usize = counts.iter().sum();
+    let statistic: f64 = counts
+        .iter()
+        .zip(probabilities)
+        .map(|(count, p)| {
+            let expected = n as f64 * f64::from(*p);
+            (*count as f64 - expected).powi(2) / expected
+        })
+        .sum();
+    assert!(statistic < critical, "chi-squared {statistic} of {counts:?}");
+}
+
+#[test]
+fn tokens_come_with_their_probabilities_and_independently() {
+    let prompts: Vec<&[u32]> = vec![&[1]; 20];
+    let samples = sample(&sampler(&[], 40), &Table::new(fixed), &prompts, 50).unwrap().concat();
+    let mut singles = [0; VOCABULARY];
+    let mut neighbours = [0; VOCABULARY * VOCABULARY];
+    let mut across = [0; VOCABULARY * VOCABULARY];
+    let pair = |a: u32, b: u32| a as usize * VOCABULARY + b as usize;
+    for sample in &samples {
+        for (token, logprob) in sample.tokens.iter().zip(&sample.logprobs) {
+            singles[*token as usize] += 1;
+            assert!((logprob - WEIGHTS[*token as usize].ln()).abs() < 1e-6);
+        }
+        for two in sample.tokens.chunks_exact(2) {
+            neighbours[pair(two[0], two[1])] += 1;
+        }
+    }
+    for two in samples.chunks_exact(2) {
+        for (a, b) in two[0].tokens.iter().zip(&two[1].tokens) {
+            across[pair(*a, *b)] += 1;
+        }
+    }
+    let pairs: Vec<f32> = WEIGHTS.iter().flat_map(|a| WEIGHTS.map(|b| a * b)).collect();
+    check_frequencies(&singles, &WEIGHTS, 20.52);
+    check_frequencies(&neighbours, &pairs, 66.62);
+    check_frequencies(&across, &pairs, 66.62);
+}
+
+/// The error of a rollout, before which the decoder was not asked anything.
+fn error_of(sampler: &Sampler, prompts: &[&[u32]]) -> RolloutError {
+    let table = Table::new(count);
+    let error = sample(sampler, &table, prompts, 2).unwrap_err();
+    assert!(table.calls.take().is_empty(), "{error}");
+    error
+}
+
+#[test]
+fn options_out_of_range_are_refused() {
+    for (bad, name) in [
+        (sampler(&[], 0), "max_tokens"),
+        (Sampler { batch_rows: 0, ..sampler(&[], 5) }, "batch_rows"),
+        (
+            Sampler { sampling: Sampling { top_k: Some(0), ..Sampling::default() }, ..sampler(&[], 5) },
+            "top_k",
+        ),
+    ] {
+        let error = error_of(&bad, &[&[1]]);
+        assert!(matches!(&error, RolloutError::InvalidOption { option, .. } if *option == name), "{error:?}");
+    }
+}
+
+#[test]
+fn prompts_that_cannot_be_continued_are_refused() {
+    assert_eq!(error_of(&sampler(&[], 5), &[&[1], &[]]), RolloutError::EmptyPrompt { prompt: 1 });
+    let unknown = RolloutError::UnknownToken { prompt: 0, token: 6, vocabulary: VOCABULARY };
+    assert_eq!(error_of(&sampler(&[], 5), &[&[1, 6], &[7]]), unknown);
+    let long = [1; CONTEXT];
+    for (tokens, max_tokens) in [(CONTEXT, 1), (CONTEXT - 4, 5), (1, usize::MAX)] {
+        let expected = RolloutError::PromptTooLong { prompt: 0, tokens, max_tokens, context: CONTEXT };
+        assert_eq!(error_of(&sampler(&[], max_tokens), &[&long[..tokens]]), expected);
+    }
+}
+
+#[test]
+fn a_prompt_may_fill_the_context() {
+    let prompt = [1; CONTEXT - 4];
+    let samples = sample(&sampler(&[], 4), &Table::new(count), &[&prompt], 1).unwrap();
+    assert_eq!(samples[0][0].tokens, [2, 3, 4, 5]);
+}
+
+#[test]
+fn logits_that_are_not_finite_name_the_first_row() {
+    let broken = |row: &[u32]| {
+        let mut logits = count(row);
+        if row.len() == 3 && row[0] > 0 {
+            logits[0] = f32::NAN;
+        }
+        logits
+    };
+    let error = sample(&sampler(&[], 5), &Table::new(broken), &[&[0], &[1], &[2]], 2).unwrap_err();
+    assert_eq!(error, RolloutError::NonFiniteLogits { prompt: 1, token: 2 });
+}

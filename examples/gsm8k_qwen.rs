@@ -1,0 +1,196 @@
+//! Turns an instruction-following Qwen2.5 into a reasoning model with GRPO on GSM8K.
+//!
+//! ```text
+//! cargo run --release --example gsm8k_qwen -- --model Qwen/Qwen2.5-0.5B-Instruct --dataset openai/gsm8k
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use grpo_core::Objective;
+use grpo_data::{Hub, Split, resolve_dataset, resolve_model};
+use grpo_examples::{device, display, gsm8k, memory};
+use grpo_rollout::Sampling;
+use grpo_trainer::{EvaluationOptions, Order, Problem, Qwen2Policy, RunLog, Trainer, TrainerConfig};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Train a Qwen2.5 model on GSM8K with GRPO.
+#[derive(Parser)]
+struct Args {
+    /// The model: a folder in Hugging Face layout, or an id on the Hub.
+    #[arg(long)]
+    model: String,
+    /// The problems: a Parquet or JSONL file, a folder of them, or an id on the Hub.
+    #[arg(long, default_value = "openai/gsm8k")]
+    dataset: String,
+    /// Training steps.
+    #[arg(long, default_value_t = 300)]
+    steps: u64,
+    /// Completions of a problem.
+    #[arg(long, default_value_t = 8)]
+    group_size: usize,
+    /// Problems of a step.
+    #[arg(long, default_value_t = 1)]
+    problems_per_step: usize,
+    /// The most tokens of a completion.
+    #[arg(long, default_value_t = 256)]
+    max_completion_tokens: usize,
+    /// Sampling temperature.
+    #[arg(long, default_value_t = 1.0)]
+    temperature: f32,
+    /// Weight of the KL term; 0 needs no reference model.
+    #[arg(long, default_value_t = 0.04)]
+    beta: f64,
+    /// The peak learning rate.
+    #[arg(long, default_value_t = 1e-6)]
+    learning_rate: f64,
+    /// auto, cpu, metal, vulkan, webgpu or cuda.
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Key of all randomness.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Test problems to answer before and after training.
+    #[arg(long, default_value_t = 0)]
+    eval_problems: usize,
+    /// Folder of the run [default: runs/<date-time>].
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let (device, device_name) = device::choose(&args.device)?;
+    let out = args.out.clone().unwrap_or_else(default_out);
+    let mut log = RunLog::open(&out)?;
+
+    let hub = Hub::from_env()?.with_progress(show_transfer());
+    let folder = resolve_model(&args.model, &hub)?;
+    let train = resolve_dataset(&args.dataset, Split::Train, &hub)?;
+    println!("{} on {} ({} problems), {device_name}; files in {}", args.model, args.dataset, train.len(), out.display());
+
+    let config = TrainerConfig {
+        group_size: args.group_size,
+        max_completion_length: args.max_completion_tokens,
+        sampling: Sampling { temperature: args.temperature, ..Sampling::default() },
+        objective: Objective { beta: args.beta, ..Objective::grpo() },
+        learning_rate: args.learning_rate,
+        max_steps: args.steps,
+        seed: args.seed,
+        ..TrainerConfig::default()
+    };
+    let policy = Qwen2Policy::load(&folder, &device, &config)?;
+    let mut trainer = Trainer::new(policy, gsm8k::rubric(), config)?;
+
+    let test = match args.eval_problems {
+        0 => Vec::new(),
+        n => {
+            let rows = resolve_dataset(&args.dataset, Split::Test, &hub)?;
+            problems(rows.iter().take(n).enumerate(), trainer.policy())?
+        }
+    };
+    if !test.is_empty() {
+        println!("Before: {}", evaluate(&trainer, &test)?);
+    }
+    let interrupted = on_interrupt()?;
+    let bar = progress_bar(args.steps);
+    let mut order = Order::new(train.len(), args.seed);
+    for step in 0..args.steps {
+        let positions = step * args.problems_per_step as u64..(step + 1) * args.problems_per_step as u64;
+        let rows: Vec<usize> = positions.map(|position| order.problem(position)).collect();
+        let batch = problems(rows.iter().map(|i| (*i, &train[*i])), trainer.policy())?;
+        let experiences = trainer.roll_out(&batch)?;
+        let metrics = trainer.learn(&experiences)?;
+        if let Err(error) = log.append(&metrics, &experiences, trainer.rubric()) {
+            bar.suspend(|| eprintln!("The step was not recorded: {error}"));
+        }
+        let first = &train[rows[0]];
+        bar.suspend(|| println!("{}", display::step(&metrics, args.steps, &experiences, &first.question, &first.truth)));
+        bar.set_message(format!("{:.0} tokens/s", metrics.tokens_per_second));
+        bar.inc(1);
+        if interrupted.load(Ordering::Relaxed) {
+            bar.suspend(|| println!("Interrupted after step {}.", metrics.step));
+            break;
+        }
+    }
+    bar.finish_and_clear();
+
+    let saved = save(trainer.policy(), &out)?;
+    if !test.is_empty() {
+        println!("After: {}", evaluate(&trainer, &test)?);
+    }
+    println!("Model saved in {}.", saved.display());
+    println!("To go on from it: cargo run --release --example gsm8k_qwen -- --model {} --dataset {}", saved.display(), args.dataset);
+    if let Some(peak) = memory::peak() {
+        println!("Peak memory: {:.2} GiB", peak as f64 / f64::from(1 << 30));
+    }
+    Ok(())
+}
+
+fn default_out() -> PathBuf {
+    Path::new("runs").join(chrono::Local::now().format("%Y-%m-%d_%H-%M-%S").to_string())
+}
+
+fn problems<'a>(
+    rows: impl Iterator<Item = (usize, &'a grpo_data::Problem)>,
+    policy: &Qwen2Policy,
+) -> anyhow::Result<Vec<Problem<String>>> {
+    rows.map(|(i, row)| gsm8k::problem(i, row, policy)).collect()
+}
+
+/// Greedy accuracy and format rate.
+fn evaluate(trainer: &Trainer<Qwen2Policy, String>, problems: &[Problem<String>]) -> anyhow::Result<String> {
+    let evaluation = trainer.evaluate(problems, &EvaluationOptions::greedy())?;
+    let shares = evaluation.rewarded.iter().map(|(name, share)| format!("{name} {share}"));
+    Ok(shares.collect::<Vec<_>>().join(", "))
+}
+
+/// Saves in the run's folder; if that fails, in the system's folder for temporary files, so that nothing trained is lost.
+fn save(policy: &Qwen2Policy, out: &Path) -> anyhow::Result<PathBuf> {
+    let folder = out.join("model");
+    let Err(error) = policy.save(&folder) else { return Ok(folder) };
+    let rescue = std::env::temp_dir().join(format!("grpo-model-{}", std::process::id()));
+    eprintln!("The model could not be saved: {error}. Trying {}.", rescue.display());
+    policy.save(&rescue).context("nor could it be saved there")?;
+    Ok(rescue)
+}
+
+/// Set by the first Ctrl-C; the second ends the program at once.
+fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nFinishing this step, then saving. Ctrl-C again stops at once.");
+    })?;
+    Ok(interrupted)
+}
+
+fn progress_bar(steps: u64) -> ProgressBar {
+    let style = "{bar:30} {pos}/{len} steps, {msg}, {elapsed} gone, {eta} left";
+    let style = ProgressStyle::with_template(style).expect("the template is valid");
+    let bar = ProgressBar::new(steps).with_style(style).with_message("sampling");
+    bar.enable_steady_tick(Duration::from_secs(1));
+    bar
+}
+
+/// A progress bar of downloads.
+fn show_transfer() -> impl Fn(&grpo_data::Transfer<'_>) + Send + Sync + 'static {
+    let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}");
+    let bar = ProgressBar::no_length().with_style(style.expect("the template is valid"));
+    move |transfer| {
+        bar.set_message(transfer.file.to_string());
+        bar.set_length(transfer.total);
+        bar.set_position(transfer.done);
+        if transfer.done == transfer.total {
+            bar.finish_and_clear();
+            bar.reset();
+        }
+    }
+}
