@@ -62,6 +62,8 @@ struct Args {
     out: Option<PathBuf>,
 }
 
+type QwenTrainer = Trainer<Qwen2Policy, String>;
+
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let (device, device_name) = device::choose(&args.device)?;
@@ -70,19 +72,15 @@ fn main() -> anyhow::Result<()> {
 
     let hub = Hub::from_env()?.with_progress(show_transfer());
     let folder = resolve_model(&args.model, &hub)?;
-    let train = resolve_dataset(&args.dataset, Split::Train, &hub)?;
-    println!("{} on {} ({} problems), {device_name}; files in {}", args.model, args.dataset, train.len(), out.display());
-
-    let config = TrainerConfig {
-        group_size: args.group_size,
-        max_completion_length: args.max_completion_tokens,
-        sampling: Sampling { temperature: args.temperature, ..Sampling::default() },
-        objective: Objective { beta: args.beta, ..Objective::grpo() },
-        learning_rate: args.learning_rate,
-        max_steps: args.steps,
-        seed: args.seed,
-        ..TrainerConfig::default()
-    };
+    let rows = resolve_dataset(&args.dataset, Split::Train, &hub)?;
+    println!(
+        "{} on {} ({} problems), {device_name}; files in {}",
+        args.model,
+        args.dataset,
+        rows.len(),
+        out.display()
+    );
+    let config = config(&args);
     let policy = Qwen2Policy::load(&folder, &device, &config)?;
     let mut trainer = Trainer::new(policy, gsm8k::rubric(), config)?;
 
@@ -96,38 +94,68 @@ fn main() -> anyhow::Result<()> {
     if !test.is_empty() {
         println!("Before: {}", evaluate(&trainer, &test)?);
     }
+    let outcome = train(&mut trainer, &rows, &args, &mut log);
+    // What was trained before an error is worth keeping.
+    if trainer.steps() > 0 {
+        let saved = save(trainer.policy(), &out)?;
+        println!("Model saved in {}. To go on from it:", saved.display());
+        println!(
+            "  cargo run --release --example gsm8k_qwen -- --model {} --dataset {}",
+            saved.display(),
+            args.dataset
+        );
+    }
+    outcome?;
+    if !test.is_empty() {
+        println!("After: {}", evaluate(&trainer, &test)?);
+    }
+    if let Some(peak) = memory::peak() {
+        println!("Peak memory: {:.2} GiB", peak as f64 / f64::from(1 << 30));
+    }
+    Ok(())
+}
+
+fn config(args: &Args) -> TrainerConfig {
+    TrainerConfig {
+        group_size: args.group_size,
+        max_completion_length: args.max_completion_tokens,
+        sampling: Sampling { temperature: args.temperature, ..Sampling::default() },
+        objective: Objective { beta: args.beta, ..Objective::grpo() },
+        learning_rate: args.learning_rate,
+        max_steps: args.steps,
+        seed: args.seed,
+        ..TrainerConfig::default()
+    }
+}
+
+/// All steps, or as many as there are before Ctrl-C.
+fn train(
+    trainer: &mut QwenTrainer,
+    rows: &[grpo_data::Problem],
+    args: &Args,
+    log: &mut RunLog,
+) -> anyhow::Result<()> {
     let interrupted = on_interrupt()?;
     let bar = progress_bar(args.steps);
-    let mut order = Order::new(train.len(), args.seed);
+    let mut order = Order::new(rows.len(), args.seed);
     for step in 0..args.steps {
-        let positions = step * args.problems_per_step as u64..(step + 1) * args.problems_per_step as u64;
-        let rows: Vec<usize> = positions.map(|position| order.problem(position)).collect();
-        let batch = problems(rows.iter().map(|i| (*i, &train[*i])), trainer.policy())?;
+        let n = args.problems_per_step as u64;
+        let chosen: Vec<usize> = (step * n..(step + 1) * n).map(|position| order.problem(position)).collect();
+        let batch = problems(chosen.iter().map(|i| (*i, &rows[*i])), trainer.policy())?;
         let experiences = trainer.roll_out(&batch)?;
         let metrics = trainer.learn(&experiences)?;
         if let Err(error) = log.append(&metrics, &experiences, trainer.rubric()) {
             bar.suspend(|| eprintln!("The step was not recorded: {error}"));
         }
-        let first = &train[rows[0]];
-        bar.suspend(|| println!("{}", display::step(&metrics, args.steps, &experiences, &first.question, &first.truth)));
+        bar.suspend(|| println!("{}", display::step(&metrics, args.steps, &experiences, &rows[chosen[0]])));
         bar.set_message(format!("{:.0} tokens/s", metrics.tokens_per_second));
         bar.inc(1);
         if interrupted.load(Ordering::Relaxed) {
-            bar.suspend(|| println!("Interrupted after step {}.", metrics.step));
+            bar.suspend(|| println!("Interrupted after step {} of {}.", metrics.step, args.steps));
             break;
         }
     }
     bar.finish_and_clear();
-
-    let saved = save(trainer.policy(), &out)?;
-    if !test.is_empty() {
-        println!("After: {}", evaluate(&trainer, &test)?);
-    }
-    println!("Model saved in {}.", saved.display());
-    println!("To go on from it: cargo run --release --example gsm8k_qwen -- --model {} --dataset {}", saved.display(), args.dataset);
-    if let Some(peak) = memory::peak() {
-        println!("Peak memory: {:.2} GiB", peak as f64 / f64::from(1 << 30));
-    }
     Ok(())
 }
 
@@ -143,7 +171,7 @@ fn problems<'a>(
 }
 
 /// Greedy accuracy and format rate.
-fn evaluate(trainer: &Trainer<Qwen2Policy, String>, problems: &[Problem<String>]) -> anyhow::Result<String> {
+fn evaluate(trainer: &QwenTrainer, problems: &[Problem<String>]) -> anyhow::Result<String> {
     let evaluation = trainer.evaluate(problems, &EvaluationOptions::greedy())?;
     let shares = evaluation.rewarded.iter().map(|(name, share)| format!("{name} {share}"));
     Ok(shares.collect::<Vec<_>>().join(", "))

@@ -5,20 +5,24 @@ use burn::tensor::Device;
 
 /// The device of a name, and what to call it: `auto` is the best that this build has.
 pub fn choose(name: &str) -> anyhow::Result<(Device, &'static str)> {
-    match name {
-        #[cfg(feature = "cuda")]
-        "auto" | "cuda" => Ok((Device::cuda(0), "CUDA")),
-        #[cfg(all(target_os = "macos", not(feature = "cuda")))]
-        "auto" | "metal" => Ok((Device::metal(burn::tensor::DeviceKind::DefaultDevice), "Metal")),
-        #[cfg(all(feature = "vulkan", not(any(target_os = "macos", feature = "cuda"))))]
-        "auto" | "vulkan" => Ok((Device::vulkan(burn::tensor::DeviceKind::DefaultDevice), "Vulkan")),
-        #[cfg(all(feature = "webgpu", not(any(target_os = "macos", feature = "cuda", feature = "vulkan"))))]
-        "auto" | "webgpu" => Ok((Device::wgpu(burn::tensor::DeviceKind::DefaultDevice), "WebGPU")),
-        #[cfg(not(any(target_os = "macos", feature = "cuda", feature = "vulkan", feature = "webgpu")))]
-        "auto" => Ok((Device::flex(), "CPU")),
-        "cpu" => Ok((Device::flex(), "CPU")),
-        "cuda" | "vulkan" | "webgpu" => bail!("this build has no {name}: build with `--features {name}`"),
-        "metal" => bail!("Metal is there on macOS only"),
-        other => bail!("unknown device `{other}`: choose auto, cpu, metal, vulkan, webgpu or cuda"),
+    let mut built: Vec<(&str, &'static str, fn() -> Device)> = Vec::new();
+    #[cfg(feature = "cuda")]
+    built.push(("cuda", "CUDA", || Device::cuda(0)));
+    #[cfg(target_os = "macos")]
+    built.push(("metal", "Metal", || Device::metal(burn::tensor::DeviceKind::DefaultDevice)));
+    #[cfg(feature = "vulkan")]
+    built.push(("vulkan", "Vulkan", || Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)));
+    #[cfg(feature = "webgpu")]
+    built.push(("webgpu", "WebGPU", || Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)));
+    built.push(("cpu", "CPU", Device::flex));
+
+    let chosen = built.iter().find(|(built, ..)| name == "auto" || name == *built);
+    match chosen {
+        Some((_, label, device)) => Ok((device(), label)),
+        None if name == "metal" => bail!("Metal is there on macOS only"),
+        None if ["cuda", "vulkan", "webgpu"].contains(&name) => {
+            bail!("this build has no {name}: add `--features {name}` before the `--` of the command")
+        }
+        None => bail!("unknown device `{name}`: choose auto, cpu, metal, vulkan, webgpu or cuda"),
     }
 }

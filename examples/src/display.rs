@@ -1,22 +1,25 @@
 //! What a person sees of a run.
 
+use grpo_data::Problem;
 use grpo_trainer::{Experiences, Metrics};
 
 /// Characters of a response that are shown.
 const HEAD: usize = 300;
 
-/// A step in a few lines: figures, the question, its gold answer, the head of a response and the group's rewards.
-pub fn step(metrics: &Metrics, steps: u64, experiences: &Experiences, question: &str, gold: &str) -> String {
+/// A step in a few lines: figures, and of its first problem the question, the gold answer, the head of a response and the
+/// group's rewards.
+pub fn step(metrics: &Metrics, steps: u64, experiences: &Experiences, first: &Problem) -> String {
     let group = &experiences.groups[0];
     let response = &group.experiences[0].completion.text;
     let rewards: Vec<String> = group.experiences.iter().map(|e| format!("{:.2}", e.scores.total)).collect();
     format!(
-        "Step {}/{steps} | Loss: {:.4} | Mean Reward: {:.4}\n  Question: {}\n  Gold answer: {gold}\n  Sample response: {}\n  \
+        "Step {}/{steps} | Loss: {:.4} | Mean Reward: {:.4}\n  Question: {}\n  Gold answer: {}\n  Sample response: {}\n  \
          Sample rewards: [{}]",
         metrics.step,
         metrics.loss,
         metrics.reward,
-        head(question),
+        head(&first.question),
+        first.truth,
         head(response),
         rewards.join(", "),
     )

@@ -5,7 +5,8 @@ use grpo_reward::{Rubric, TagCount};
 use grpo_trainer::{Problem, Qwen2Policy};
 
 /// Tells the model the form of an answer.
-pub const SYSTEM: &str = "Respond in the following format:\n<reasoning>\n...\n</reasoning>\n<answer>\n...\n</answer>\n";
+pub const SYSTEM: &str =
+    "Respond in the following format:\n<reasoning>\n...\n</reasoning>\n<answer>\n...\n</answer>\n";
 
 /// Correctness (2.0) and strict format (0.5), and up to 0.5 for tags in their place, so that a model that has never
 /// seen the format has a slope to climb.

@@ -4,3 +4,8 @@ pub mod device;
 pub mod display;
 pub mod gsm8k;
 pub mod memory;
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

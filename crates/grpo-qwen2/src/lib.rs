@@ -10,6 +10,7 @@
 
 mod cache;
 mod chat;
+mod chat_tokenizer;
 mod checkpoint;
 mod config;
 mod error;
@@ -22,17 +23,16 @@ mod packed;
 mod pass;
 mod rope;
 mod save;
-mod text;
 mod tokenizer;
 
 pub use cache::KvCache;
 pub use chat::{ChatTemplate, Message};
+pub use chat_tokenizer::ChatTokenizer;
 pub use config::Config;
 pub use error::ModelError;
-pub use load::Precision;
 pub use model::Qwen2;
 pub use names::Weight;
 pub use packed::Group;
 pub use pass::{Pass, Scores};
-pub use text::TextSide;
+pub use save::Precision;
 pub use tokenizer::Tokenizer;

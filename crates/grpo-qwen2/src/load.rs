@@ -3,39 +3,42 @@ use std::path::Path;
 use burn::module::Param;
 use burn::nn::{Linear, RmsNorm};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use half::bf16;
 
 use crate::checkpoint::Checkpoint;
 use crate::model::{Attention, Block, Mlp};
 use crate::names::{EMBED_TOKENS, LM_HEAD, NORM, layer};
 use crate::{Config, ModelError, Qwen2};
 
-/// What the matrices of a model are stored in. Norms and biases are always f32, and so are all products and sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// Four bytes a weight: for a model that is trained.
-    F32,
-    /// Two bytes a weight: for a frozen one. Exact if the checkpoint is BF16, as the published ones are.
-    Bf16,
-}
-
 impl Qwen2 {
     /// Loads the model of a folder in Hugging Face layout: `config.json`, and `model.safetensors` or its shards and
-    /// their index, in BF16, F16 or F32.
-    pub fn load(folder: &Path, precision: Precision, device: &Device) -> Result<Self, ModelError> {
-        let config = Config::read(&folder.join("config.json"))?;
-        let checkpoint = Checkpoint::open(folder)?;
-        Loader { checkpoint, precision, device }.model(config)
+    /// their index, in BF16, F16 or F32. Held in F32, to be trained.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+        Loader::open(folder, false, device)?.model()
+    }
+
+    /// Loads a model that is not to be trained, in as little memory as holds it exactly: a matrix whose values are all BF16
+    /// numbers, as in the published checkpoints, is held as such. Computes the same as [`load`](Self::load)'s.
+    pub fn load_frozen(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+        Loader::open(folder, true, device)?.model()
     }
 }
 
 struct Loader<'a> {
+    config: Config,
     checkpoint: Checkpoint,
-    precision: Precision,
+    frozen: bool,
     device: &'a Device,
 }
 
-impl Loader<'_> {
-    fn model(mut self, config: Config) -> Result<Qwen2, ModelError> {
+impl<'a> Loader<'a> {
+    fn open(folder: &Path, frozen: bool, device: &'a Device) -> Result<Self, ModelError> {
+        let config = Config::read(&folder.join("config.json"))?;
+        Ok(Self { config, checkpoint: Checkpoint::open(folder)?, frozen, device })
+    }
+
+    fn model(mut self) -> Result<Qwen2, ModelError> {
+        let config = self.config.clone();
         let Config { vocab_size, hidden_size, .. } = config;
         // A tied checkpoint may hold a copy of the embedding as its head: the configuration decides.
         let untied = !config.tie_word_embeddings;
@@ -98,11 +101,9 @@ impl Loader<'_> {
     }
 
     fn matrix(&self, values: Vec<f32>, shape: [usize; 2]) -> Param<Tensor<2>> {
-        let tensor = Tensor::from_data(TensorData::new(values, shape), self.device);
-        Param::from_tensor(match self.precision {
-            Precision::F32 => tensor,
-            Precision::Bf16 => tensor.cast(DType::BF16),
-        })
+        let narrow = self.frozen && values.iter().all(|v| bf16::from_f32(*v).to_f32() == *v);
+        let tensor = Tensor::<2>::from_data(TensorData::new(values, shape), self.device);
+        Param::from_tensor(if narrow { tensor.cast(DType::BF16) } else { tensor })
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::json::read_json;
 use crate::names::Weight;
-use crate::{ModelError, Precision, Qwen2};
+use crate::{ModelError, Qwen2};
 
 /// Files of a model folder that training does not change.
 const UNCHANGED: [&str; 8] = [
@@ -23,6 +23,15 @@ const UNCHANGED: [&str; 8] = [
     "vocab.json",
     "merges.txt",
 ];
+
+/// What the weights of a saved model are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// Four bytes a weight: no bit of what was trained is lost.
+    F32,
+    /// Two bytes a weight, rounded to nearest: as the published checkpoints have it.
+    Bf16,
+}
 
 impl Qwen2 {
     /// Writes the model to `folder` in Hugging Face layout, so that transformers loads it: `model.safetensors` in

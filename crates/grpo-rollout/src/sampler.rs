@@ -30,7 +30,7 @@ pub struct Request<'a> {
 pub struct Sample {
     /// The sampled ids; the last is a stop token if and only if `finish` is [`Finish::Stop`].
     pub tokens: Vec<u32>,
-    /// The log-probability of each token under the distribution it was drawn from (see [`Draw::logprob`]).
+    /// The log-probability of each token, over the whole vocabulary (see [`Draw::logprob`]).
     ///
     /// [`Draw::logprob`]: crate::Draw::logprob
     pub logprobs: Vec<f32>,

@@ -1,9 +1,9 @@
-use grpo_core::{Advantage, Objective};
+use grpo_core::{Advantage, Normalization, Objective};
 use grpo_rollout::Sampling;
 
 use crate::{OptimizerConfig, Schedule, TrainerError};
 
-/// Every number of a run. Names are those of TRL's `GRPOConfig` where it has the option.
+/// Every number of a run. Where TRL's `GRPOConfig` has the option under another name, the field says so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainerConfig {
     /// Completions of a problem (TRL: `num_generations`); at least 2, or there is nothing to compare.
@@ -14,13 +14,13 @@ pub struct TrainerConfig {
     pub sampling: Sampling,
     /// From rewards to advantages.
     pub advantage: Advantage,
-    /// The loss.
+    /// The loss (TRL: `beta`, `epsilon`, `epsilon_high`, `delta`, `loss_type`, `importance_sampling_level`).
     pub objective: Objective,
     /// Optimizer steps on each rollout, μ in the paper (TRL: `num_iterations`).
     pub updates: usize,
     /// The peak learning rate.
     pub learning_rate: f64,
-    /// The learning rate's course after warm-up.
+    /// The learning rate's course after warm-up (TRL: `lr_scheduler_type`).
     pub schedule: Schedule,
     /// Steps over which the learning rate rises.
     pub warmup_steps: u64,
@@ -65,7 +65,8 @@ impl Default for TrainerConfig {
 impl TrainerConfig {
     /// Checks that every number is in its range.
     pub fn validate(&self) -> Result<(), TrainerError> {
-        let error = |option, value: String, expected| Err(TrainerError::InvalidOption { option, value, expected });
+        let error =
+            |option, value: String, expected| Err(TrainerError::InvalidOption { option, value, expected });
         if self.group_size < 2 {
             let expected = "a group needs at least 2 completions to compare: with fewer every advantage is 0";
             return error("group_size", self.group_size.to_string(), expected);
@@ -82,7 +83,11 @@ impl TrainerConfig {
         }
         self.sampling.validate()?;
         if self.sampling.temperature == 0.0 {
-            return error("temperature", "0".into(), "training needs samples that differ: it must be above 0");
+            return error(
+                "temperature",
+                "0".into(),
+                "training needs samples that differ: it must be above 0",
+            );
         }
         let optimizer = &self.optimizer;
         for (option, value) in [
@@ -96,10 +101,22 @@ impl TrainerConfig {
                 return error(option, value.to_string(), "it must be 0 or a positive number");
             }
         }
-        for (option, value) in [("max_grad_norm", self.max_grad_norm), ("adam_epsilon", optimizer.epsilon.into())] {
+        for (option, value) in
+            [("max_grad_norm", self.max_grad_norm), ("adam_epsilon", optimizer.epsilon.into())]
+        {
             if value.is_nan() || value <= 0.0 {
                 return error(option, value.to_string(), "it must be above 0");
             }
+        }
+        if let Some(delta) = self.objective.delta.filter(|delta| delta.is_nan() || *delta <= 0.0) {
+            return error("delta", delta.to_string(), "it must be above 0");
+        }
+        if self.objective.normalization == Normalization::MaxLength(0) {
+            return error(
+                "max_completion_length",
+                "0".into(),
+                "Dr. GRPO divides by it: it must be at least 1",
+            );
         }
         for (option, value) in [("adam_beta1", optimizer.beta1), ("adam_beta2", optimizer.beta2)] {
             if !(0.0..1.0).contains(&value) {

@@ -87,13 +87,19 @@ impl std::fmt::Display for Proportion {
 impl<P: Policy, T> Trainer<P, T> {
     /// Lets the policy answer `problems` and scores its answers. The same problems and options are answered with the same
     /// noise whenever they are evaluated, so that two policies can be compared pair by pair.
-    pub fn evaluate(&self, problems: &[Problem<T>], options: &EvaluationOptions) -> Result<Evaluation, TrainerError> {
+    pub fn evaluate(
+        &self,
+        problems: &[Problem<T>],
+        options: &EvaluationOptions,
+    ) -> Result<Evaluation, TrainerError> {
         if problems.is_empty() {
             return Err(TrainerError::NoProblems);
         }
         let key = |problem, sample| Noise { seed: self.config.seed, step: EVALUATION, problem, sample };
-        let noise: Vec<Vec<Noise>> =
-            problems.iter().map(|p| (0..options.completions as u64).map(|i| key(p.id, i)).collect()).collect();
+        let noise: Vec<Vec<Noise>> = problems
+            .iter()
+            .map(|p| (0..options.completions as u64).map(|i| key(p.id, i)).collect())
+            .collect();
         let requests: Vec<Request<'_>> =
             problems.iter().zip(&noise).map(|(p, noise)| Request { prompt: &p.prompt, noise }).collect();
         let sampler = Sampler { sampling: options.sampling.clone(), ..self.sampler() };
@@ -114,7 +120,12 @@ impl<P: Policy, T> Trainer<P, T> {
         };
         Ok(Evaluation {
             reward: completions.iter().map(|(_, s)| f64::from(s.total)).sum::<f64>() / trials.max(1) as f64,
-            rewarded: self.rubric.names().enumerate().map(|(i, name)| (name.to_string(), rewarded(i))).collect(),
+            rewarded: self
+                .rubric
+                .names()
+                .enumerate()
+                .map(|(i, name)| (name.to_string(), rewarded(i)))
+                .collect(),
             completions,
         })
     }

@@ -7,7 +7,8 @@ use grpo_rollout::Sample;
 /// A prompt and what is true of its answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem<T> {
-    /// Its index in the data: part of the key of its sampling noise.
+    /// Its index in the data: part of the key of its sampling noise, so that a problem that stands twice in one step gets the
+    /// same completions twice.
     pub id: u64,
     /// The prompt as token ids.
     pub prompt: Vec<u32>,

@@ -19,9 +19,11 @@ impl<P: Policy, T> Trainer<P, T> {
     ///
     /// An update whose loss or gradient is not finite moves nothing and ends the step, which counts as skipped; ten skipped
     /// steps in a row are an error.
+    #[tracing::instrument(skip_all, fields(step = self.step + 1))]
     pub fn learn(&mut self, experiences: &Experiences) -> Result<Metrics, TrainerError> {
         let start = Instant::now();
-        let schedule = self.config.schedule.factor(self.step, self.config.max_steps, self.config.warmup_steps);
+        let schedule =
+            self.config.schedule.factor(self.step, self.config.max_steps, self.config.warmup_steps);
         let learning_rate = self.config.learning_rate * schedule;
         let mut observed = Observed::default();
         for _ in 0..self.config.updates {
@@ -39,6 +41,9 @@ impl<P: Policy, T> Trainer<P, T> {
             }
         }
         self.skipped = if observed.is_finite() { 0 } else { self.skipped + 1 };
+        if self.skipped > 0 {
+            tracing::warn!(in_a_row = self.skipped, "step skipped: the loss or the gradient is not finite");
+        }
         if self.skipped >= MAX_SKIPPED {
             return Err(TrainerError::Diverged { skipped: self.skipped });
         }
@@ -49,7 +54,11 @@ impl<P: Policy, T> Trainer<P, T> {
     }
 
     /// Adds up the loss, which is returned, and its gradient over the whole batch, micro-batch by micro-batch.
-    fn accumulate(&mut self, experiences: &Experiences, observed: &mut Observed) -> Result<f64, TrainerError> {
+    fn accumulate(
+        &mut self,
+        experiences: &Experiences,
+        observed: &mut Observed,
+    ) -> Result<f64, TrainerError> {
         let lengths: Vec<usize> = experiences.iter().map(|e| e.sample.tokens.len()).collect();
         let scales = self.config.objective.scales(&lengths);
         let needs_reference = self.config.objective.needs_reference();
@@ -67,7 +76,9 @@ impl<P: Policy, T> Trainer<P, T> {
                 let term = self.completion_loss(experience, scores)?;
                 loss += scales[index] * term.loss;
                 observed.add(&term, scores);
-                gradient.push(term.gradient.iter().map(|slope| (slope * scales[index]) as f32).collect::<Vec<_>>());
+                gradient.push(
+                    term.gradient.iter().map(|slope| (slope * scales[index]) as f32).collect::<Vec<_>>(),
+                );
             }
             if !loss.is_finite() {
                 break;
@@ -79,7 +90,11 @@ impl<P: Policy, T> Trainer<P, T> {
         Ok(loss)
     }
 
-    fn completion_loss(&self, experience: &Experience, scores: &Scores) -> Result<CompletionLoss, TrainerError> {
+    fn completion_loss(
+        &self,
+        experience: &Experience,
+        scores: &Scores,
+    ) -> Result<CompletionLoss, TrainerError> {
         let double = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<f64>>();
         let (current, old) = (double(&scores.logprobs), double(&experience.sample.logprobs));
         let reference = double(&experience.reference);

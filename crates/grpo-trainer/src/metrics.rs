@@ -19,14 +19,14 @@ pub struct Metrics {
     pub loss: f64,
     /// Mean over completions of the weighted sum of rewards.
     pub reward: f64,
-    /// Mean over groups of the rewards' standard deviation in the group (ddof 1, as in TRL).
+    /// Standard deviation over completions of the weighted sum of rewards (ddof 1, as in TRL).
     pub reward_std: f64,
     /// `rewards/{name}/mean` and `rewards/{name}/std` of every reward, unweighted, over all completions.
     #[serde(flatten)]
     pub rewards: BTreeMap<String, f64>,
     /// Share of groups whose rewards are all the same: they have no signal.
     pub frac_reward_zero_std: f64,
-    /// Mean over tokens of the k3 estimate of KL(policy ‖ reference), in nats; none without a KL term.
+    /// Mean over tokens of the objective's estimate of KL(policy ‖ reference), in nats; none without a KL term.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kl: Option<f64>,
     /// Mean over tokens of the entropy of the policy, in nats.
@@ -149,15 +149,14 @@ impl Metrics {
         let share = |n: usize, of: usize| n as f64 / of.max(1) as f64;
         let of_tokens = |sum: f64| sum / observed.tokens.max(1) as f64;
         let groups = &experiences.groups;
-        let totals = |group: &crate::Group| group.experiences.iter().map(|e| f64::from(e.scores.total)).collect();
-        let stds: Mean = groups.iter().map(|group| std(totals(group))).collect();
+        let totals = || experiences.iter().map(|e| f64::from(e.scores.total));
         let flat = groups.iter().filter(|group| !group.has_signal()).count();
         let cut = experiences.iter().filter(|e| e.sample.finish == Finish::Length).count();
         Self {
             step: trainer.step,
             loss: observed.losses.iter().copied().collect::<Mean>().value(),
-            reward: experiences.iter().map(|e| f64::from(e.scores.total)).collect::<Mean>().value(),
-            reward_std: stds.value(),
+            reward: totals().collect::<Mean>().value(),
+            reward_std: std(totals().collect()),
             rewards: by_reward(trainer.rubric.names(), experiences),
             frac_reward_zero_std: share(flat, groups.len()),
             kl: trainer.config.objective.needs_reference().then(|| of_tokens(observed.kl)),

@@ -120,8 +120,10 @@ mod tests {
     /// Batches as (problem, index in the group, index among all).
     fn check(groups: &[Group], max_tokens: usize, expected: &[&[(u64, usize, usize)]]) {
         let batches = micro_batches(groups, max_tokens, |group| group.problem != 9);
-        let found: Vec<Vec<_>> =
-            batches.iter().map(|b| b.members().map(|m| (m.group.problem, m.sample, m.index)).collect()).collect();
+        let found: Vec<Vec<_>> = batches
+            .iter()
+            .map(|b| b.members().map(|m| (m.group.problem, m.sample, m.index)).collect())
+            .collect();
         assert_eq!(found, expected);
     }
 

@@ -29,7 +29,8 @@ impl Order {
 
 fn shuffled(n: usize, seed: u64, epoch: u64) -> Vec<usize> {
     // `u64::MAX` is no completion's index, so this noise is used for nothing else.
-    let key = |problem: usize| Noise { seed, step: epoch, problem: problem as u64, sample: u64::MAX }.uniform(0);
+    let key =
+        |problem: usize| Noise { seed, step: epoch, problem: problem as u64, sample: u64::MAX }.uniform(0);
     let mut keyed: Vec<(f64, usize)> = (0..n).map(|problem| (key(problem), problem)).collect();
     keyed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     keyed.into_iter().map(|(_, problem)| problem).collect()

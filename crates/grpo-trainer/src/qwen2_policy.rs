@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use grpo_qwen2::{Group, KvCache, Message, ModelError, Pass, Precision, Qwen2, Scores, TextSide};
+use grpo_qwen2::{ChatTokenizer, Group, KvCache, Message, ModelError, Pass, Precision, Qwen2, Scores};
 use grpo_rollout::Decoder;
 
 use crate::{Optimizer, Policy, TrainerConfig};
@@ -12,7 +12,7 @@ pub struct Qwen2Policy {
     /// Taken out only while the optimizer moves it.
     model: Option<Qwen2>,
     reference: Option<Qwen2>,
-    text: TextSide,
+    chat: ChatTokenizer,
     /// The folder that the model was loaded from.
     source: PathBuf,
     optimizer: Optimizer,
@@ -20,18 +20,19 @@ pub struct Qwen2Policy {
 }
 
 impl Qwen2Policy {
-    /// Loads a model folder in Hugging Face layout, and once more as the reference if the objective has a KL term.
+    /// Loads a model folder in Hugging Face layout, and once more as the reference if the objective of `config` has a KL
+    /// term: the trainer must be given the same `config`.
     ///
-    /// The reference is stored in BF16: half the memory, and exact for a BF16 checkpoint.
+    /// The reference takes half the memory of the model if the checkpoint is BF16 ([`Qwen2::load_frozen`]).
     pub fn load(folder: &Path, device: &Device, config: &TrainerConfig) -> Result<Self, ModelError> {
-        let text = TextSide::read(folder)?;
-        let model = Qwen2::load(folder, Precision::F32, device)?;
+        let chat = ChatTokenizer::read(folder)?;
+        let model = Qwen2::load(folder, device)?;
         let needs_reference = config.objective.needs_reference();
-        let reference = needs_reference.then(|| Qwen2::load(folder, Precision::Bf16, device)).transpose()?;
+        let reference = needs_reference.then(|| Qwen2::load_frozen(folder, device)).transpose()?;
         Ok(Self {
             model: Some(model),
             reference,
-            text,
+            chat,
             source: folder.into(),
             optimizer: Optimizer::new(&config.optimizer),
             gradients: GradientsParams::new(),
@@ -45,7 +46,7 @@ impl Qwen2Policy {
 
     /// The ids of a conversation up to where the assistant's turn begins.
     pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
-        self.text.prompt(messages)
+        self.chat.prompt(messages)
     }
 
     /// Writes the model as it is now, in Hugging Face layout and F32: no bit of what was trained is lost.
@@ -82,11 +83,11 @@ impl Policy for Qwen2Policy {
     type Pass = Pass;
 
     fn stop(&self) -> &[u32] {
-        &self.text.stop
+        &self.chat.stop
     }
 
     fn detokenize(&self, tokens: &[u32]) -> String {
-        self.text.tokenizer.decode(tokens)
+        self.chat.tokenizer.decode(tokens)
     }
 
     fn forward(&self, groups: &[Group<'_>], temperature: f32) -> (Vec<Scores>, Pass) {
@@ -99,8 +100,9 @@ impl Policy for Qwen2Policy {
     }
 
     fn reference(&self, groups: &[Group<'_>], temperature: f32) -> Vec<Scores> {
-        // Without a reference of its own the policy is near itself: a KL of zero.
-        self.reference.as_ref().unwrap_or(self.model()).score(groups, temperature)
+        let reference =
+            self.reference.as_ref().expect("a policy loaded for an objective with a KL term has a reference");
+        reference.score(groups, temperature)
     }
 
     fn update(&mut self, learning_rate: f64, max_grad_norm: f64) -> f64 {

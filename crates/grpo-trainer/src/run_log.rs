@@ -53,7 +53,8 @@ impl RunLog {
         for group in &experiences.groups {
             for (sample, experience) in group.experiences.iter().enumerate() {
                 let each = rubric.names().zip(&experience.scores.each);
-                let rewards: Map<String, Value> = each.map(|(name, r)| (name.to_string(), json!(r))).collect();
+                let rewards: Map<String, Value> =
+                    each.map(|(name, r)| (name.to_string(), json!(r))).collect();
                 let line = json!({
                     "step": metrics.step,
                     "problem": group.problem,

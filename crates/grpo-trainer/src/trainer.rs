@@ -39,6 +39,7 @@ impl<P: Policy, T> Trainer<P, T> {
     }
 
     /// Samples a group of completions for every problem, scores them, and compares each with its group.
+    #[tracing::instrument(skip_all, fields(step = self.step + 1))]
     pub fn roll_out(&self, problems: &[Problem<T>]) -> Result<Experiences, TrainerError> {
         if problems.is_empty() {
             return Err(TrainerError::NoProblems);
@@ -66,7 +67,8 @@ impl<P: Policy, T> Trainer<P, T> {
         let noise: Vec<Vec<Noise>> = problems
             .iter()
             .map(|problem| {
-                let key = |sample| Noise { seed: self.config.seed, step: self.step, problem: problem.id, sample };
+                let key =
+                    |sample| Noise { seed: self.config.seed, step: self.step, problem: problem.id, sample };
                 (0..self.config.group_size as u64).map(key).collect()
             })
             .collect();
@@ -112,13 +114,19 @@ impl<P: Policy, T> Trainer<P, T> {
     fn add_reference(&self, groups: &mut [Group]) {
         let mut references = Vec::new();
         for batch in micro_batches(groups, self.config.micro_batch_tokens, |_| true) {
-            let scored = batch.packed(|groups| self.policy.reference(groups, self.config.sampling.temperature));
+            let scored =
+                batch.packed(|groups| self.policy.reference(groups, self.config.sampling.temperature));
             references.extend(scored.into_iter().map(|scores| scores.logprobs));
         }
         let experiences = groups.iter_mut().flat_map(|group| &mut group.experiences);
         for (experience, reference) in experiences.zip(references) {
             experience.reference = reference;
         }
+    }
+
+    /// Steps taken, skipped ones included.
+    pub fn steps(&self) -> u64 {
+        self.step
     }
 
     /// The policy as it is now.

@@ -2,11 +2,11 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::datatypes::Int32Type;
 use arrow::array::{
     ArrayRef, BinaryArray, DictionaryArray, Int64Array, LargeStringArray, RecordBatch, StringArray,
     StringViewArray,
 };
+use arrow::datatypes::Int32Type;
 use grpo_data::{LoadError, Split, load};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;

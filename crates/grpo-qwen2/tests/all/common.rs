@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use grpo_qwen2::{Group, Precision, Qwen2, Weight};
+use grpo_qwen2::{Group, Qwen2, Weight};
 use grpo_rollout::Noise;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize_to_file};
@@ -22,7 +22,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 
 /// A checkpoint among the fixtures, in f32.
 pub(crate) fn load(name: &str) -> Qwen2 {
-    Qwen2::load(&fixture(name), Precision::F32, &Device::flex()).unwrap()
+    Qwen2::load(&fixture(name), &Device::flex()).unwrap()
 }
 
 pub(crate) fn json(path: &Path) -> Value {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::Device;
-use grpo_qwen2::{Config, ModelError, Precision, Qwen2};
+use grpo_qwen2::{Config, ModelError, Qwen2};
 use half::{bf16, f16};
 use safetensors::tensor::Dtype;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ const NORM: &str = "model.norm.weight";
 const Q_PROJ: &str = "model.layers.1.self_attn.q_proj.weight";
 
 fn read(folder: &Path) -> Result<Qwen2, ModelError> {
-    Qwen2::load(folder, Precision::F32, &Device::flex())
+    Qwen2::load(folder, &Device::flex())
 }
 
 /// What loading a folder says after `change`.

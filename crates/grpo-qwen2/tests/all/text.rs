@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use grpo_qwen2::{ChatTemplate, Message, ModelError, TextSide, Tokenizer};
+use grpo_qwen2::{ChatTemplate, ChatTokenizer, Message, ModelError, Tokenizer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -40,10 +40,10 @@ fn folder() -> TempDir {
 }
 
 /// What reading a folder's text files says after `change`.
-fn read_after(change: impl FnOnce(&Path)) -> Result<TextSide, ModelError> {
+fn read_after(change: impl FnOnce(&Path)) -> Result<ChatTokenizer, ModelError> {
     let folder = folder();
     change(folder.path());
-    TextSide::read(folder.path())
+    ChatTokenizer::read(folder.path())
 }
 
 fn error_after(change: impl FnOnce(&Path)) -> ModelError {

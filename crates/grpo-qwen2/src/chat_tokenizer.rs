@@ -5,8 +5,8 @@ use serde::Deserialize;
 use crate::json::read_json;
 use crate::{ChatTemplate, Config, Message, ModelError, Tokenizer};
 
-/// Everything of a model folder that deals in text: tokenizer, chat template, stop tokens.
-pub struct TextSide {
+/// From conversations to token ids and back: the tokenizer of a model folder, its chat template and its stop tokens.
+pub struct ChatTokenizer {
     /// The tokenizer.
     pub tokenizer: Tokenizer,
     /// The chat template.
@@ -27,7 +27,7 @@ struct Generation {
     eos_token_id: Option<OneOrMany>,
 }
 
-impl TextSide {
+impl ChatTokenizer {
     /// Reads `tokenizer.json`, the chat template, and the stop tokens: those of `generation_config.json` (or, where
     /// there is none, of `config.json`) and `<|im_end|>`.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
