@@ -20,6 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Train a Qwen2.5 model on GSM8K with GRPO.
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Args {
     /// The model: a folder in Hugging Face layout, or an id on the Hub.
     #[arg(long)]
@@ -66,6 +67,8 @@ type QwenTrainer = Trainer<Qwen2Policy, String>;
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    let config = config(&args);
+    config.validate()?;
     let (device, device_name) = device::choose(&args.device)?;
     let out = args.out.clone().unwrap_or_else(default_out);
     let mut log = RunLog::open(&out)?;
@@ -80,7 +83,6 @@ fn main() -> anyhow::Result<()> {
         rows.len(),
         out.display()
     );
-    let config = config(&args);
     let policy = Qwen2Policy::load(&folder, &device, &config)?;
     let mut trainer = Trainer::new(policy, gsm8k::rubric(), config)?;
 

@@ -1,0 +1,132 @@
+//! The example as a user runs it, on a tiny checkpoint whose tokens are single characters.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use burn::tensor::Device;
+use grpo_qwen2::Qwen2;
+use serde_json::{Value, json};
+
+/// The example that `cargo test` has built beside this test.
+fn example() -> Command {
+    let test = std::env::current_exe().unwrap();
+    let built = test.parent().unwrap().parent().unwrap();
+    Command::new(built.join("examples").join(format!("gsm8k_qwen{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// A folder with a model and a dataset of four problems.
+fn material() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/grpo-qwen2/tests/fixtures/tiny-qwen2-tied");
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(fixture.join(name), folder.path().join(name)).unwrap();
+    }
+    let vocab: serde_json::Map<String, Value> =
+        (0..512u32).map(|id| (char::from_u32(0x4E00 + id).unwrap().to_string(), id.into())).collect();
+    let tokenizer = json!({
+        "version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null,
+        "truncation": null, "padding": null, "decoder": { "type": "Fuse" },
+        "model": { "type": "WordLevel", "vocab": vocab, "unk_token": "\u{4E00}" },
+    });
+    let template = json!({ "chat_template": "{% for m in messages %}{{ m.content }}{% endfor %}" });
+    let row =
+        |n: u32| json!({ "question": format!("What is {n} + {n}?"), "answer": format!("#### {}", 2 * n) });
+    let rows: String = (1..5).map(|n| row(n).to_string() + "\n").collect();
+    for (name, text) in [
+        ("tokenizer.json", tokenizer.to_string()),
+        ("tokenizer_config.json", template.to_string()),
+        ("train.jsonl", rows.clone()),
+        ("test.jsonl", rows),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+/// The example with model, data and the folder of the run.
+fn command(material: &Path, out: &Path, more: &[&str]) -> Command {
+    let mut command = example();
+    command.arg("--model").arg(material).arg("--dataset").arg(material).arg("--out").arg(out);
+    command.args(["--device", "cpu", "--group-size", "4", "--max-completion-tokens", "8"]).args(more);
+    command
+}
+
+fn lines(path: PathBuf) -> Vec<Value> {
+    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn a_run_trains_records_and_saves() {
+    let (material, out) = (material(), tempfile::tempdir().unwrap());
+    let more = ["--steps", "3", "--problems-per-step", "2", "--eval-problems", "4"];
+    let output = command(material.path(), out.path(), &more).output().unwrap();
+    let shown = text(&output);
+    assert!(output.status.success(), "{shown}");
+    for expected in [
+        "Before: correctness",
+        "Step 1/3 | Loss: ",
+        "Step 3/3 | ",
+        "Mean Reward: ",
+        "Question: What is ",
+        "Gold answer: ",
+        "Sample response: ",
+        "Sample rewards: [",
+        "Model saved in ",
+        "To go on",
+        "After: correctness",
+    ] {
+        assert!(shown.contains(expected), "no `{expected}` in:\n{shown}");
+    }
+    assert_eq!(lines(out.path().join("metrics.jsonl")).len(), 3);
+    assert_eq!(lines(out.path().join("completions.jsonl")).len(), 3 * 2 * 4);
+    Qwen2::load(&out.path().join("model"), &Device::flex()).unwrap();
+
+    // What was saved is a model to go on from.
+    let further = tempfile::tempdir().unwrap();
+    let mut again = example();
+    again.arg("--model").arg(out.path().join("model")).arg("--dataset").arg(material.path());
+    again.arg("--out").arg(further.path()).args(["--steps", "1", "--max-completion-tokens", "8"]);
+    let output = again.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    // The reference is the policy it starts from, to the bit.
+    assert_eq!(lines(further.path().join("metrics.jsonl"))[0]["kl"], json!(0.0));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_finishes_the_step_and_saves() {
+    let (material, out) = (material(), tempfile::tempdir().unwrap());
+    let mut run = command(material.path(), out.path(), &["--steps", "1000000"]);
+    let child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let metrics = out.path().join("metrics.jsonl");
+    while std::fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let shown = text(&output);
+    assert!(output.status.success() && shown.contains("Interrupted after step"), "{shown}");
+    Qwen2::load(&out.path().join("model"), &Device::flex()).unwrap();
+}
+
+#[test]
+fn bad_arguments_are_explained() {
+    let (material, out) = (material(), tempfile::tempdir().unwrap());
+    for (more, expected) in [
+        (["--group-size", "1"], "group_size"),
+        (["--temperature", "0"], "temperature"),
+        (["--device", "abacus"], "abacus"),
+        (["--dataset", "/no/such/place"], "/no/such/place"),
+        (["--model", "/no/such/place"], "/no/such/place"),
+        (["--max-completion-tokens", "9999"], "context of 256"),
+    ] {
+        let output = command(material.path(), out.path(), &more).output().unwrap();
+        assert!(!output.status.success() && text(&output).contains(expected), "{more:?}: {}", text(&output));
+    }
+    assert!(!out.path().join("model").exists(), "nothing was trained, so nothing is saved");
+}
