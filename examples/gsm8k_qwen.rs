@@ -4,12 +4,14 @@
 //! cargo run --release --example gsm8k_qwen -- --model Qwen/Qwen2.5-0.5B-Instruct --dataset openai/gsm8k
 //! ```
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::bail;
 use clap::Parser;
 use grpo_core::Objective;
 use grpo_data::{Hub, Split, resolve_dataset, resolve_model};
@@ -29,35 +31,38 @@ struct Args {
     #[arg(long, default_value = "openai/gsm8k")]
     dataset: String,
     /// Training steps.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
     /// Completions of a problem.
     #[arg(long, default_value_t = 8)]
     group_size: usize,
     /// Problems of a step.
-    #[arg(long, default_value_t = 1)]
-    problems_per_step: usize,
+    #[arg(long, default_value = "1")]
+    problems_per_step: NonZeroUsize,
     /// The most tokens of a completion.
-    #[arg(long, default_value_t = 256)]
-    max_completion_tokens: usize,
+    #[arg(long, default_value = "256")]
+    max_completion_tokens: NonZeroUsize,
     /// Sampling temperature.
     #[arg(long, default_value_t = 1.0)]
     temperature: f32,
     /// Weight of the KL term; 0 needs no reference model.
     #[arg(long, default_value_t = 0.04)]
     beta: f64,
-    /// The peak learning rate.
+    /// The learning rate.
     #[arg(long, default_value_t = 1e-6)]
     learning_rate: f64,
-    /// auto, cpu, metal, vulkan, webgpu or cuda.
+    /// cpu, metal, vulkan, webgpu or cuda; auto is the first of this build in the order cuda, metal, vulkan, webgpu, cpu.
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Key of all randomness.
+    /// Decides the order of problems and every sampled token.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Test problems to answer before and after training.
+    /// Test problems to answer (greedily) before and after training.
     #[arg(long, default_value_t = 0)]
     eval_problems: usize,
+    /// Steps after which the model is saved; it always is at the end.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    save_every: u64,
     /// Folder of the run [default: runs/<date-time>].
     #[arg(long)]
     out: Option<PathBuf>,
@@ -65,17 +70,33 @@ struct Args {
 
 type QwenTrainer = Trainer<Qwen2Policy, String>;
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
-    let config = config(&args);
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let config = config(args);
     config.validate()?;
     let (device, device_name) = device::choose(&args.device)?;
     let out = args.out.clone().unwrap_or_else(default_out);
-    let mut log = RunLog::open(&out)?;
-
+    if out.join("metrics.jsonl").exists() || out.join("model").exists() {
+        bail!("{} holds a run already: choose another folder with --out", out.display());
+    }
     let hub = Hub::from_env()?.with_progress(show_transfer());
     let folder = resolve_model(&args.model, &hub)?;
     let rows = resolve_dataset(&args.dataset, Split::Train, &hub)?;
+    let test_rows = test_rows(args, &hub)?;
+
+    let policy = Qwen2Policy::load(&folder, &device, &config)?;
+    let mut trainer = Trainer::new(policy, gsm8k::rubric(), config)?;
+    let test = problems(test_rows.iter().enumerate(), trainer.policy())?;
+    let mut log = RunLog::open(&out)?;
     println!(
         "{} on {} ({} problems), {device_name}; files in {}",
         args.model,
@@ -83,32 +104,21 @@ fn main() -> anyhow::Result<()> {
         rows.len(),
         out.display()
     );
-    let policy = Qwen2Policy::load(&folder, &device, &config)?;
-    let mut trainer = Trainer::new(policy, gsm8k::rubric(), config)?;
-
-    let test = match args.eval_problems {
-        0 => Vec::new(),
-        n => {
-            let rows = resolve_dataset(&args.dataset, Split::Test, &hub)?;
-            problems(rows.iter().take(n).enumerate(), trainer.policy())?
-        }
-    };
     if !test.is_empty() {
         println!("Before: {}", evaluate(&trainer, &test)?);
     }
-    let outcome = train(&mut trainer, &rows, &args, &mut log);
+    let outcome = train(&mut trainer, &rows, args, &out, &mut log);
     // What was trained before an error is worth keeping.
     if trainer.steps() > 0 {
         let saved = save(trainer.policy(), &out)?;
-        println!("Model saved in {}. To go on from it:", saved.display());
         println!(
-            "  cargo run --release --example gsm8k_qwen -- --model {} --dataset {}",
-            saved.display(),
-            args.dataset
+            "Model saved in {}. To go on from it, as the new reference, with other problems:",
+            saved.display()
         );
+        println!("  {}", next_command(args, &saved));
     }
-    outcome?;
-    if !test.is_empty() {
+    let finished = outcome?;
+    if finished && !test.is_empty() {
         println!("After: {}", evaluate(&trainer, &test)?);
     }
     if let Some(peak) = memory::peak() {
@@ -120,7 +130,7 @@ fn main() -> anyhow::Result<()> {
 fn config(args: &Args) -> TrainerConfig {
     TrainerConfig {
         group_size: args.group_size,
-        max_completion_length: args.max_completion_tokens,
+        max_completion_length: args.max_completion_tokens.get(),
         sampling: Sampling { temperature: args.temperature, ..Sampling::default() },
         objective: Objective { beta: args.beta, ..Objective::grpo() },
         learning_rate: args.learning_rate,
@@ -130,18 +140,35 @@ fn config(args: &Args) -> TrainerConfig {
     }
 }
 
-/// All steps, or as many as there are before Ctrl-C.
+/// The problems to evaluate on.
+fn test_rows(args: &Args, hub: &Hub) -> anyhow::Result<Vec<grpo_data::Problem>> {
+    if args.eval_problems == 0 {
+        return Ok(Vec::new());
+    }
+    if Path::new(&args.dataset).is_file() {
+        bail!(
+            "{} is one file, so its test problems would be those trained on: give --dataset a folder",
+            args.dataset
+        );
+    }
+    let mut rows = resolve_dataset(&args.dataset, Split::Test, hub)?;
+    rows.truncate(args.eval_problems);
+    Ok(rows)
+}
+
+/// All steps (and then `true`), or as many as there are before Ctrl-C.
 fn train(
     trainer: &mut QwenTrainer,
     rows: &[grpo_data::Problem],
     args: &Args,
+    out: &Path,
     log: &mut RunLog,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let interrupted = on_interrupt()?;
     let bar = progress_bar(args.steps);
     let mut order = Order::new(rows.len(), args.seed);
+    let n = args.problems_per_step.get() as u64;
     for step in 0..args.steps {
-        let n = args.problems_per_step as u64;
         let chosen: Vec<usize> = (step * n..(step + 1) * n).map(|position| order.problem(position)).collect();
         let batch = problems(chosen.iter().map(|i| (*i, &rows[*i])), trainer.policy())?;
         let experiences = trainer.roll_out(&batch)?;
@@ -154,11 +181,33 @@ fn train(
         bar.inc(1);
         if interrupted.load(Ordering::Relaxed) {
             bar.suspend(|| println!("Interrupted after step {} of {}.", metrics.step, args.steps));
-            break;
+            return Ok(false);
+        }
+        if metrics.step % args.save_every == 0 && metrics.step < args.steps {
+            let saved = bar.suspend(|| save(trainer.policy(), out))?;
+            bar.suspend(|| println!("Model saved in {}.", saved.display()));
         }
     }
     bar.finish_and_clear();
-    Ok(())
+    Ok(true)
+}
+
+/// The command that trains the saved model further.
+fn next_command(args: &Args, saved: &Path) -> String {
+    format!(
+        "cargo run --release --example gsm8k_qwen -- --model '{}' --dataset '{}' --seed {} --group-size {} \
+         --problems-per-step {} --max-completion-tokens {} --temperature {} --beta {} --learning-rate {} --device {}",
+        saved.display(),
+        args.dataset,
+        args.seed.wrapping_add(1),
+        args.group_size,
+        args.problems_per_step,
+        args.max_completion_tokens,
+        args.temperature,
+        args.beta,
+        args.learning_rate,
+        args.device,
+    )
 }
 
 fn default_out() -> PathBuf {
@@ -185,7 +234,7 @@ fn save(policy: &Qwen2Policy, out: &Path) -> anyhow::Result<PathBuf> {
     let Err(error) = policy.save(&folder) else { return Ok(folder) };
     let rescue = std::env::temp_dir().join(format!("grpo-model-{}", std::process::id()));
     eprintln!("The model could not be saved: {error}. Trying {}.", rescue.display());
-    policy.save(&rescue).context("nor could it be saved there")?;
+    policy.save(&rescue)?;
     Ok(rescue)
 }
 

@@ -12,12 +12,20 @@ pub fn step(metrics: &Metrics, steps: u64, experiences: &Experiences, first: &Pr
     let group = &experiences.groups[0];
     let response = &group.experiences[0].completion.text;
     let rewards: Vec<String> = group.experiences.iter().map(|e| format!("{:.2}", e.scores.total)).collect();
+    let kl = metrics.kl.map_or(String::new(), |kl| format!(" | KL: {kl:.4}"));
+    let skipped = match metrics.skipped_steps {
+        0 => String::new(),
+        n => format!(" | not finite, so nothing was changed ({n} in a row)"),
+    };
     format!(
-        "Step {}/{steps} | Loss: {:.4} | Mean Reward: {:.4}\n  Question: {}\n  Gold answer: {}\n  Sample response: {}\n  \
+        "Step {}/{steps} | Loss: {:.4} | Mean Reward: {:.4}{kl} | Tokens: {:.0} | Cut off: {:.0} % | {:.1} s{skipped}\n  Question: {}\n  Gold answer: {}\n  Sample response: {}\n  \
          Sample rewards: [{}]",
         metrics.step,
         metrics.loss,
         metrics.reward,
+        metrics.completions_mean_length,
+        100.0 * metrics.completions_clipped_ratio,
+        metrics.step_time,
         head(&first.question),
         first.truth,
         head(response),

@@ -8,7 +8,7 @@ use grpo_trainer::{Problem, Qwen2Policy};
 pub const SYSTEM: &str =
     "Respond in the following format:\n<reasoning>\n...\n</reasoning>\n<answer>\n...\n</answer>\n";
 
-/// Correctness (2.0) and strict format (0.5), and up to 0.5 for tags in their place, so that a model that has never
+/// Correctness (2.0) and strict format (0.5), and up to 0.5 for each tag standing there once, so that a model that has never
 /// seen the format has a slope to climb.
 pub fn rubric() -> Rubric<String> {
     Rubric::gsm8k().with("tags", 1.0, TagCount::default())

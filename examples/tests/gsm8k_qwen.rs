@@ -63,7 +63,7 @@ fn text(output: &Output) -> String {
 #[test]
 fn a_run_trains_records_and_saves() {
     let (material, out) = (material(), tempfile::tempdir().unwrap());
-    let more = ["--steps", "3", "--problems-per-step", "2", "--eval-problems", "4"];
+    let more = ["--steps", "3", "--problems-per-step", "2", "--eval-problems", "4", "--save-every", "2"];
     let output = command(material.path(), out.path(), &more).output().unwrap();
     let shown = text(&output);
     assert!(output.status.success(), "{shown}");
@@ -102,9 +102,10 @@ fn a_run_trains_records_and_saves() {
 fn an_interrupt_finishes_the_step_and_saves() {
     let (material, out) = (material(), tempfile::tempdir().unwrap());
     let mut run = command(material.path(), out.path(), &["--steps", "1000000"]);
-    let child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let metrics = out.path().join("metrics.jsonl");
     while std::fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before its first step");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
@@ -125,8 +126,17 @@ fn bad_arguments_are_explained() {
         (["--model", "/no/such/place"], "/no/such/place"),
         (["--max-completion-tokens", "9999"], "context of 256"),
     ] {
+        let out = tempfile::tempdir().unwrap();
         let output = command(material.path(), out.path(), &more).output().unwrap();
         assert!(!output.status.success() && text(&output).contains(expected), "{more:?}: {}", text(&output));
+        assert!(!out.path().join("model").exists(), "nothing was trained, so nothing is saved");
     }
-    assert!(!out.path().join("model").exists(), "nothing was trained, so nothing is saved");
+    std::fs::create_dir(out.path().join("model")).unwrap();
+    let output = command(material.path(), out.path(), &[]).output().unwrap();
+    assert!(text(&output).contains("holds a run already"), "{}", text(&output));
+    let file = material.path().join("train.jsonl");
+    let fresh = tempfile::tempdir().unwrap();
+    let more = ["--dataset", file.to_str().unwrap(), "--eval-problems", "2"];
+    let output = command(material.path(), fresh.path(), &more).output().unwrap();
+    assert!(text(&output).contains("is one file"), "{}", text(&output));
 }

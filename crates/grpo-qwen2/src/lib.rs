@@ -34,5 +34,5 @@ pub use model::Qwen2;
 pub use names::Weight;
 pub use packed::Group;
 pub use pass::{Pass, Scores};
-pub use save::Precision;
+pub use save::{ModelFiles, Precision};
 pub use tokenizer::Tokenizer;

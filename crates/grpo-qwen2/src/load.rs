@@ -101,7 +101,8 @@ impl<'a> Loader<'a> {
     }
 
     fn matrix(&self, values: Vec<f32>, shape: [usize; 2]) -> Param<Tensor<2>> {
-        let narrow = self.frozen && values.iter().all(|v| bf16::from_f32(*v).to_f32() == *v);
+        let supported = self.device.supports_dtype(DType::BF16);
+        let narrow = self.frozen && supported && values.iter().all(|v| bf16::from_f32(*v).to_f32() == *v);
         let tensor = Tensor::<2>::from_data(TensorData::new(values, shape), self.device);
         Param::from_tensor(if narrow { tensor.cast(DType::BF16) } else { tensor })
     }

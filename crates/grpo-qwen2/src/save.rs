@@ -33,24 +33,55 @@ pub enum Precision {
     Bf16,
 }
 
+/// What a model folder holds besides weights: the configuration, and the tokenizer's files byte by byte.
+///
+/// Read when the model is loaded, so that a save at the end of a long run needs nothing that may have gone by then.
+#[derive(Debug, Clone)]
+pub struct ModelFiles {
+    config: Map<String, Value>,
+    unchanged: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl ModelFiles {
+    /// Reads the files of a model folder.
+    pub fn read(folder: &Path) -> Result<Self, ModelError> {
+        let config = read_json(&folder.join("config.json"))?;
+        let mut unchanged = Vec::new();
+        for name in UNCHANGED {
+            let path = folder.join(name);
+            if path.exists() {
+                unchanged.push((name, std::fs::read(&path).map_err(ModelError::io(path))?));
+            }
+        }
+        Ok(Self { config, unchanged })
+    }
+
+    /// `config.json` with the number format of the saved weights, in the form that the file has.
+    fn config(&self, precision: Precision) -> String {
+        let mut config = self.config.clone();
+        let key = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
+        let dtype = match precision {
+            Precision::F32 => "float32",
+            Precision::Bf16 => "bfloat16",
+        };
+        config.insert(key.to_string(), dtype.into());
+        serde_json::to_string_pretty(&config).expect("a JSON value can be written") + "\n"
+    }
+}
+
 impl Qwen2 {
     /// Writes the model to `folder` in Hugging Face layout, so that transformers loads it: `model.safetensors` in
-    /// the given precision, `config.json` saying so, and the tokenizer's files as they are in `source`, the folder
-    /// the model was loaded from.
+    /// the given precision, `config.json` saying so, and the other `files` as they were.
     ///
     /// Every file is written under another name, synced and then renamed: a save that fails (a full disk, say) leaves
     /// what was there before.
-    pub fn save(&self, source: &Path, folder: &Path, precision: Precision) -> Result<(), ModelError> {
-        let config = saved_config(&source.join("config.json"), precision)?;
+    pub fn save(&self, files: &ModelFiles, folder: &Path, precision: Precision) -> Result<(), ModelError> {
         std::fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
         write_atomically(&folder.join("model.safetensors"), |file| self.write_weights(file, precision))?;
+        let config = files.config(precision);
         write_atomically(&folder.join("config.json"), |file| file.write_all(config.as_bytes()))?;
-        for name in UNCHANGED {
-            let from = source.join(name);
-            if from.exists() {
-                let bytes = std::fs::read(&from).map_err(ModelError::io(from))?;
-                write_atomically(&folder.join(name), |file| file.write_all(&bytes))?;
-            }
+        for (name, bytes) in &files.unchanged {
+            write_atomically(&folder.join(name), |file| file.write_all(bytes))?;
         }
         Ok(())
     }
@@ -68,18 +99,6 @@ impl Qwen2 {
         }
         file.flush()
     }
-}
-
-/// The source's `config.json` with the number format of the saved weights, in the form that the file has.
-fn saved_config(source: &Path, precision: Precision) -> Result<String, ModelError> {
-    let mut config: Map<String, Value> = read_json(source)?;
-    let key = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
-    let dtype = match precision {
-        Precision::F32 => "float32",
-        Precision::Bf16 => "bfloat16",
-    };
-    config.insert(key.to_string(), dtype.into());
-    Ok(serde_json::to_string_pretty(&config).expect("a JSON value can be written") + "\n")
 }
 
 /// Lets `write` fill a file beside `path`, syncs it and renames it to `path`.

@@ -58,3 +58,16 @@ pub enum RolloutError {
         token: usize,
     },
 }
+
+impl RolloutError {
+    /// The index of the request that the error is about, if it is about one.
+    pub fn request(&self) -> Option<usize> {
+        match self {
+            Self::InvalidOption { .. } => None,
+            Self::EmptyPrompt { prompt }
+            | Self::PromptTooLong { prompt, .. }
+            | Self::UnknownToken { prompt, .. }
+            | Self::NonFiniteLogits { prompt, .. } => Some(*prompt),
+        }
+    }
+}

@@ -81,7 +81,7 @@ impl TrainerConfig {
                 return error(option, "0".into(), "it must be at least 1");
             }
         }
-        self.sampling.validate()?;
+        self.sampling.validate().map_err(|source| TrainerError::Rollout { problem: None, source })?;
         if self.sampling.temperature == 0.0 {
             return error(
                 "temperature",

@@ -22,9 +22,22 @@ pub enum TrainerError {
     /// No reward is asked for.
     #[error("the rubric has no reward: add one with `Rubric::with`")]
     NoRewards,
+    /// The objective has a KL term, but the policy was loaded without a reference model.
+    #[error(
+        "beta is {beta}, but the policy has no reference model: load the policy with the trainer's own configuration"
+    )]
+    NoReference {
+        /// Weight of the KL term.
+        beta: f64,
+    },
     /// Sampling failed.
-    #[error(transparent)]
-    Rollout(#[from] RolloutError),
+    #[error("{}{source}", at(problem))]
+    Rollout {
+        /// The id of the problem that it failed at, if it is about one.
+        problem: Option<u64>,
+        /// The reason; it counts prompts within the step.
+        source: RolloutError,
+    },
     /// A reward failed.
     #[error(transparent)]
     Reward(#[from] RewardError),
@@ -61,4 +74,8 @@ pub enum TrainerError {
         /// Steps skipped in a row.
         skipped: usize,
     },
+}
+
+fn at(problem: &Option<u64>) -> String {
+    problem.map_or(String::new(), |id| format!("problem {id}: "))
 }

@@ -2,6 +2,7 @@ use grpo_reward::Scores;
 use grpo_rollout::{Noise, Request, Sampler, Sampling};
 use serde::Serialize;
 
+use crate::trainer::at_problem;
 use crate::{Policy, Problem, Trainer, TrainerError};
 
 /// The step that evaluation noise is keyed with: none that training reaches.
@@ -103,7 +104,8 @@ impl<P: Policy, T> Trainer<P, T> {
         let requests: Vec<Request<'_>> =
             problems.iter().zip(&noise).map(|(p, noise)| Request { prompt: &p.prompt, noise }).collect();
         let sampler = Sampler { sampling: options.sampling.clone(), ..self.sampler() };
-        let samples = sampler.sample(&self.policy, &requests)?;
+        let samples =
+            sampler.sample(&self.policy, &requests).map_err(|source| at_problem(source, problems))?;
 
         let mut completions = Vec::new();
         for (problem, samples) in problems.iter().zip(&samples) {

@@ -21,7 +21,10 @@ pub trait Policy: Decoder {
     /// Adds up the gradient of a loss whose gradient by every log-probability is `by_logprob`.
     fn backward(&mut self, pass: Self::Pass, by_logprob: &[Vec<f32>]);
 
-    /// Log-probabilities of the completions' tokens under the reference model.
+    /// Whether there is a reference model.
+    fn has_reference(&self) -> bool;
+
+    /// Log-probabilities of the completions' tokens under the reference model; asked for only if there is one.
     fn reference(&self, groups: &[Group<'_>], temperature: f32) -> Vec<Scores>;
 
     /// Moves the weights against the gradient, scaled down to `max_grad_norm` if it is longer, and returns its norm

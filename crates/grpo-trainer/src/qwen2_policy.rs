@@ -1,8 +1,10 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use grpo_qwen2::{ChatTokenizer, Group, KvCache, Message, ModelError, Pass, Precision, Qwen2, Scores};
+use grpo_qwen2::{
+    ChatTokenizer, Group, KvCache, Message, ModelError, ModelFiles, Pass, Precision, Qwen2, Scores,
+};
 use grpo_rollout::Decoder;
 
 use crate::{Optimizer, Policy, TrainerConfig};
@@ -13,8 +15,7 @@ pub struct Qwen2Policy {
     model: Option<Qwen2>,
     reference: Option<Qwen2>,
     chat: ChatTokenizer,
-    /// The folder that the model was loaded from.
-    source: PathBuf,
+    files: ModelFiles,
     optimizer: Optimizer,
     gradients: GradientsParams,
 }
@@ -33,7 +34,7 @@ impl Qwen2Policy {
             model: Some(model),
             reference,
             chat,
-            source: folder.into(),
+            files: ModelFiles::read(folder)?,
             optimizer: Optimizer::new(&config.optimizer),
             gradients: GradientsParams::new(),
         })
@@ -51,7 +52,7 @@ impl Qwen2Policy {
 
     /// Writes the model as it is now, in Hugging Face layout and F32: no bit of what was trained is lost.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
-        self.model().save(&self.source, folder, Precision::F32)
+        self.model().save(&self.files, folder, Precision::F32)
     }
 }
 
@@ -94,14 +95,17 @@ impl Policy for Qwen2Policy {
         self.model().forward(groups, temperature)
     }
 
+    fn has_reference(&self) -> bool {
+        self.reference.is_some()
+    }
+
     fn backward(&mut self, pass: Pass, by_logprob: &[Vec<f32>]) {
         let model = self.model.as_ref().expect("the model is only away during an update");
         pass.backward(model, by_logprob, &mut self.gradients);
     }
 
     fn reference(&self, groups: &[Group<'_>], temperature: f32) -> Vec<Scores> {
-        let reference =
-            self.reference.as_ref().expect("a policy loaded for an objective with a KL term has a reference");
+        let reference = self.reference.as_ref().expect("the trainer asks for it only if there is one");
         reference.score(groups, temperature)
     }
 

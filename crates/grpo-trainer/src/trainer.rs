@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use grpo_core::Completion;
 use grpo_reward::Rubric;
-use grpo_rollout::{Noise, Request, Sample, Sampler};
+use grpo_rollout::{Noise, Request, RolloutError, Sample, Sampler};
 
 use crate::micro_batch::micro_batches;
 use crate::{Experience, Experiences, Group, Metrics, Policy, Problem, TrainerConfig, TrainerError};
@@ -28,6 +28,9 @@ impl<P: Policy, T> Trainer<P, T> {
         config.validate()?;
         if rubric.is_empty() {
             return Err(TrainerError::NoRewards);
+        }
+        if config.objective.needs_reference() && !policy.has_reference() {
+            return Err(TrainerError::NoReference { beta: config.objective.beta });
         }
         Ok(Self { policy, rubric, config, step: 0, num_tokens: 0, skipped: 0, sampler_checked: false })
     }
@@ -77,7 +80,7 @@ impl<P: Policy, T> Trainer<P, T> {
             .zip(&noise)
             .map(|(problem, noise)| Request { prompt: &problem.prompt, noise })
             .collect();
-        Ok(self.sampler().sample(&self.policy, &requests)?)
+        self.sampler().sample(&self.policy, &requests).map_err(|source| at_problem(source, problems))
     }
 
     pub(crate) fn sampler(&self) -> Sampler {
@@ -143,4 +146,10 @@ impl<P: Policy, T> Trainer<P, T> {
     pub fn rubric(&self) -> &Rubric<T> {
         &self.rubric
     }
+}
+
+/// Names the problem that a rollout failed at.
+pub(crate) fn at_problem<T>(source: RolloutError, problems: &[Problem<T>]) -> TrainerError {
+    let problem = source.request().and_then(|index| problems.get(index)).map(|problem| problem.id);
+    TrainerError::Rollout { problem, source }
 }

@@ -268,9 +268,17 @@ fn bad_options_are_named() {
 fn bad_problems_and_rewards_are_errors() {
     let mut trainer = trainer(config());
     assert!(matches!(trainer.step(&[]), Err(TrainerError::NoProblems)));
-    let long = [Problem { id: 0, prompt: vec![3; 250], truth: 0 }];
+    let long = [Problem { id: 7, prompt: vec![3; 250], truth: 0 }];
     let message = trainer.step(&long).unwrap_err().to_string();
-    assert!(message.contains("250 tokens") && message.contains("256"), "{message}");
+    assert!(
+        message.starts_with("problem 7: ") && message.contains("250 tokens") && message.contains("256"),
+        "{message}"
+    );
+
+    let without = TrainerConfig { objective: Objective { beta: 0.0, ..Objective::grpo() }, ..config() };
+    let rubric = Rubric::new().with("even", 1.0, even);
+    let error = Trainer::new(policy(&without), rubric, config()).err().unwrap();
+    assert!(matches!(error, TrainerError::NoReference { .. }), "{error}");
 
     let mut nan = trainer_of(config(), |_: &u32, _: &Completion| f32::NAN).unwrap();
     assert!(matches!(nan.step(&problems()), Err(TrainerError::Reward(_))));
@@ -314,6 +322,9 @@ impl Policy for Broken {
         let (mut scores, pass) = self.inner.forward(groups, temperature);
         scores[1].logprobs[2] += self.shift;
         (scores, pass)
+    }
+    fn has_reference(&self) -> bool {
+        self.inner.has_reference()
     }
     fn backward(&mut self, pass: Self::Pass, by_logprob: &[Vec<f32>]) {
         self.inner.backward(pass, by_logprob);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use grpo_qwen2::{Group, Qwen2, Weight};
+use grpo_qwen2::{Group, ModelFiles, Qwen2, Weight};
 use grpo_rollout::Noise;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize_to_file};
@@ -146,4 +146,9 @@ pub(crate) fn change_tensors(folder: &Path, change: impl FnOnce(&mut Tensors)) {
     let mut tensors = read_tensors(&path);
     change(&mut tensors);
     write_tensors(&path, &tensors);
+}
+
+/// What a folder holds besides weights.
+pub(crate) fn files(folder: &Path) -> ModelFiles {
+    ModelFiles::read(folder).unwrap()
 }

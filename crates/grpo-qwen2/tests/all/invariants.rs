@@ -10,8 +10,8 @@ use grpo_qwen2::{Group, Precision, Qwen2};
 use grpo_rollout::{Noise, Request, Sample, Sampler, Sampling};
 
 use crate::common::{
-    CHECKPOINTS, TIED, UNTIED, assert_close, by_name, copy_of, fixture, load, random_tokens, read_tensors,
-    uniform, values, write_tensors,
+    CHECKPOINTS, TIED, UNTIED, assert_close, by_name, copy_of, files, fixture, load, random_tokens,
+    read_tensors, uniform, values, write_tensors,
 };
 
 /// A prompt and its completions.
@@ -311,7 +311,7 @@ fn a_frozen_model_computes_the_same() {
     for name in CHECKPOINTS {
         for precision in [Precision::F32, Precision::Bf16] {
             let folder = tempfile::tempdir().unwrap();
-            load(name).save(&fixture(name), folder.path(), precision).unwrap();
+            load(name).save(&files(&fixture(name)), folder.path(), precision).unwrap();
             let trained = Qwen2::load(folder.path(), &Device::flex()).unwrap();
             let frozen = Qwen2::load_frozen(folder.path(), &Device::flex()).unwrap();
             let what = format!("{name} {precision:?}");

@@ -8,11 +8,11 @@ use half::bf16;
 use safetensors::tensor::Dtype;
 use tempfile::TempDir;
 
-use crate::common::{CHECKPOINTS, TIED, Tensors, UNTIED, copy_of, fixture, json, load, read_tensors};
+use crate::common::{CHECKPOINTS, TIED, Tensors, UNTIED, copy_of, files, fixture, json, load, read_tensors};
 
 fn saved(name: &str, precision: Precision) -> (TempDir, Tensors) {
     let folder = TempDir::new().unwrap();
-    load(name).save(&fixture(name), &folder.path().join("new/model"), precision).unwrap();
+    load(name).save(&files(&fixture(name)), &folder.path().join("new/model"), precision).unwrap();
     let tensors = read_tensors(&folder.path().join("new/model/model.safetensors"));
     (folder, tensors)
 }
@@ -56,7 +56,7 @@ fn the_configuration_says_the_number_format() {
             let source = copy_of(TIED);
             std::fs::copy(fixture(TIED).join(form), source.path().join("config.json")).unwrap();
             let folder = TempDir::new().unwrap();
-            load(TIED).save(source.path(), folder.path(), precision).unwrap();
+            load(TIED).save(&files(source.path()), folder.path(), precision).unwrap();
             let mut expected = json(&fixture(TIED).join(form));
             expected[key] = dtype.into();
             assert_eq!(json(&folder.path().join("config.json")), expected);
@@ -70,7 +70,7 @@ fn text_files_are_copied() {
     for name in ["tokenizer.json", "chat_template.jinja", "generation_config.json", "notes.txt"] {
         std::fs::write(source.path().join(name), name).unwrap();
     }
-    load(TIED).save(source.path(), folder.path(), Precision::F32).unwrap();
+    load(TIED).save(&files(source.path()), folder.path(), Precision::F32).unwrap();
     let expected = [
         "chat_template.jinja",
         "config.json",
@@ -105,7 +105,7 @@ fn a_copy_of_a_read_only_file_can_be_written() {
     permissions.set_readonly(true);
     std::fs::set_permissions(&file, permissions).unwrap();
     for _ in 0..2 {
-        load(TIED).save(source.path(), folder.path(), Precision::F32).unwrap();
+        load(TIED).save(&files(source.path()), folder.path(), Precision::F32).unwrap();
     }
     assert!(!std::fs::metadata(folder.path().join("tokenizer.json")).unwrap().permissions().readonly());
 }
@@ -114,7 +114,7 @@ fn a_copy_of_a_read_only_file_can_be_written() {
 fn a_model_can_be_saved_where_it_was_loaded() {
     let folder = copy_of(UNTIED);
     std::fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
-    load(UNTIED).save(folder.path(), folder.path(), Precision::Bf16).unwrap();
+    load(UNTIED).save(&files(folder.path()), folder.path(), Precision::Bf16).unwrap();
     assert_eq!(names(folder.path()), ["config.json", "model.safetensors", "tokenizer.json"]);
     assert_eq!(std::fs::read_to_string(folder.path().join("tokenizer.json")).unwrap(), "{}");
     Qwen2::load_frozen(folder.path(), &Device::flex()).unwrap();
@@ -126,7 +126,7 @@ fn a_folder_that_cannot_be_made_is_an_error() {
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     for target in [file.clone(), file.join("model")] {
-        let error = load(TIED).save(&fixture(TIED), &target, Precision::F32).unwrap_err();
+        let error = load(TIED).save(&files(&fixture(TIED)), &target, Precision::F32).unwrap_err();
         assert!(matches!(&error, ModelError::Io { path, .. } if *path == target), "{error:?}");
     }
 }
@@ -134,27 +134,34 @@ fn a_folder_that_cannot_be_made_is_an_error() {
 #[test]
 fn a_failed_save_leaves_the_older_model() {
     let whole = std::fs::read(fixture(UNTIED).join("model.safetensors")).unwrap();
-    let check = |what: &str, source: &Path, obstacle: &str, named: &Path| {
-        let folder = copy_of(UNTIED);
-        std::fs::create_dir(folder.path().join(obstacle)).unwrap();
-        let error = load(TIED).save(source, folder.path(), Precision::F32).unwrap_err();
-        let (ModelError::Io { path, .. } | ModelError::MissingFile { path }) = &error else {
-            panic!("{what}: {error:?}")
-        };
-        assert!(path.ends_with(named), "{what}: {error:?}");
-        assert!(std::fs::read(folder.path().join("model.safetensors")).unwrap() == whole, "{what}");
-        assert_eq!(names(folder.path()), ["config.json", "model.safetensors", obstacle], "{what}");
-    };
-    let weights = Path::new("model.safetensors");
-    check("weights cannot be written", &fixture(TIED), "model.safetensors.partial", weights);
-    check("the source has no configuration", Path::new("no/such/folder"), "other", Path::new("config.json"));
+    let folder = copy_of(UNTIED);
+    let obstacle = "model.safetensors.partial";
+    std::fs::create_dir(folder.path().join(obstacle)).unwrap();
+    let error = load(TIED).save(&files(&fixture(TIED)), folder.path(), Precision::F32).unwrap_err();
+    assert!(
+        matches!(&error, ModelError::Io { path, .. } if path.ends_with("model.safetensors")),
+        "{error:?}"
+    );
+    assert!(std::fs::read(folder.path().join("model.safetensors")).unwrap() == whole);
+    assert_eq!(names(folder.path()), ["config.json", "model.safetensors", obstacle]);
+}
+
+/// A model can be saved when the folder it came from has gone.
+#[test]
+fn files_are_read_before_they_are_needed() {
+    let (source, folder) = (copy_of(TIED), TempDir::new().unwrap());
+    std::fs::write(source.path().join("tokenizer.json"), "{}").unwrap();
+    let files = files(source.path());
+    drop(source);
+    load(TIED).save(&files, folder.path(), Precision::F32).unwrap();
+    assert_eq!(names(folder.path()), ["config.json", "model.safetensors", "tokenizer.json"]);
 }
 
 #[test]
 fn a_file_that_cannot_be_replaced_leaves_no_partial_file() {
     let folder = TempDir::new().unwrap();
     std::fs::create_dir(folder.path().join("model.safetensors")).unwrap();
-    let error = load(TIED).save(&fixture(TIED), folder.path(), Precision::F32).unwrap_err();
+    let error = load(TIED).save(&files(&fixture(TIED)), folder.path(), Precision::F32).unwrap_err();
     assert!(
         matches!(&error, ModelError::Io { path, .. } if path.ends_with("model.safetensors")),
         "{error:?}"
