@@ -30,7 +30,7 @@ impl Message {
 
 /// The template that turns a conversation into the text a chat model was trained on.
 ///
-/// It is a program from a downloaded file: it runs with bounded work and has access to nothing but the messages.
+/// It is a program from a downloaded file: the number of its instructions is bounded, and it has access to nothing but the messages.
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
