@@ -14,31 +14,30 @@ impl Qwen2 {
     /// Loads the model of a folder in Hugging Face layout: `config.json`, and `model.safetensors` or its shards and
     /// their index, in BF16, F16 or F32. Held in F32, to be trained.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
-        Loader::open(folder, false, device)?.model()
+        load(folder, false, device)
     }
 
     /// Loads a model that is not to be trained, in as little memory as holds it exactly: a matrix whose values are all BF16
     /// numbers, as in the published checkpoints, is held as such. Computes the same as [`load`](Self::load)'s.
     pub fn load_frozen(folder: &Path, device: &Device) -> Result<Self, ModelError> {
-        Loader::open(folder, true, device)?.model()
+        load(folder, true, device)
     }
 }
 
+fn load(folder: &Path, frozen: bool, device: &Device) -> Result<Qwen2, ModelError> {
+    let config = Config::read(&folder.join("config.json"))?;
+    let checkpoint = Checkpoint::open(folder)?;
+    Loader { checkpoint, frozen, device }.model(config)
+}
+
 struct Loader<'a> {
-    config: Config,
     checkpoint: Checkpoint,
     frozen: bool,
     device: &'a Device,
 }
 
-impl<'a> Loader<'a> {
-    fn open(folder: &Path, frozen: bool, device: &'a Device) -> Result<Self, ModelError> {
-        let config = Config::read(&folder.join("config.json"))?;
-        Ok(Self { config, checkpoint: Checkpoint::open(folder)?, frozen, device })
-    }
-
-    fn model(mut self) -> Result<Qwen2, ModelError> {
-        let config = self.config.clone();
+impl Loader<'_> {
+    fn model(mut self, config: Config) -> Result<Qwen2, ModelError> {
         let Config { vocab_size, hidden_size, .. } = config;
         // A tied checkpoint may hold a copy of the embedding as its head: the configuration decides.
         let untied = !config.tie_word_embeddings;
