@@ -1,7 +1,7 @@
 //! What a person sees of a run.
 
 use grpo_data::Problem;
-use grpo_trainer::{Experiences, Metrics};
+use grpo_trainer::{Evaluation, Experiences, Metrics};
 
 /// Characters of a response that are shown.
 const HEAD: usize = 300;
@@ -40,4 +40,10 @@ pub fn head(text: &str) -> String {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
+}
+
+/// What share of completions each reward gave anything.
+pub fn shares(evaluation: &Evaluation) -> String {
+    let shares = evaluation.rewarded.iter().map(|(name, share)| format!("{name} {share}"));
+    shares.collect::<Vec<_>>().join(", ")
 }

@@ -14,8 +14,19 @@ pub fn rubric() -> Rubric<String> {
     Rubric::gsm8k().with("tags", 1.0, TagCount::default())
 }
 
-/// A row of a dataset as a problem for the trainer; `id` is its index.
-pub fn problem(id: usize, row: &grpo_data::Problem, policy: &Qwen2Policy) -> anyhow::Result<Problem<String>> {
-    let messages = [Message::new("system", SYSTEM), Message::new("user", &row.question)];
-    Ok(Problem { id: id as u64, prompt: policy.prompt(&messages)?, truth: row.truth.clone() })
+/// Rows of a dataset, with their indices, as problems for the trainer.
+pub fn problems<'a>(
+    rows: impl Iterator<Item = (usize, &'a grpo_data::Problem)>,
+    policy: &Qwen2Policy,
+) -> anyhow::Result<Vec<Problem<String>>> {
+    let problem = |(id, row): (usize, &grpo_data::Problem)| {
+        let prompt = policy.prompt(&messages(&row.question))?;
+        Ok(Problem { id: id as u64, prompt, truth: row.truth.clone() })
+    };
+    rows.map(problem).collect()
+}
+
+/// The conversation that asks a question.
+pub fn messages(question: &str) -> [Message; 2] {
+    [Message::new("system", SYSTEM), Message::new("user", question)]
 }

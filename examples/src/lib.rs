@@ -1,9 +1,18 @@
-//! What the examples share: the choice of a device, the prompt of the task, and what a person sees of a run.
+//! What the examples share: the embedded material and where it comes from, the choice of a device, the prompt of the task, and
+//! what a person sees of a run.
 
+pub mod ask;
 pub mod device;
+pub mod dice;
 pub mod display;
+pub mod embedded;
 pub mod gsm8k;
 pub mod memory;
+pub mod plot;
+pub mod report;
+pub mod study;
+pub mod task;
+pub mod word_problems;
 
 /// The README's code compiles.
 #[cfg(doctest)]

@@ -1,17 +1,19 @@
 //! The example as a user runs it, on a tiny checkpoint whose tokens are single characters.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use burn::tensor::Device;
+use grpo_examples::embedded;
 use grpo_qwen2::Qwen2;
 use serde_json::{Value, json};
 
-/// The example that `cargo test` has built beside this test.
+use common::text;
+
+mod common;
+
 fn example() -> Command {
-    let test = std::env::current_exe().unwrap();
-    let built = test.parent().unwrap().parent().unwrap();
-    Command::new(built.join("examples").join(format!("gsm8k_qwen{}", std::env::consts::EXE_SUFFIX)))
+    common::example("gsm8k_qwen")
 }
 
 /// A folder with a model and a dataset of four problems.
@@ -56,10 +58,6 @@ fn lines(path: PathBuf) -> Vec<Value> {
     std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
 #[test]
 fn a_run_trains_records_and_saves() {
     let (material, out) = (material(), tempfile::tempdir().unwrap());
@@ -68,7 +66,7 @@ fn a_run_trains_records_and_saves() {
     let shown = text(&output);
     assert!(output.status.success(), "{shown}");
     for expected in [
-        "Before: correctness",
+        "Before training, test problems: correctness",
         "Step 1/3 | Loss: ",
         "Step 3/3 | ",
         "Mean Reward: ",
@@ -78,7 +76,8 @@ fn a_run_trains_records_and_saves() {
         "Sample rewards: [",
         "Model saved in ",
         "To go on",
-        "After: correctness",
+        "test problems, correctness",
+        "Mean reward by step",
     ] {
         assert!(shown.contains(expected), "no `{expected}` in:\n{shown}");
     }
@@ -139,4 +138,46 @@ fn bad_arguments_are_explained() {
     let more = ["--dataset", file.to_str().unwrap(), "--eval-problems", "2"];
     let output = command(material.path(), fresh.path(), &more).output().unwrap();
     assert!(text(&output).contains("is one file"), "{}", text(&output));
+}
+
+#[test]
+fn without_arguments_the_embedded_model_learns_the_embedded_problems() {
+    let out = tempfile::tempdir().unwrap();
+    let mut run = example();
+    run.arg("--out").arg(out.path()).args(["--steps", "2", "--eval-problems", "6"]);
+    let output = run.output().unwrap();
+    let shown = text(&output);
+    assert!(output.status.success(), "{shown}");
+    for expected in [
+        "No --model given: the tiny Qwen2 that comes with the project, on generated word problems (1920 problems)",
+        "Before training, new numbers: correctness",
+        "Step 1/2 | ",
+        "new numbers, format",
+        "new templates, correctness",
+        "Mean reward by step",
+        "Question: ",
+        "before",
+        "metrics.jsonl",
+        "--model Qwen/Qwen2.5-0.5B-Instruct --dataset openai/gsm8k",
+    ] {
+        assert!(shown.contains(expected), "no `{expected}` in:\n{shown}");
+    }
+    let completions = lines(out.path().join("completions.jsonl"));
+    assert_eq!(completions.len(), 2 * 16 * 8);
+    assert!(completions.iter().any(|c| c["rewards"]["correctness"] == json!(2.0)), "it solves some already");
+    let evaluation: Value =
+        serde_json::from_slice(&std::fs::read(out.path().join("evaluation.json")).unwrap()).unwrap();
+    assert_eq!(evaluation[1]["after"]["rewarded"][0][1]["trials"], json!(6));
+    Qwen2::load(&out.path().join("model"), &Device::flex()).unwrap();
+}
+
+#[test]
+fn strawberry_asks_the_same_question_twice() {
+    let question = "Leo has 6 boxes of 8 plums and gives 30 to Ana. How many plums does Leo have left?";
+    let embedded = embedded::folder("model");
+    let model = embedded.to_str().unwrap();
+    for more in [&["--steps", "1"][..], &["--model", model, "--trained", model]] {
+        let shown = common::run("strawberry", &[&[question], more].concat());
+        assert!(shown.contains(question) && shown.contains("before") && shown.contains("6 * 8"), "{shown}");
+    }
 }

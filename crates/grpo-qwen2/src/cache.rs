@@ -1,8 +1,9 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use grpo_rollout::Decoder;
 
+use crate::attention::{PackedAttention, attention, merge_heads};
 use crate::model::{Attend, Qwen2, int_tensor};
-use crate::packed::{Group, Packed, PackedAttention, attention, merge_heads};
+use crate::packed::{Group, Packed};
 
 /// Keys and values of the rows of a batch, in slots allocated once.
 ///
@@ -35,7 +36,7 @@ impl Layer {
 
 /// Packed attention that also keeps keys and values.
 struct Prefill<'a> {
-    attention: PackedAttention<'a>,
+    attention: PackedAttention,
     packed: &'a Packed,
     cache: &'a mut KvCache,
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::ModelError;
 use crate::json::read_json;
+use crate::load::Source;
 
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -64,9 +65,13 @@ impl Checkpoint {
         let shards = files.iter().map(|file| Shard::open(folder.join(file))).collect::<Result<_, _>>()?;
         Ok(Self { root: index, shards, places })
     }
+}
 
-    /// The values of a tensor of the given shape, in row-major order, in f32, all finite.
-    pub(crate) fn read(&mut self, tensor: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+impl Source for Checkpoint {
+    type Error = ModelError;
+
+    /// The values in f32, all finite.
+    fn read(&mut self, tensor: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         let missing = |path: &Path| ModelError::MissingTensor { path: path.into(), tensor: tensor.into() };
         let place = *self.places.get(tensor).ok_or_else(|| missing(&self.root))?;
         let shard = &mut self.shards[place];

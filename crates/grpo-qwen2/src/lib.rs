@@ -8,6 +8,7 @@
 //! The crate names no backend: it runs on the device its weights are loaded to. It knows nothing of reinforcement
 //! learning; it implements [`grpo_rollout::Decoder`] so that the model can be sampled from.
 
+mod attention;
 mod cache;
 mod chat;
 mod chat_tokenizer;
@@ -15,6 +16,7 @@ mod checkpoint;
 mod config;
 mod error;
 mod head;
+mod init;
 mod json;
 mod load;
 mod model;

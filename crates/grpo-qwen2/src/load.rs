@@ -6,9 +6,18 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::bf16;
 
 use crate::checkpoint::Checkpoint;
+use crate::init::Random;
 use crate::model::{Attention, Block, Mlp};
 use crate::names::{EMBED_TOKENS, LM_HEAD, NORM, layer};
 use crate::{Config, ModelError, Qwen2};
+
+/// Where the values of a model's weights come from.
+pub(crate) trait Source {
+    type Error;
+
+    /// The values, in row-major order, of the tensor that files have under `name`.
+    fn read(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Self::Error>;
+}
 
 impl Qwen2 {
     /// Loads the model of a folder in Hugging Face layout: `config.json`, and `model.safetensors` or its shards and
@@ -22,22 +31,29 @@ impl Qwen2 {
     pub fn load_frozen(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         load(folder, true, device)
     }
+
+    /// A model that has learned nothing, to be trained: matrices drawn from a normal distribution of deviation 0.02
+    /// (transformers' `initializer_range`), biases 0 and norms 1. The same seed gives the same model.
+    pub fn init(config: Config, seed: u64, device: &Device) -> Self {
+        let Ok(model) = Builder { source: Random::new(seed), frozen: false, device }.model(config);
+        model
+    }
 }
 
 fn load(folder: &Path, frozen: bool, device: &Device) -> Result<Qwen2, ModelError> {
     let config = Config::read(&folder.join("config.json"))?;
-    let checkpoint = Checkpoint::open(folder)?;
-    Loader { checkpoint, frozen, device }.model(config)
+    let source = Checkpoint::open(folder)?;
+    Builder { source, frozen, device }.model(config)
 }
 
-struct Loader<'a> {
-    checkpoint: Checkpoint,
+struct Builder<'a, S> {
+    source: S,
     frozen: bool,
     device: &'a Device,
 }
 
-impl Loader<'_> {
-    fn model(mut self, config: Config) -> Result<Qwen2, ModelError> {
+impl<S: Source> Builder<'_, S> {
+    fn model(mut self, config: Config) -> Result<Qwen2, S::Error> {
         let Config { vocab_size, hidden_size, .. } = config;
         // A tied checkpoint may hold a copy of the embedding as its head: the configuration decides.
         let untied = !config.tie_word_embeddings;
@@ -52,7 +68,7 @@ impl Loader<'_> {
         })
     }
 
-    fn block(&mut self, i: usize, config: &Config) -> Result<Block, ModelError> {
+    fn block(&mut self, i: usize, config: &Config) -> Result<Block, S::Error> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let q = config.num_attention_heads * config.head_dim;
         let kv = config.num_key_value_heads * config.head_dim;
@@ -76,26 +92,26 @@ impl Loader<'_> {
         })
     }
 
-    fn table(&mut self, name: &str, shape: [usize; 2]) -> Result<Param<Tensor<2>>, ModelError> {
-        let values = self.checkpoint.read(name, &shape)?;
+    fn table(&mut self, name: &str, shape: [usize; 2]) -> Result<Param<Tensor<2>>, S::Error> {
+        let values = self.source.read(name, &shape)?;
         Ok(self.matrix(values, shape))
     }
 
     /// A linear layer of `[in, out]`, laid out for `x · W`; files hold `[out, in]`.
-    fn linear(&mut self, name: &str, [rows, columns]: [usize; 2], bias: bool) -> Result<Linear, ModelError> {
-        let values = self.checkpoint.read(&format!("{name}.weight"), &[columns, rows])?;
+    fn linear(&mut self, name: &str, [rows, columns]: [usize; 2], bias: bool) -> Result<Linear, S::Error> {
+        let values = self.source.read(&format!("{name}.weight"), &[columns, rows])?;
         let weight = self.matrix(transpose(&values, columns, rows), [rows, columns]);
         let bias = bias.then(|| self.vector(&format!("{name}.bias"), columns)).transpose()?;
         Ok(Linear { weight, bias })
     }
 
-    fn norm(&mut self, name: &str, config: &Config) -> Result<RmsNorm, ModelError> {
+    fn norm(&mut self, name: &str, config: &Config) -> Result<RmsNorm, S::Error> {
         let gamma = self.vector(&format!("{name}.weight"), config.hidden_size)?;
         Ok(RmsNorm { gamma, epsilon: config.rms_norm_eps })
     }
 
-    fn vector(&mut self, name: &str, len: usize) -> Result<Param<Tensor<1>>, ModelError> {
-        let values = self.checkpoint.read(name, &[len])?;
+    fn vector(&mut self, name: &str, len: usize) -> Result<Param<Tensor<1>>, S::Error> {
+        let values = self.source.read(name, &[len])?;
         Ok(Param::from_tensor(Tensor::from_data(TensorData::new(values, [len]), self.device)))
     }
 

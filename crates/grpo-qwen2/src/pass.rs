@@ -8,9 +8,10 @@ use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{IndexingUpdateOp, Tensor};
 
+use crate::attention::PackedAttention;
 use crate::head::HeadPass;
 use crate::model::{Attend, Qwen2, int_tensor};
-use crate::packed::{Group, Packed, PackedAttention};
+use crate::packed::{Group, Packed};
 use crate::rope::Rope;
 
 /// The log-probability and entropy of every token of a completion.

@@ -1,6 +1,6 @@
 use grpo_reward::Scores;
 use grpo_rollout::{Noise, Request, Sampler, Sampling};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::trainer::at_problem;
 use crate::{Policy, Problem, Trainer, TrainerError};
@@ -49,7 +49,7 @@ impl Evaluation {
 }
 
 /// A share of trials, with the Wilson 95 % confidence interval of the probability behind it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Proportion {
     /// Trials that succeeded.
     pub successes: usize,

@@ -25,6 +25,12 @@ impl Order {
         let (_, order) = self.epoch.as_ref().expect("the epoch has just been shuffled");
         order[(position % n) as usize]
     }
+
+    /// The indices of the `n` problems of a step, from 0.
+    pub fn batch(&mut self, step: u64, n: usize) -> Vec<usize> {
+        let first = step * n as u64;
+        (first..first + n as u64).map(|position| self.problem(position)).collect()
+    }
 }
 
 fn shuffled(n: usize, seed: u64, epoch: u64) -> Vec<usize> {

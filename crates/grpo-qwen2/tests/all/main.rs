@@ -4,6 +4,7 @@ mod chat;
 mod common;
 mod folder;
 mod golden;
+mod init;
 mod invariants;
 mod real_checkpoint;
 mod save;

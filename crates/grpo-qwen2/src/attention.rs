@@ -1,0 +1,187 @@
+//! Attention of packed batches: segments of about the same length are gathered into padded tiles, so that the number of
+//! operations does not grow with the number of completions.
+
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::model::{Attend, int_tensor};
+use crate::packed::{Packed, Segment};
+
+/// The most scores of a head that a tile has, padding included, unless one segment alone has more.
+const TILE: usize = 1 << 20;
+
+/// Attention of a packed batch.
+pub(crate) struct PackedAttention {
+    tiles: Vec<Tile>,
+    /// For every token, where in the outputs of all tiles its own is.
+    places: Tensor<1, Int>,
+}
+
+/// Segments that are attended together, padded to the longest.
+struct Tile {
+    rows: usize,
+    /// Which tokens ask, `[rows * own]`, and which are seen, `[rows * seen]`. Padding repeats a token.
+    queries: Tensor<1, Int>,
+    keys: Tensor<1, Int>,
+    /// Added to the scores: `[rows, 1, own, seen]`, causal, and without the padding of the keys.
+    mask: Tensor<4>,
+}
+
+impl PackedAttention {
+    pub(crate) fn new(packed: &Packed, device: &Device) -> Self {
+        let mut places = vec![0; packed.tokens.len()];
+        let mut start = 0;
+        let mut tiles = Vec::new();
+        for segments in plan(&packed.segments) {
+            let own = longest(&segments, Segment::own_len);
+            for segment in &segments {
+                for (i, token) in segment.own.clone().enumerate() {
+                    places[token] = (start + i) as u32;
+                }
+                start += own;
+            }
+            tiles.push(Tile::new(&segments, device));
+        }
+        Self { tiles, places: int_tensor(&places, device) }
+    }
+}
+
+impl Attend for PackedAttention {
+    fn attend(&mut self, _layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2> {
+        let outputs = self.tiles.iter().map(|tile| tile.attend(&q, &k, &v)).collect();
+        Tensor::cat(outputs, 0).select(0, self.places.clone())
+    }
+}
+
+impl Tile {
+    fn new(segments: &[&Segment], device: &Device) -> Self {
+        let (own, seen) = (longest(segments, Segment::own_len), longest(segments, Segment::seen_len));
+        let (mut queries, mut keys, mut mask) = (Vec::new(), Vec::new(), Vec::new());
+        for segment in segments {
+            queries.extend(padded(segment.own.clone(), own));
+            keys.extend(padded(segment.prefix.clone().chain(segment.own.clone()), seen));
+            for i in 0..own {
+                // A row of padding sees what the last token sees: no row is without a key.
+                let visible = segment.prefix.len() + i.min(segment.own.len() - 1) + 1;
+                mask.extend((0..seen).map(|j| if j < visible { 0.0 } else { f32::NEG_INFINITY }));
+            }
+        }
+        let rows = segments.len();
+        Self {
+            rows,
+            queries: int_tensor(&queries, device),
+            keys: int_tensor(&keys, device),
+            mask: Tensor::from_data(TensorData::new(mask, [rows, 1, own, seen]), device),
+        }
+    }
+
+    /// The outputs `[rows * own, heads * head_dim]`.
+    fn attend(&self, q: &Tensor<3>, k: &Tensor<3>, v: &Tensor<3>) -> Tensor<2> {
+        // [tokens, heads, dim] -> [rows, heads, own or seen, dim]
+        let gather = |x: &Tensor<3>, tokens: &Tensor<1, Int>| {
+            let [_, heads, dim] = x.dims();
+            let n = tokens.dims()[0] / self.rows;
+            x.clone().select(0, tokens.clone()).reshape([self.rows, n, heads, dim]).swap_dims(1, 2)
+        };
+        let (k, v) = (gather(k, &self.keys), gather(v, &self.keys));
+        merge_heads(attention(gather(q, &self.queries), k, v, Some(self.mask.clone())))
+    }
+}
+
+/// Which segments share a tile: those of about the same length, in as few tiles as neither hold too many scores nor are
+/// padding by more than a third.
+fn plan(segments: &[Segment]) -> Vec<Vec<&Segment>> {
+    let mut sorted: Vec<&Segment> = segments.iter().collect();
+    sorted.sort_by_key(|segment| (segment.seen_len(), segment.own_len()));
+    let mut tiles: Vec<Vec<&Segment>> = Vec::new();
+    let (mut own, mut scores) = (0, 0);
+    for segment in sorted {
+        let joined = scores + segment.own_len() * segment.seen_len();
+        if let Some(tile) = tiles.last_mut() {
+            let padded = (tile.len() + 1) * own.max(segment.own_len()) * segment.seen_len();
+            if padded <= TILE && 2 * padded <= 3 * joined {
+                (own, scores) = (own.max(segment.own_len()), joined);
+                tile.push(segment);
+                continue;
+            }
+        }
+        (own, scores) = (segment.own_len(), segment.own_len() * segment.seen_len());
+        tiles.push(vec![segment]);
+    }
+    tiles
+}
+
+impl Segment {
+    fn own_len(&self) -> usize {
+        self.own.len()
+    }
+
+    fn seen_len(&self) -> usize {
+        self.prefix.len() + self.own.len()
+    }
+}
+
+fn longest(segments: &[&Segment], length: fn(&Segment) -> usize) -> usize {
+    segments.iter().map(|segment| length(segment)).max().expect("a tile has a segment")
+}
+
+/// Token indices, the last of them repeated until there are `n`.
+fn padded(tokens: impl Iterator<Item = usize> + Clone, n: usize) -> impl Iterator<Item = u32> {
+    let last = tokens.clone().last().expect("a segment has a token");
+    tokens.chain(std::iter::repeat(last)).take(n).map(|token| token as u32)
+}
+
+/// Scaled dot-product attention with grouped key-value heads: queries `[rows, heads, tokens, dim]`, keys and values
+/// `[rows, key_value_heads, seen, dim]`, mask broadcast to `[rows, 1, tokens, seen]` and added to the scores.
+pub(crate) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<4>>) -> Tensor<4> {
+    let [rows, heads, tokens, dim] = q.dims();
+    let [_, groups, seen, _] = k.dims();
+    // The queries of a key-value head are stacked, so that the keys need no copies.
+    let stacked = q.reshape([rows, groups, heads / groups * tokens, dim]) * (dim as f32).powf(-0.5);
+    let scores = stacked.matmul(k.swap_dims(2, 3));
+    let scores = match mask {
+        Some(mask) => scores.reshape([rows, heads, tokens, seen]) + mask,
+        None => scores.reshape([rows, heads, tokens, seen]),
+    };
+    let weights = softmax(scores, 3).reshape([rows, groups, heads / groups * tokens, seen]);
+    weights.matmul(v).reshape([rows, heads, tokens, dim])
+}
+
+/// `[rows, heads, tokens, dim]` to `[rows * tokens, heads * dim]`.
+pub(crate) fn merge_heads(x: Tensor<4>) -> Tensor<2> {
+    let [rows, heads, tokens, dim] = x.dims();
+    x.swap_dims(1, 2).reshape([rows * tokens, heads * dim])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lengths (prefix, own) of the segments of every tile.
+    fn check(lengths: &[(usize, usize)], expected: &[&[(usize, usize)]]) {
+        let segments: Vec<Segment> =
+            lengths.iter().map(|(prefix, own)| Segment { prefix: 0..*prefix, own: 0..*own }).collect();
+        let found: Vec<Vec<_>> = plan(&segments)
+            .iter()
+            .map(|tile| tile.iter().map(|s| (s.prefix.len(), s.own.len())).collect())
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn segments_of_about_the_same_length_share_a_tile() {
+        check(&[], &[]);
+        check(&[(0, 9), (9, 4), (9, 4), (0, 10)], &[&[(0, 9), (0, 10)], &[(9, 4), (9, 4)]]);
+        // A short one would be padding for the most part.
+        check(&[(0, 100), (0, 1), (0, 99)], &[&[(0, 1)], &[(0, 99), (0, 100)]]);
+    }
+
+    #[test]
+    fn a_tile_holds_a_bounded_number_of_scores() {
+        let long = (0, 800);
+        check(&[long; 3], &[&[long], &[long], &[long]]);
+        check(&[(0, 2000)], &[&[(0, 2000)]]);
+        let short = (0, 500);
+        check(&[short; 5], &[&[short; 4], &[short]]);
+    }
+}

@@ -1,0 +1,144 @@
+//! The command line: what is not given is what suits the model.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Parser;
+use grpo_core::Objective;
+use grpo_data::Hub;
+use grpo_examples::embedded;
+use grpo_examples::task::Task;
+use grpo_rollout::Sampling;
+use grpo_trainer::TrainerConfig;
+
+/// Train a Qwen2 model on word problems with GRPO.
+///
+/// Without --model, a tiny one that comes with the project learns generated problems, in minutes on a CPU.
+#[derive(Parser)]
+#[command(args_override_self = true)]
+pub struct Args {
+    /// The model: a folder in Hugging Face layout, or an id on the Hub [default: the embedded one].
+    #[arg(long)]
+    pub model: Option<String>,
+    /// The problems: a Parquet or JSONL file, a folder of them, or an id on the Hub [default: openai/gsm8k; embedded model: the
+    /// embedded ones].
+    #[arg(long, requires = "model")]
+    dataset: Option<String>,
+    /// Training steps [default: 300; embedded model: 150].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
+    /// Completions of a problem.
+    #[arg(long, default_value_t = 8)]
+    group_size: usize,
+    /// Problems of a step [default: 1; embedded model: 16].
+    #[arg(long)]
+    problems_per_step: Option<NonZeroUsize>,
+    /// The most tokens of a completion [default: 256; embedded model: 80].
+    #[arg(long)]
+    max_completion_tokens: Option<NonZeroUsize>,
+    /// Sampling temperature.
+    #[arg(long, default_value_t = 1.0)]
+    temperature: f32,
+    /// Weight of the KL term; 0 needs no reference model.
+    #[arg(long, default_value_t = 0.04)]
+    beta: f64,
+    /// The learning rate [default: 1e-6; embedded model: 3e-4].
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// cpu, metal, vulkan, webgpu or cuda; auto is the first of this build in the order cuda, metal, vulkan, webgpu, cpu.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Decides the order of problems and every sampled token.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Test problems to answer (greedily) before and after training [default: 0; embedded model: all].
+    #[arg(long)]
+    eval_problems: Option<usize>,
+    /// Steps after which the model is saved; it always is at the end.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    pub save_every: u64,
+    /// Steps after which one is shown [default: 1; embedded model: 10].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    show_every: Option<u64>,
+    /// Folder of the run [default: runs/<date-time>].
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+impl Args {
+    /// The numbers of the run.
+    pub fn config(&self) -> TrainerConfig {
+        let base = if self.model.is_some() { TrainerConfig::default() } else { embedded::config() };
+        TrainerConfig {
+            group_size: self.group_size,
+            max_completion_length: self
+                .max_completion_tokens
+                .map_or(base.max_completion_length, NonZeroUsize::get),
+            sampling: Sampling { temperature: self.temperature, ..Sampling::default() },
+            objective: Objective { beta: self.beta, ..base.objective },
+            learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
+            max_steps: self.steps.unwrap_or(base.max_steps),
+            seed: self.seed,
+            ..base
+        }
+    }
+
+    /// Problems of a step.
+    pub fn problems_per_step(&self) -> usize {
+        let default = if self.model.is_some() { 1 } else { embedded::PROBLEMS_PER_STEP };
+        self.problems_per_step.map_or(default, NonZeroUsize::get)
+    }
+
+    /// Steps after which one is shown.
+    pub fn show_every(&self) -> u64 {
+        self.show_every.unwrap_or(if self.model.is_some() { 1 } else { 10 })
+    }
+
+    /// What to train on.
+    pub fn task(&self, hub: &Hub) -> anyhow::Result<Task> {
+        let Some(model) = &self.model else {
+            let mut task = embedded::task()?;
+            for test in &mut task.tests {
+                test.rows.truncate(self.eval_problems.unwrap_or(usize::MAX));
+            }
+            return Ok(task);
+        };
+        Task::resolve(model, self.dataset(), self.eval_problems.unwrap_or(0), hub)
+    }
+
+    fn dataset(&self) -> &str {
+        self.dataset.as_deref().unwrap_or("openai/gsm8k")
+    }
+
+    /// The options that go on from this run: the same numbers, but other problems and samples.
+    pub fn further(&self) -> String {
+        let config = self.config();
+        let dataset = match &self.model {
+            Some(_) => self.dataset().to_string(),
+            None => embedded::folder("problems").display().to_string(),
+        };
+        format!(
+            "--dataset '{dataset}' --seed {} --group-size {} --problems-per-step {} --max-completion-tokens {} \
+             --temperature {} --beta {} --learning-rate {} --device {}",
+            self.seed.wrapping_add(1),
+            config.group_size,
+            self.problems_per_step(),
+            config.max_completion_length,
+            self.temperature,
+            self.beta,
+            config.learning_rate,
+            self.device,
+        )
+    }
+
+    /// What the run trains on, in words.
+    pub fn subject(&self) -> String {
+        match &self.model {
+            Some(model) => format!("{model} on {}", self.dataset()),
+            None => {
+                "No --model given: the tiny Qwen2 that comes with the project, on generated word problems"
+                    .to_string()
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Turns an instruction-following Qwen2.5 into a reasoning model with GRPO on GSM8K.
+//!
+//! ```text
+//! cargo run --release --example gsm8k_qwen
+//! cargo run --release --example gsm8k_qwen -- --model Qwen/Qwen2.5-0.5B-Instruct --dataset openai/gsm8k
+//! ```
+//!
+//! The first trains a tiny model that comes with the project, to see it work within minutes; the second the real thing.
+
+mod args;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use args::Args;
+use clap::Parser;
+use grpo_data::Hub;
+use grpo_examples::report::Comparison;
+use grpo_examples::task::{Task, Test};
+use grpo_examples::{device, display, gsm8k, memory, report};
+use grpo_trainer::{Evaluation, EvaluationOptions, Order, Qwen2Policy, RunLog, Trainer};
+use indicatif::{ProgressBar, ProgressStyle};
+
+type QwenTrainer = Trainer<Qwen2Policy, String>;
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let config = args.config();
+    config.validate()?;
+    let (device, device_name) = device::choose(&args.device)?;
+    let out = args.out.clone().unwrap_or_else(default_out);
+    if out.join("metrics.jsonl").exists() || out.join("model").exists() {
+        bail!("{} holds a run already: choose another folder with --out", out.display());
+    }
+    let hub = Hub::from_env()?.with_progress(show_transfer());
+    let task = args.task(&hub)?;
+    let policy = Qwen2Policy::load(&task.model, &device, &config)?;
+    let mut trainer = Trainer::new(policy, gsm8k::rubric(), config)?;
+    let mut log = RunLog::open(&out)?;
+    println!("{} ({} problems), {device_name}; files in {}", args.subject(), task.train.len(), out.display());
+    let before = evaluate(&trainer, &task.tests)?;
+    for (test, evaluation) in task.tests.iter().zip(&before) {
+        println!("Before training, {}: {}", test.name, display::shares(evaluation));
+    }
+    let mut rewards = Vec::new();
+    let outcome = train(&mut trainer, &task, args, &out, &mut log, &mut rewards);
+    // What was trained before an error is worth keeping.
+    if trainer.steps() > 0 {
+        let saved = save(trainer.policy(), &out)?;
+        println!("Model saved in {}.", saved.display());
+    }
+    if outcome? && !task.tests.is_empty() {
+        show_changes(&task.tests, before, evaluate(&trainer, &task.tests)?, &rewards, &out)?;
+    }
+    println!("\n{}", farewell(args, &trainer, &out));
+    Ok(())
+}
+
+/// All steps (and then `true`), or as many as there are before Ctrl-C.
+fn train(
+    trainer: &mut QwenTrainer,
+    task: &Task,
+    args: &Args,
+    out: &Path,
+    log: &mut RunLog,
+    rewards: &mut Vec<f64>,
+) -> anyhow::Result<bool> {
+    let interrupted = on_interrupt()?;
+    let (steps, seed) = (trainer.config().max_steps, trainer.config().seed);
+    let bar = progress_bar(steps);
+    let mut order = Order::new(task.train.len(), seed);
+    for step in 0..steps {
+        let chosen = order.batch(step, args.problems_per_step());
+        let batch = gsm8k::problems(chosen.iter().map(|i| (*i, &task.train[*i])), trainer.policy())?;
+        let experiences = trainer.roll_out(&batch)?;
+        let metrics = trainer.learn(&experiences)?;
+        if let Err(error) = log.append(&metrics, &experiences, trainer.rubric()) {
+            bar.suspend(|| eprintln!("The step was not recorded: {error}"));
+        }
+        rewards.push(metrics.reward);
+        if metrics.step % args.show_every() == 0 || metrics.step == 1 {
+            let shown = display::step(&metrics, steps, &experiences, &task.train[chosen[0]]);
+            bar.suspend(|| println!("{shown}"));
+        }
+        bar.set_message(format!("{:.0} tokens/s", metrics.tokens_per_second));
+        bar.inc(1);
+        if interrupted.load(Ordering::Relaxed) {
+            bar.suspend(|| println!("Interrupted after step {} of {steps}.", metrics.step));
+            return Ok(false);
+        }
+        if metrics.step % args.save_every == 0 && metrics.step < steps {
+            let saved = bar.suspend(|| save(trainer.policy(), out))?;
+            bar.suspend(|| println!("Model saved in {}.", saved.display()));
+        }
+    }
+    bar.finish_and_clear();
+    Ok(true)
+}
+
+fn default_out() -> PathBuf {
+    Path::new("runs").join(chrono::Local::now().format("%Y-%m-%d_%H-%M-%S").to_string())
+}
+
+/// The tests, answered greedily.
+fn evaluate(trainer: &QwenTrainer, tests: &[Test]) -> anyhow::Result<Vec<Evaluation>> {
+    let evaluate = |test: &Test| {
+        let problems = gsm8k::problems(test.rows.iter().enumerate(), trainer.policy())?;
+        Ok(trainer.evaluate(&problems, &EvaluationOptions::greedy())?)
+    };
+    tests.iter().map(evaluate).collect()
+}
+
+/// Shows, and keeps in the run's folder, what training has changed.
+fn show_changes(
+    tests: &[Test],
+    before: Vec<Evaluation>,
+    after: Vec<Evaluation>,
+    rewards: &[f64],
+    out: &Path,
+) -> anyhow::Result<()> {
+    let pairs = before.into_iter().zip(after).zip(tests);
+    let comparisons: Vec<Comparison> =
+        pairs.map(|((before, after), test)| Comparison { name: test.name.clone(), before, after }).collect();
+    let path = out.join("evaluation.json");
+    std::fs::write(&path, serde_json::to_string_pretty(&comparisons)?).context(path.display().to_string())?;
+    println!("\n{}\n\n{}", report::table(&comparisons), report::plot(rewards));
+    let (first, i) = (&comparisons[0], report::example(&comparisons[0]));
+    let row = &tests[0].rows[i];
+    println!("Question: {}\nGold answer: {}", row.question, row.truth);
+    println!("{}", report::side_by_side(&first.before.completions[i].0, &first.after.completions[i].0));
+    Ok(())
+}
+
+/// Where everything is, and what to do next.
+fn farewell(args: &Args, trainer: &QwenTrainer, out: &Path) -> String {
+    let mut lines = vec![format!(
+        "In {}: metrics.jsonl (a line a step), completions.jsonl (every completion and its rewards), model (to be loaded anywhere).",
+        out.display()
+    )];
+    if let Some(peak) = memory::peak() {
+        lines.push(format!("Peak memory: {:.2} GiB", peak as f64 / f64::from(1 << 30)));
+    }
+    let command = "  cargo run --release --example gsm8k_qwen -- --model";
+    if trainer.steps() > 0 {
+        lines.push("To go on from the saved model, as the new reference, with other problems:".to_string());
+        lines.push(format!("{command} '{}' {}", out.join("model").display(), args.further()));
+    }
+    if args.model.is_none() {
+        lines.push("The same with a real model and the real GSM8K, from the Hugging Face Hub:".to_string());
+        lines.push(format!("{command} Qwen/Qwen2.5-0.5B-Instruct --dataset openai/gsm8k"));
+    }
+    lines.join("\n")
+}
+
+/// Saves in the run's folder; if that fails, in the system's folder for temporary files, so that nothing trained is lost.
+fn save(policy: &Qwen2Policy, out: &Path) -> anyhow::Result<PathBuf> {
+    let folder = out.join("model");
+    let Err(error) = policy.save(&folder) else { return Ok(folder) };
+    let rescue = std::env::temp_dir().join(format!("grpo-model-{}", std::process::id()));
+    eprintln!("The model could not be saved: {error}. Trying {}.", rescue.display());
+    policy.save(&rescue)?;
+    Ok(rescue)
+}
+
+/// Set by the first Ctrl-C; the second ends the program at once.
+fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nFinishing this step, then saving. Ctrl-C again stops at once.");
+    })?;
+    Ok(interrupted)
+}
+
+fn progress_bar(steps: u64) -> ProgressBar {
+    let style = "{bar:30} {pos}/{len} steps, {msg}, {elapsed} gone, {eta} left";
+    let style = ProgressStyle::with_template(style).expect("the template is valid");
+    let bar = ProgressBar::new(steps).with_style(style).with_message("sampling");
+    bar.enable_steady_tick(Duration::from_secs(1));
+    bar
+}
+
+/// A progress bar of downloads.
+fn show_transfer() -> impl Fn(&grpo_data::Transfer<'_>) + Send + Sync + 'static {
+    let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}");
+    let bar = ProgressBar::no_length().with_style(style.expect("the template is valid"));
+    move |transfer| {
+        bar.set_message(transfer.file.to_string());
+        bar.set_length(transfer.total);
+        bar.set_position(transfer.done);
+        if transfer.done == transfer.total {
+            bar.finish_and_clear();
+            bar.reset();
+        }
+    }
+}

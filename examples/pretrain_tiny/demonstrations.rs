@@ -1,0 +1,89 @@
+//! What the embedded model learns to imitate before any reinforcement: solutions by a teacher who knows how, but is careless.
+//!
+//! Like the text that a real model learns from, not every demonstration is a good one. In some templates the teacher usually
+//! stops a step too early, in some he usually forgets the tags. An imitator picks up the habits along with the arithmetic; what
+//! is right is in its reach, but not what it does first. That is what reinforcement is for.
+
+use grpo_examples::dice::Dice;
+use grpo_examples::gsm8k;
+use grpo_examples::word_problems::{Purpose, WordProblem, stream};
+use grpo_qwen2::Message;
+
+/// A conversation that ends in an answer.
+pub struct Demonstration {
+    pub question: Vec<Message>,
+    /// Without the token that ends it.
+    pub answer: String,
+}
+
+/// How a solution is written down.
+#[derive(Clone, Copy)]
+enum Style {
+    /// All steps, in the tags.
+    Careful,
+    /// All but the last step, in the tags.
+    Hasty,
+    /// All steps, as GSM8K has them.
+    Untagged,
+}
+
+/// One demonstration in this many asks for letters instead: a second skill, for tasks of the user's own.
+const LETTERS_EVERY: usize = 12;
+const LETTERS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// Demonstrations without end, the same ones for the same seed.
+pub fn demonstrations(seed: u64) -> impl Iterator<Item = Demonstration> {
+    let mut dice = Dice::new(seed);
+    let templates = Purpose::Train.n_templates();
+    let mut problems = stream(Purpose::Train, seed).enumerate();
+    (0usize..).map(move |i| {
+        if i % LETTERS_EVERY == 0 {
+            return letters(&mut dice);
+        }
+        let (i, problem) = problems.next().expect("the stream has no end");
+        let style = style(i % templates, i / templates, &problem);
+        Demonstration {
+            question: gsm8k::messages(&problem.question).to_vec(),
+            answer: write(&problem, style),
+        }
+    })
+}
+
+/// Letters, as many as are asked for, but any.
+fn letters(dice: &mut Dice) -> Demonstration {
+    let n = dice.number(3, 8);
+    let answer: Vec<&str> = (0..n).map(|_| dice.one_of(&LETTERS)).collect();
+    let question = vec![Message::new("user", &format!("Write {n} letters."))];
+    Demonstration { question, answer: answer.join(" ") }
+}
+
+/// The habit of a template, in 20 demonstrations of it.
+fn style(template: usize, round: usize, problem: &WordProblem) -> Style {
+    let turn = (7 * round + 3 * template) % 20;
+    let untagged = if template % 8 == 1 { 12 } else { 2 };
+    let hasty = if template % 3 > 0 && problem.steps().len() > 1 { 11 } else { 0 };
+    match turn {
+        _ if turn < untagged => Style::Untagged,
+        _ if turn < untagged + hasty => Style::Hasty,
+        _ => Style::Careful,
+    }
+}
+
+fn write(problem: &WordProblem, style: Style) -> String {
+    let steps = problem.steps();
+    let (steps, answer) = match style {
+        Style::Untagged => return problem.solution.clone(),
+        Style::Careful => (&steps[..], problem.answer().to_string()),
+        Style::Hasty => {
+            let steps = &steps[..steps.len() - 1];
+            (steps, result(steps[steps.len() - 1]).to_string())
+        }
+    };
+    format!("<reasoning>\n{}\n</reasoning>\n<answer>\n{answer}\n</answer>\n", steps.join("\n"))
+}
+
+/// What a step such as `3 * 4 = 12 pens` comes to.
+fn result(step: &str) -> &str {
+    let (_, result) = step.split_once("= ").expect("a step has a result");
+    result.split(' ').next().expect("a result has a number")
+}

@@ -1,0 +1,131 @@
+//! Makes the embedded model: a tiny Qwen2 with random weights learns from demonstrations, and stops early, when it solves
+//! about a third of the problems, so that reinforcement has something to do.
+//!
+//! ```text
+//! cargo run --release --example pretrain_tiny
+//! ```
+
+mod demonstrations;
+mod files;
+mod tokenizer;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::optim::GradientsParams;
+use burn::tensor::Device;
+use clap::Parser;
+use demonstrations::{Demonstration, demonstrations};
+use grpo_examples::word_problems::{Purpose, distinct};
+use grpo_examples::{display, embedded, gsm8k};
+use grpo_qwen2::{ChatTokenizer, Config, Group, ModelFiles, Precision, Qwen2};
+use grpo_trainer::{
+    Evaluation, EvaluationOptions, Optimizer, OptimizerConfig, Qwen2Policy, Schedule, Trainer, TrainerConfig,
+};
+
+/// Demonstrations of a step.
+const BATCH: usize = 32;
+/// Problems that say when to stop: of the kind learned from, so that no test decides it.
+const VALIDATION: usize = 256;
+const WARMUP: u64 = 50;
+
+/// Train the embedded model from random weights.
+#[derive(Parser)]
+struct Args {
+    /// The model's folder.
+    #[arg(long, default_value_os_t = embedded::folder("model"))]
+    out: PathBuf,
+    /// Decides the weights to begin with and the demonstrations.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The learning rate after a short warm-up.
+    #[arg(long, default_value_t = 3e-3)]
+    learning_rate: f64,
+    /// Stops when this share of problems is solved ...
+    #[arg(long, default_value_t = 0.36)]
+    target: f64,
+    /// ... or after this many steps.
+    #[arg(long, default_value_t = 6000)]
+    steps: u64,
+    /// Steps between looks at the problems solved.
+    #[arg(long, default_value_t = 200)]
+    every: u64,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let device = Device::flex();
+    files::write(&args.out, demonstrations(args.seed))?;
+    let chat = ChatTokenizer::read(&args.out)?;
+    let files = ModelFiles::read(&args.out)?;
+    let config = Config::read(&args.out.join("config.json"))?;
+    let mut model = Qwen2::init(config, args.seed, &device);
+    let mut optimizer = Optimizer::new(&OptimizerConfig { beta2: 0.98, ..OptimizerConfig::default() });
+    let mut demonstrations = demonstrations(args.seed.wrapping_add(1));
+    let (start, mut losses) = (Instant::now(), 0.0);
+    for step in 0..args.steps {
+        let batch: Vec<Demonstration> = demonstrations.by_ref().take(BATCH).collect();
+        let learning_rate = args.learning_rate * Schedule::Constant.factor(step, args.steps, WARMUP);
+        let loss;
+        (model, loss) = imitate(model, &mut optimizer, &chat, &batch, learning_rate)?;
+        losses += loss;
+        let taken = step + 1;
+        if taken % args.every == 0 || taken == args.steps {
+            model.save(&files, &args.out, Precision::Bf16)?;
+            let evaluation = evaluate(&args.out, &device)?;
+            println!(
+                "step {taken}, {} demonstrations, {:.0} s: loss {:.4}, {}",
+                taken * BATCH as u64,
+                start.elapsed().as_secs_f64(),
+                losses / args.every as f64,
+                display::shares(&evaluation),
+            );
+            losses = 0.0;
+            if evaluation.share("correctness").is_some_and(|share| share.value() >= args.target) {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One step of supervised learning; returns the mean negative log-likelihood of the answers' tokens, in nats.
+fn imitate(
+    model: Qwen2,
+    optimizer: &mut Optimizer,
+    chat: &ChatTokenizer,
+    batch: &[Demonstration],
+    learning_rate: f64,
+) -> anyhow::Result<(Qwen2, f64)> {
+    let mut tokens = Vec::with_capacity(batch.len());
+    for demonstration in batch {
+        let answer = format!("{}{}", demonstration.answer, tokenizer::END);
+        tokens.push((chat.prompt(&demonstration.question)?, chat.tokenizer.encode(&answer)?));
+    }
+    let completions: Vec<[&[u32]; 1]> = tokens.iter().map(|(_, answer)| [answer.as_slice()]).collect();
+    let groups: Vec<Group<'_>> = tokens
+        .iter()
+        .zip(&completions)
+        .map(|((prompt, _), completions)| Group { prompt, completions })
+        .collect();
+    let (scores, pass) = model.forward(&groups, 1.0);
+    let n: usize = scores.iter().map(|s| s.logprobs.len()).sum();
+    let loss = -scores.iter().flat_map(|s| &s.logprobs).map(|l| f64::from(*l)).sum::<f64>() / n as f64;
+    // The gradient of the loss by every log-probability.
+    let slope: Vec<Vec<f32>> = scores.iter().map(|s| vec![-1.0 / n as f32; s.logprobs.len()]).collect();
+    let mut gradients = GradientsParams::new();
+    pass.backward(&model, &slope, &mut gradients);
+    let (model, _) = optimizer.step(model, gradients, learning_rate, 1.0);
+    Ok((model, loss))
+}
+
+/// How the model in a folder does on problems like those it learns from.
+fn evaluate(folder: &Path, device: &Device) -> anyhow::Result<Evaluation> {
+    let mut config = TrainerConfig { max_completion_length: 80, ..TrainerConfig::default() };
+    config.objective.beta = 0.0;
+    let trainer = Trainer::new(Qwen2Policy::load(folder, device, &config)?, gsm8k::rubric(), config)?;
+    let rows: Vec<grpo_data::Problem> =
+        distinct(Purpose::Train, u64::MAX, VALIDATION).into_iter().map(Into::into).collect();
+    let problems = gsm8k::problems(rows.iter().enumerate(), trainer.policy())?;
+    Ok(trainer.evaluate(&problems, &EvaluationOptions::greedy())?)
+}

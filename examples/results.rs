@@ -1,0 +1,126 @@
+//! Makes the tables and curves of `docs/results.md`.
+//!
+//! ```text
+//! cargo run --release --example results
+//! ```
+//!
+//! A run that is in the folder of runs is not run again, so this can be stopped and started, and shared between processes.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, ValueEnum};
+use grpo_examples::embedded;
+use grpo_examples::plot::{Curves, svg};
+use grpo_examples::study::{Run, Score, Variant};
+
+/// Train the embedded model in several ways and seeds; print a table and draw curves.
+#[derive(Parser)]
+struct Args {
+    /// Only this variant (may be given again); nothing is drawn then.
+    #[arg(long)]
+    variant: Vec<Variant>,
+    /// Seeds of each variant.
+    #[arg(long, default_value_t = 5)]
+    seeds: u64,
+    /// Steps of a run.
+    #[arg(long, default_value_t = embedded::config().max_steps)]
+    steps: u64,
+    /// Steps between tests.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    every: u64,
+    /// The folder of runs.
+    #[arg(long, default_value = "runs/results")]
+    runs: PathBuf,
+    /// The folder of pictures.
+    #[arg(long, default_value = "docs/results")]
+    out: PathBuf,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let variants = if args.variant.is_empty() { Variant::value_variants() } else { &args.variant };
+    std::fs::create_dir_all(&args.runs)?;
+    let mut all = Vec::new();
+    for variant in variants {
+        let runs =
+            (0..args.seeds).map(|seed| run(*variant, seed, &args)).collect::<anyhow::Result<Vec<Run>>>()?;
+        all.push((*variant, runs));
+    }
+    let tests: Vec<&str> = first_scores(&all[0].1[0]).map(|score| score.test.as_str()).collect();
+    for test in &tests {
+        println!("\n{}", table(test, &all));
+    }
+    if args.variant.is_empty() {
+        draw(&args.out, tests[0], &all)?;
+    }
+    Ok(())
+}
+
+/// The run of a variant and seed: read, if it is there.
+fn run(variant: Variant, seed: u64, args: &Args) -> anyhow::Result<Run> {
+    let name = variant.to_possible_value().expect("no variant is hidden").get_name().to_string();
+    let path = args.runs.join(format!("{name}-{}-{seed}.json", args.steps));
+    if path.exists() {
+        return Ok(serde_json::from_slice(&std::fs::read(&path)?)?);
+    }
+    let run = variant.run(seed, args.steps, args.every)?;
+    eprintln!("{name}, seed {seed}: {:.0} s of training", run.seconds);
+    std::fs::write(&path, serde_json::to_vec(&run)?)?;
+    Ok(run)
+}
+
+fn first_scores(run: &Run) -> impl Iterator<Item = &Score> {
+    run.scores.iter().filter(|score| score.step == 0)
+}
+
+/// A line for every run, in Markdown.
+fn table(test: &str, all: &[(Variant, Vec<Run>)]) -> String {
+    let mut table = format!(
+        "| {test} | seed | correct before | correct after | points | format before | after | KL | tokens | training |\n\
+         |---|---|---|---|---|---|---|---|---|---|"
+    );
+    for (variant, runs) in all {
+        for run in runs {
+            let of_test = || run.scores.iter().filter(|score| score.test == test);
+            let (Some(before), Some(after)) = (of_test().next(), of_test().last()) else { continue };
+            let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+            let kl = run.kl.map_or("–".to_string(), |kl| format!("{kl:.3}"));
+            let tokens = |length: Option<&f64>| length.map_or("–".to_string(), |n| format!("{n:.0}"));
+            table += &format!(
+                "\n| {} | {} | {} | {} | {:+.1} | {} | {} | {kl} | {} → {} | {:.0} s |",
+                variant.name(),
+                run.seed,
+                before.correct,
+                after.correct,
+                100.0 * (after.correct.value() - before.correct.value()),
+                percent(before.format.value()),
+                percent(after.format.value()),
+                tokens(run.lengths.first()),
+                tokens(run.lengths.last()),
+                run.seconds,
+            );
+        }
+    }
+    table
+}
+
+fn draw(out: &Path, test: &str, all: &[(Variant, Vec<Run>)]) -> anyhow::Result<()> {
+    std::fs::create_dir_all(out)?;
+    let curves = |points: &dyn Fn(&Run) -> Vec<(f64, f64)>| -> Vec<Curves> {
+        let curves = |(variant, runs): &(Variant, Vec<Run>)| Curves {
+            name: variant.name().to_string(),
+            runs: runs.iter().map(points).collect(),
+        };
+        all.iter().map(curves).collect()
+    };
+    let by_step = |values: &[f64]| values.iter().enumerate().map(|(i, v)| ((i + 1) as f64, *v)).collect();
+    let correct = curves(&|run| {
+        let scores = run.scores.iter().filter(|score| score.test == test);
+        scores.map(|score| (score.step as f64, 100.0 * score.correct.value())).collect()
+    });
+    svg(&out.join("accuracy.svg"), &format!("Greedy accuracy, {test}"), "% correct", &correct)?;
+    let rewards = curves(&|run| by_step(&run.rewards));
+    svg(&out.join("reward.svg"), "Reward of sampled completions", "mean reward", &rewards)?;
+    let lengths = curves(&|run| by_step(&run.lengths));
+    svg(&out.join("length.svg"), "Length of sampled completions", "mean tokens", &lengths)
+}

@@ -1,0 +1,135 @@
+//! Runs on the embedded task that differ in one thing, to say what it changes.
+
+use burn::tensor::Device;
+use grpo_core::{Advantage, Ddof, Objective};
+use grpo_trainer::{
+    Evaluation, EvaluationOptions, Experiences, Order, Proportion, Qwen2Policy, Trainer, TrainerConfig,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::dice::Dice;
+use crate::task::Test;
+use crate::{embedded, gsm8k};
+
+/// What is different about a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Variant {
+    /// The defaults: β 0.04, standard deviation with ddof 0.
+    Grpo,
+    /// No KL term.
+    Beta0,
+    /// Standard deviation with ddof 1, as TRL has it.
+    Ddof1,
+    /// Every group's rewards dealt out to its completions at random: the same rewards, but they say nothing.
+    Shuffled,
+}
+
+/// How a run went.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    /// The run's seed.
+    pub seed: u64,
+    /// Seconds spent in training steps.
+    pub seconds: f64,
+    /// Mean reward of every step.
+    pub rewards: Vec<f64>,
+    /// Mean tokens of a completion, of every step.
+    pub lengths: Vec<f64>,
+    /// The KL to the reference of the last step.
+    pub kl: Option<f64>,
+    /// The tests, before training, between and after.
+    pub scores: Vec<Score>,
+}
+
+/// How a test was answered, greedily.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Score {
+    /// Training steps taken.
+    pub step: u64,
+    /// The test.
+    pub test: String,
+    /// The share of right answers.
+    pub correct: Proportion,
+    /// The share of answers in the format.
+    pub format: Proportion,
+}
+
+impl Variant {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grpo => "GRPO, β = 0.04, ddof 0",
+            Self::Beta0 => "β = 0",
+            Self::Ddof1 => "ddof 1",
+            Self::Shuffled => "shuffled rewards",
+        }
+    }
+
+    fn config(self, seed: u64, steps: u64) -> TrainerConfig {
+        let base = TrainerConfig { seed, max_steps: steps, ..embedded::config() };
+        match self {
+            Self::Grpo | Self::Shuffled => base,
+            Self::Beta0 => TrainerConfig { objective: Objective { beta: 0.0, ..base.objective }, ..base },
+            Self::Ddof1 => {
+                TrainerConfig { advantage: Advantage::Standardized { ddof: Ddof::Sample }, ..base }
+            }
+        }
+    }
+
+    /// Trains the embedded model. The first test is answered before every `every` steps, all of them before and after.
+    pub fn run(self, seed: u64, steps: u64, every: u64) -> anyhow::Result<Run> {
+        let task = embedded::task()?;
+        let config = self.config(seed, steps);
+        let policy = Qwen2Policy::load(&task.model, &Device::flex(), &config)?;
+        let mut trainer = Trainer::new(policy, gsm8k::rubric(), config)?;
+        let mut order = Order::new(task.train.len(), seed);
+        let mut run = Run { seed, seconds: 0.0, rewards: vec![], lengths: vec![], kl: None, scores: vec![] };
+        run.scores.extend(scores(&trainer, &task.tests)?);
+        for step in 0..steps {
+            if step > 0 && step % every == 0 {
+                run.scores.extend(scores(&trainer, &task.tests[..1])?);
+            }
+            let chosen = order.batch(step, embedded::PROBLEMS_PER_STEP);
+            let problems =
+                gsm8k::problems(chosen.into_iter().map(|i| (i, &task.train[i])), trainer.policy())?;
+            let mut experiences = trainer.roll_out(&problems)?;
+            if self == Self::Shuffled {
+                shuffle(&mut experiences, &mut Dice::new(seed.wrapping_mul(steps).wrapping_add(step)));
+            }
+            let metrics = trainer.learn(&experiences)?;
+            run.seconds += metrics.step_time;
+            run.rewards.push(metrics.reward);
+            run.lengths.push(metrics.completions_mean_length);
+            run.kl = metrics.kl;
+        }
+        run.scores.extend(scores(&trainer, &task.tests)?);
+        Ok(run)
+    }
+}
+
+/// Deals the advantages of every group out to its completions at random.
+fn shuffle(experiences: &mut Experiences, dice: &mut Dice) {
+    for group in &mut experiences.groups {
+        for i in (1..group.experiences.len()).rev() {
+            let j = dice.number(0, i as u32) as usize;
+            let swapped = group.experiences[j].advantage;
+            group.experiences[j].advantage = group.experiences[i].advantage;
+            group.experiences[i].advantage = swapped;
+        }
+    }
+}
+
+fn scores(trainer: &Trainer<Qwen2Policy, String>, tests: &[Test]) -> anyhow::Result<Vec<Score>> {
+    let score = |test: &Test| {
+        let problems = gsm8k::problems(test.rows.iter().enumerate(), trainer.policy())?;
+        let evaluation = trainer.evaluate(&problems, &EvaluationOptions::greedy())?;
+        let share = |evaluation: &Evaluation, name| evaluation.share(name).expect("the rubric has it");
+        Ok(Score {
+            step: trainer.steps(),
+            test: test.name.clone(),
+            correct: share(&evaluation, "correctness"),
+            format: share(&evaluation, "format"),
+        })
+    };
+    tests.iter().map(score).collect()
+}

@@ -1,0 +1,56 @@
+//! The embedded model learns, and only from rewards that mean something.
+//!
+//! ```text
+//! cargo test --release --test learning -- --ignored
+//! ```
+
+use grpo_examples::embedded;
+use grpo_examples::study::{Run, Score, Variant};
+
+mod common;
+
+/// The first and the last score of the first test.
+fn change(run: &Run) -> (Score, Score) {
+    let test = &run.scores[0].test;
+    let mut scores = run.scores.iter().filter(|score| score.test == *test);
+    let first = scores.next().unwrap().clone();
+    (first, scores.next_back().unwrap().clone())
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn grpo_raises_the_accuracy_by_thirty_points() {
+    let steps = embedded::config().max_steps;
+    let run = Variant::Grpo.run(0, steps, steps).unwrap();
+    let (before, after) = change(&run);
+    assert!(after.correct.value() >= before.correct.value() + 0.3, "{before:?} {after:?}");
+    assert!(after.correct.interval().0 > before.correct.interval().1, "{before:?} {after:?}");
+    assert!(after.format.value() > 0.97, "{after:?}");
+    assert!(run.seconds < 300.0, "{} s", run.seconds);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn shuffled_rewards_teach_nothing() {
+    let steps = embedded::config().max_steps;
+    let (before, after) = change(&Variant::Shuffled.run(0, steps, steps).unwrap());
+    assert!(after.correct.interval().0 <= before.correct.value(), "{before:?} {after:?}");
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn a_reward_of_ones_own_is_learned() {
+    let shown = common::run("custom_reward", &[]);
+    let rewards: Vec<f64> =
+        shown.lines().filter_map(|line| line.split_once("mean reward ")?.1.parse().ok()).collect();
+    assert!(rewards.last().unwrap() - rewards[0] > 0.3, "{shown}");
+}
+
+#[test]
+fn a_run_of_few_steps_is_measured() {
+    for variant in [Variant::Beta0, Variant::Ddof1, Variant::Shuffled] {
+        let run = variant.run(3, 1, 1).unwrap();
+        assert_eq!((run.rewards.len(), run.scores.len()), (1, 4));
+        assert_eq!(run.kl.is_some(), variant != Variant::Beta0);
+    }
+}
