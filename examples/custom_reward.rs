@@ -29,25 +29,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     // A closure is a reward, too. Without this one, `a a a a a` would do.
     let variety = |_: &usize, completion: &Completion| {
         let different: HashSet<&str> = letters(completion).into_iter().collect();
-        different.len().min(3) as f32
+        if different.len() > 1 { 1.0 } else { 0.0 }
     };
-    let rubric = Rubric::new().with("palindrome", 1.0, Palindrome).with("variety", 0.1, variety);
+    let rubric = Rubric::new().with("palindrome", 1.0, Palindrome).with("variety", 0.5, variety);
 
     let mut config = TrainerConfig { group_size: 16, learning_rate: 1e-3, ..TrainerConfig::default() };
     (config.max_completion_length, config.objective.beta) = (20, 0.0);
     let policy = Qwen2Policy::load(Path::new("examples/embedded/model"), &Device::default(), &config)?;
     // The truth of a problem is whatever the rewards need to know: here, how many letters were asked for.
     let problem = |n: usize| -> Result<_, Box<dyn Error>> {
-        let prompt = policy.prompt(&[Message::new("user", &format!("Write {n} letters."))])?;
+        let prompt = policy.prompt(&[Message::new("user", format!("Write {n} letters."))])?;
         Ok(Problem { id: n as u64, prompt, truth: n })
     };
     let problems = (3..=8).map(problem).collect::<Result<Vec<_>, _>>()?;
 
     let mut trainer = Trainer::new(policy, rubric, config)?;
     let before = trainer.evaluate(&problems, &EvaluationOptions::greedy())?;
-    for _ in 0..100 {
+    for _ in 0..300 {
         let metrics = trainer.step(&problems)?;
-        if metrics.step % 10 == 0 {
+        if metrics.step % 30 == 0 {
             println!("step {}: mean reward {:.2}", metrics.step, metrics.reward);
         }
     }

@@ -4,14 +4,16 @@
 //! cargo run --release --example results
 //! ```
 //!
-//! A run that is in the folder of runs is not run again, so this can be stopped and started, and shared between processes.
+//! A run that is in the folder of runs is not run again, so this can be stopped and started again; a new model needs a new folder.
+//! Processes that are given different variants can share the work.
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use grpo_examples::embedded;
 use grpo_examples::plot::{Curves, svg};
-use grpo_examples::study::{Run, Score, Variant};
+use grpo_examples::study::{Plan, Run, Score, Variant};
 
 /// Train the embedded model in several ways and seeds; print a table and draw curves.
 #[derive(Parser)]
@@ -20,10 +22,10 @@ struct Args {
     #[arg(long)]
     variant: Vec<Variant>,
     /// Seeds of each variant.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// Steps of a run.
-    #[arg(long, default_value_t = embedded::config().max_steps)]
+    #[arg(long, default_value_t = embedded::config().max_steps, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
     /// Steps between tests.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
@@ -59,13 +61,16 @@ fn main() -> anyhow::Result<()> {
 /// The run of a variant and seed: read, if it is there.
 fn run(variant: Variant, seed: u64, args: &Args) -> anyhow::Result<Run> {
     let name = variant.to_possible_value().expect("no variant is hidden").get_name().to_string();
-    let path = args.runs.join(format!("{name}-{}-{seed}.json", args.steps));
+    let path = args.runs.join(format!("{name}-{}-{}-{seed}.json", args.steps, args.every));
     if path.exists() {
-        return Ok(serde_json::from_slice(&std::fs::read(&path)?)?);
+        return serde_json::from_slice(&std::fs::read(&path)?).context(path.display().to_string());
     }
-    let run = variant.run(seed, args.steps, args.every)?;
+    let plan = Plan { steps: args.steps, every: args.every, problems: usize::MAX };
+    let run = variant.run(seed, &plan)?;
     eprintln!("{name}, seed {seed}: {:.0} s of training", run.seconds);
-    std::fs::write(&path, serde_json::to_vec(&run)?)?;
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, serde_json::to_vec(&run)?)?;
+    std::fs::rename(&partial, &path)?;
     Ok(run)
 }
 
@@ -82,7 +87,7 @@ fn table(test: &str, all: &[(Variant, Vec<Run>)]) -> String {
     for (variant, runs) in all {
         for run in runs {
             let of_test = || run.scores.iter().filter(|score| score.test == test);
-            let (Some(before), Some(after)) = (of_test().next(), of_test().last()) else { continue };
+            let (Some(before), Some(after)) = (of_test().next(), of_test().next_back()) else { continue };
             let percent = |share: f64| format!("{:.1} %", 100.0 * share);
             let kl = run.kl.map_or("–".to_string(), |kl| format!("{kl:.3}"));
             let tokens = |length: Option<&f64>| length.map_or("–".to_string(), |n| format!("{n:.0}"));

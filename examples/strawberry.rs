@@ -7,6 +7,7 @@
 //!
 //! The first trains the embedded model to have something to compare; the second compares two models that are there.
 
+use burn::tensor::Device;
 use clap::Parser;
 use grpo_data::{Hub, resolve_model};
 use grpo_examples::ask::ask;
@@ -48,25 +49,29 @@ fn main() -> anyhow::Result<()> {
     let question = args.question.as_deref().unwrap_or(default);
     let answer = |policy: &Qwen2Policy| ask(policy, question, args.max_completion_tokens);
 
-    let config = TrainerConfig { max_steps: args.steps, ..embedded::config() };
-    let folder = match &args.model {
-        Some(model) => resolve_model(model, &hub)?,
-        None => embedded::folder("model"),
+    let load = |model: &str| -> anyhow::Result<Qwen2Policy> {
+        // Nothing is trained, so no reference is needed.
+        let mut config = TrainerConfig::default();
+        config.objective.beta = 0.0;
+        Ok(Qwen2Policy::load(&resolve_model(model, &hub)?, &device, &config)?)
     };
-    let policy = Qwen2Policy::load(&folder, &device, &config)?;
-    let before = answer(&policy)?;
+    let embedded = embedded::folder("model").display().to_string();
+    let before = answer(&load(args.model.as_deref().unwrap_or(&embedded))?)?;
     let after = match &args.trained {
-        Some(trained) => answer(&Qwen2Policy::load(&resolve_model(trained, &hub)?, &device, &config)?)?,
-        None => answer(train(policy, config)?.policy())?,
+        Some(trained) => answer(&load(trained)?)?,
+        None => answer(train(&device, args.steps)?.policy())?,
     };
     println!("{question}\n{}", report::side_by_side(&before, &after));
     Ok(())
 }
 
 /// The embedded model after GRPO on the embedded problems.
-fn train(policy: Qwen2Policy, config: TrainerConfig) -> anyhow::Result<Trainer<Qwen2Policy, String>> {
-    let rows = embedded::task()?.train;
-    let (steps, mut order) = (config.max_steps, Order::new(rows.len(), config.seed));
+fn train(device: &Device, steps: u64) -> anyhow::Result<Trainer<Qwen2Policy, String>> {
+    eprintln!("Training the embedded model for {steps} steps.");
+    let task = embedded::task()?;
+    let (rows, config) = (task.train, TrainerConfig { max_steps: steps, ..embedded::config() });
+    let mut order = Order::new(rows.len(), config.seed);
+    let policy = Qwen2Policy::load(&task.model, device, &config)?;
     let mut trainer = Trainer::new(policy, gsm8k::rubric(), config)?;
     let bar = ProgressBar::new(steps);
     for step in 0..steps {

@@ -27,21 +27,21 @@ pub struct Args {
     /// Training steps [default: 300; embedded model: 150].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
-    /// Completions of a problem.
-    #[arg(long, default_value_t = 8)]
-    group_size: usize,
+    /// Completions of a problem [default: 8].
+    #[arg(long)]
+    group_size: Option<usize>,
     /// Problems of a step [default: 1; embedded model: 16].
     #[arg(long)]
     problems_per_step: Option<NonZeroUsize>,
     /// The most tokens of a completion [default: 256; embedded model: 80].
     #[arg(long)]
     max_completion_tokens: Option<NonZeroUsize>,
-    /// Sampling temperature.
-    #[arg(long, default_value_t = 1.0)]
-    temperature: f32,
-    /// Weight of the KL term; 0 needs no reference model.
-    #[arg(long, default_value_t = 0.04)]
-    beta: f64,
+    /// Sampling temperature [default: 1].
+    #[arg(long)]
+    temperature: Option<f32>,
+    /// Weight of the KL term; 0 needs no reference model [default: 0.04].
+    #[arg(long)]
+    beta: Option<f64>,
     /// The learning rate [default: 1e-6; embedded model: 3e-4].
     #[arg(long)]
     learning_rate: Option<f64>,
@@ -70,12 +70,15 @@ impl Args {
     pub fn config(&self) -> TrainerConfig {
         let base = if self.model.is_some() { TrainerConfig::default() } else { embedded::config() };
         TrainerConfig {
-            group_size: self.group_size,
+            group_size: self.group_size.unwrap_or(base.group_size),
             max_completion_length: self
                 .max_completion_tokens
                 .map_or(base.max_completion_length, NonZeroUsize::get),
-            sampling: Sampling { temperature: self.temperature, ..Sampling::default() },
-            objective: Objective { beta: self.beta, ..base.objective },
+            sampling: Sampling {
+                temperature: self.temperature.unwrap_or(base.sampling.temperature),
+                ..base.sampling
+            },
+            objective: Objective { beta: self.beta.unwrap_or(base.objective.beta), ..base.objective },
             learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
             max_steps: self.steps.unwrap_or(base.max_steps),
             seed: self.seed,
@@ -101,6 +104,7 @@ impl Args {
             for test in &mut task.tests {
                 test.rows.truncate(self.eval_problems.unwrap_or(usize::MAX));
             }
+            task.tests.retain(|test| !test.rows.is_empty());
             return Ok(task);
         };
         Task::resolve(model, self.dataset(), self.eval_problems.unwrap_or(0), hub)
@@ -110,7 +114,7 @@ impl Args {
         self.dataset.as_deref().unwrap_or("openai/gsm8k")
     }
 
-    /// The options that go on from this run: the same numbers, but other problems and samples.
+    /// The options that go on from this run: all the same, but for the seed.
     pub fn further(&self) -> String {
         let config = self.config();
         let dataset = match &self.model {
@@ -118,15 +122,19 @@ impl Args {
             None => embedded::folder("problems").display().to_string(),
         };
         format!(
-            "--dataset '{dataset}' --seed {} --group-size {} --problems-per-step {} --max-completion-tokens {} \
-             --temperature {} --beta {} --learning-rate {} --device {}",
+            "--dataset '{dataset}' --seed {} --steps {} --group-size {} --problems-per-step {} \
+             --max-completion-tokens {} --temperature {} --beta {} --learning-rate {} --eval-problems {} \
+             --show-every {} --device {}",
             self.seed.wrapping_add(1),
+            config.max_steps,
             config.group_size,
             self.problems_per_step(),
             config.max_completion_length,
-            self.temperature,
-            self.beta,
+            config.sampling.temperature,
+            config.objective.beta,
             config.learning_rate,
+            self.eval_problems.unwrap_or(if self.model.is_some() { 0 } else { embedded::TEST_PROBLEMS }),
+            self.show_every(),
             self.device,
         )
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use args::Args;
 use clap::Parser;
 use grpo_data::Hub;
@@ -49,23 +49,25 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let task = args.task(&hub)?;
     let policy = Qwen2Policy::load(&task.model, &device, &config)?;
     let mut trainer = Trainer::new(policy, gsm8k::rubric(), config)?;
-    let mut log = RunLog::open(&out)?;
     println!("{} ({} problems), {device_name}; files in {}", args.subject(), task.train.len(), out.display());
     let before = evaluate(&trainer, &task.tests)?;
     for (test, evaluation) in task.tests.iter().zip(&before) {
         println!("Before training, {}: {}", test.name, display::shares(evaluation));
     }
+    let mut log = RunLog::open(&out)?;
     let mut rewards = Vec::new();
     let outcome = train(&mut trainer, &task, args, &out, &mut log, &mut rewards);
     // What was trained before an error is worth keeping.
-    if trainer.steps() > 0 {
-        let saved = save(trainer.policy(), &out)?;
-        println!("Model saved in {}.", saved.display());
+    let saved = if trainer.steps() > 0 { Some(save(trainer.policy(), &out)?) } else { None };
+    let finished = outcome?;
+    println!("\n{}", report::plot(&rewards));
+    if finished && !task.tests.is_empty() {
+        let after = evaluate(&trainer, &task.tests)?;
+        show_changes(&task.tests, before, after, &out);
     }
-    if outcome? && !task.tests.is_empty() {
-        show_changes(&task.tests, before, evaluate(&trainer, &task.tests)?, &rewards, &out)?;
+    if let Some(saved) = saved {
+        println!("\n{}", farewell(args, &out, &saved));
     }
-    println!("\n{}", farewell(args, &trainer, &out));
     Ok(())
 }
 
@@ -97,7 +99,7 @@ fn train(
         }
         bar.set_message(format!("{:.0} tokens/s", metrics.tokens_per_second));
         bar.inc(1);
-        if interrupted.load(Ordering::Relaxed) {
+        if interrupted.load(Ordering::Relaxed) && metrics.step < steps {
             bar.suspend(|| println!("Interrupted after step {} of {steps}.", metrics.step));
             return Ok(false);
         }
@@ -107,6 +109,8 @@ fn train(
         }
     }
     bar.finish_and_clear();
+    // There is nothing left to finish: from here on, the first Ctrl-C ends the program.
+    interrupted.store(true, Ordering::Relaxed);
     Ok(true)
 }
 
@@ -124,40 +128,35 @@ fn evaluate(trainer: &QwenTrainer, tests: &[Test]) -> anyhow::Result<Vec<Evaluat
 }
 
 /// Shows, and keeps in the run's folder, what training has changed.
-fn show_changes(
-    tests: &[Test],
-    before: Vec<Evaluation>,
-    after: Vec<Evaluation>,
-    rewards: &[f64],
-    out: &Path,
-) -> anyhow::Result<()> {
+fn show_changes(tests: &[Test], before: Vec<Evaluation>, after: Vec<Evaluation>, out: &Path) {
     let pairs = before.into_iter().zip(after).zip(tests);
     let comparisons: Vec<Comparison> =
         pairs.map(|((before, after), test)| Comparison { name: test.name.clone(), before, after }).collect();
-    let path = out.join("evaluation.json");
-    std::fs::write(&path, serde_json::to_string_pretty(&comparisons)?).context(path.display().to_string())?;
-    println!("\n{}\n\n{}", report::table(&comparisons), report::plot(rewards));
-    let (first, i) = (&comparisons[0], report::example(&comparisons[0]));
+    println!("{}\n", report::table(&comparisons));
+    let first = &comparisons[0];
+    let (i, why) = report::example(first);
     let row = &tests[0].rows[i];
-    println!("Question: {}\nGold answer: {}", row.question, row.truth);
+    println!("{why}: {}\nGold answer: {}", row.question, row.truth);
     println!("{}", report::side_by_side(&first.before.completions[i].0, &first.after.completions[i].0));
-    Ok(())
+    let path = out.join("evaluation.json");
+    let json = serde_json::to_string_pretty(&comparisons).expect("an evaluation is plain data");
+    if let Err(error) = std::fs::write(&path, json) {
+        eprintln!("{} could not be written: {error}", path.display());
+    }
 }
 
 /// Where everything is, and what to do next.
-fn farewell(args: &Args, trainer: &QwenTrainer, out: &Path) -> String {
-    let mut lines = vec![format!(
-        "In {}: metrics.jsonl (a line a step), completions.jsonl (every completion and its rewards), model (to be loaded anywhere).",
-        out.display()
-    )];
+fn farewell(args: &Args, out: &Path, saved: &Path) -> String {
+    let mut lines = vec![
+        format!("Model, in Hugging Face layout: {}", saved.display()),
+        format!("Figures of every step, every completion, tests: {}/*.json*", out.display()),
+    ];
     if let Some(peak) = memory::peak() {
         lines.push(format!("Peak memory: {:.2} GiB", peak as f64 / f64::from(1 << 30)));
     }
     let command = "  cargo run --release --example gsm8k_qwen -- --model";
-    if trainer.steps() > 0 {
-        lines.push("To go on from the saved model, as the new reference, with other problems:".to_string());
-        lines.push(format!("{command} '{}' {}", out.join("model").display(), args.further()));
-    }
+    lines.push("To go on from the saved model, as the new reference, with other problems:".to_string());
+    lines.push(format!("{command} '{}' {}", saved.display(), args.further()));
     if args.model.is_none() {
         lines.push("The same with a real model and the real GSM8K, from the Hugging Face Hub:".to_string());
         lines.push(format!("{command} Qwen/Qwen2.5-0.5B-Instruct --dataset openai/gsm8k"));

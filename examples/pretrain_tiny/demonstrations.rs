@@ -37,7 +37,7 @@ pub fn demonstrations(seed: u64) -> impl Iterator<Item = Demonstration> {
     let templates = Purpose::Train.n_templates();
     let mut problems = stream(Purpose::Train, seed).enumerate();
     (0usize..).map(move |i| {
-        if i % LETTERS_EVERY == 0 {
+        if i.is_multiple_of(LETTERS_EVERY) {
             return letters(&mut dice);
         }
         let (i, problem) = problems.next().expect("the stream has no end");
@@ -53,7 +53,7 @@ pub fn demonstrations(seed: u64) -> impl Iterator<Item = Demonstration> {
 fn letters(dice: &mut Dice) -> Demonstration {
     let n = dice.number(3, 8);
     let answer: Vec<&str> = (0..n).map(|_| dice.one_of(&LETTERS)).collect();
-    let question = vec![Message::new("user", &format!("Write {n} letters."))];
+    let question = vec![Message::new("user", format!("Write {n} letters."))];
     Demonstration { question, answer: answer.join(" ") }
 }
 
@@ -61,7 +61,7 @@ fn letters(dice: &mut Dice) -> Demonstration {
 fn style(template: usize, round: usize, problem: &WordProblem) -> Style {
     let turn = (7 * round + 3 * template) % 20;
     let untagged = if template % 8 == 1 { 12 } else { 2 };
-    let hasty = if template % 3 > 0 && problem.steps().len() > 1 { 11 } else { 0 };
+    let hasty = if !template.is_multiple_of(3) && problem.steps().len() > 1 { 11 } else { 0 };
     match turn {
         _ if turn < untagged => Style::Untagged,
         _ if turn < untagged + hasty => Style::Hasty,

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use crate::demonstrations::Demonstration;
 use crate::tokenizer;
 
-/// Tokens of the vocabulary.
+/// The most tokens of the vocabulary; the demonstrations have fewer worth merging.
 const VOCABULARY: usize = 768;
 /// Demonstrations that the tokenizer is trained on.
 const CORPUS: usize = 4000;
 
-/// ChatML, as Qwen2 has it.
+/// ChatML, as Qwen2 has it but for its default system turn.
 const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n\
                         {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 

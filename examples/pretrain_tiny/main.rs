@@ -9,6 +9,7 @@ mod demonstrations;
 mod files;
 mod tokenizer;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use burn::tensor::Device;
 use clap::Parser;
 use demonstrations::{Demonstration, demonstrations};
 use grpo_examples::word_problems::{Purpose, distinct};
-use grpo_examples::{display, embedded, gsm8k};
+use grpo_examples::{display, gsm8k};
 use grpo_qwen2::{ChatTokenizer, Config, Group, ModelFiles, Precision, Qwen2};
 use grpo_trainer::{
     Evaluation, EvaluationOptions, Optimizer, OptimizerConfig, Qwen2Policy, Schedule, Trainer, TrainerConfig,
@@ -25,15 +26,13 @@ use grpo_trainer::{
 
 /// Demonstrations of a step.
 const BATCH: usize = 32;
-/// Problems that say when to stop: of the kind learned from, so that no test decides it.
-const VALIDATION: usize = 256;
 const WARMUP: u64 = 50;
 
 /// Train the embedded model from random weights.
 #[derive(Parser)]
 struct Args {
-    /// The model's folder.
-    #[arg(long, default_value_os_t = embedded::folder("model"))]
+    /// The model's folder; `examples/embedded/model` replaces the embedded model.
+    #[arg(long, default_value = "runs/pretrain_tiny")]
     out: PathBuf,
     /// Decides the weights to begin with and the demonstrations.
     #[arg(long, default_value_t = 0)]
@@ -45,10 +44,13 @@ struct Args {
     #[arg(long, default_value_t = 0.36)]
     target: f64,
     /// ... or after this many steps.
-    #[arg(long, default_value_t = 6000)]
+    #[arg(long, default_value_t = 6000, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
+    /// Problems that say when to stop: of the kind learned from, so that no test decides it.
+    #[arg(long, default_value = "256")]
+    problems: NonZeroUsize,
     /// Steps between looks at the problems solved.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     every: u64,
 }
 
@@ -72,12 +74,12 @@ fn main() -> anyhow::Result<()> {
         let taken = step + 1;
         if taken % args.every == 0 || taken == args.steps {
             model.save(&files, &args.out, Precision::Bf16)?;
-            let evaluation = evaluate(&args.out, &device)?;
+            let evaluation = evaluate(&args.out, &device, args.problems.get())?;
             println!(
                 "step {taken}, {} demonstrations, {:.0} s: loss {:.4}, {}",
                 taken * BATCH as u64,
                 start.elapsed().as_secs_f64(),
-                losses / args.every as f64,
+                losses / ((taken - 1) % args.every + 1) as f64,
                 display::shares(&evaluation),
             );
             losses = 0.0;
@@ -119,13 +121,13 @@ fn imitate(
     Ok((model, loss))
 }
 
-/// How the model in a folder does on problems like those it learns from.
-fn evaluate(folder: &Path, device: &Device) -> anyhow::Result<Evaluation> {
+/// How the model in a folder does on `n` problems like those it learns from.
+fn evaluate(folder: &Path, device: &Device, n: usize) -> anyhow::Result<Evaluation> {
     let mut config = TrainerConfig { max_completion_length: 80, ..TrainerConfig::default() };
     config.objective.beta = 0.0;
     let trainer = Trainer::new(Qwen2Policy::load(folder, device, &config)?, gsm8k::rubric(), config)?;
     let rows: Vec<grpo_data::Problem> =
-        distinct(Purpose::Train, u64::MAX, VALIDATION).into_iter().map(Into::into).collect();
+        distinct(Purpose::Train, u64::MAX, n).into_iter().map(Into::into).collect();
     let problems = gsm8k::problems(rows.iter().enumerate(), trainer.policy())?;
     Ok(trainer.evaluate(&problems, &EvaluationOptions::greedy())?)
 }

@@ -3,12 +3,14 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-const NAMES: [&str; 16] = [
+/// First names.
+pub const NAMES: [&str; 16] = [
     "Ana", "Ben", "Carla", "David", "Emma", "Farid", "Grace", "Hugo", "Iris", "Jonas", "Kira", "Leo", "Mia",
     "Noah", "Olga", "Paul",
 ];
 
-const THINGS: [&str; 12] = [
+/// Things that can be counted.
+pub const THINGS: [&str; 12] = [
     "apples", "balls", "books", "cards", "coins", "eggs", "marbles", "pens", "plums", "shells", "stamps",
     "stickers",
 ];

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use grpo_core::Objective;
 use grpo_data::{LoadError, Split, load};
 use grpo_trainer::TrainerConfig;
 
@@ -10,6 +9,9 @@ use crate::task::{Task, Test};
 
 /// Problems that an update learns from.
 pub const PROBLEMS_PER_STEP: usize = 16;
+
+/// Problems of the test with new numbers.
+pub const TEST_PROBLEMS: usize = 384;
 
 /// A folder of the embedded material.
 pub fn folder(name: &str) -> PathBuf {
@@ -30,9 +32,7 @@ pub fn task() -> Result<Task, LoadError> {
 /// The numbers of a run that teaches the embedded model in a few minutes.
 pub fn config() -> TrainerConfig {
     TrainerConfig {
-        group_size: 8,
         max_completion_length: 80,
-        objective: Objective::grpo(),
         learning_rate: 3e-4,
         max_steps: 150,
         batch_rows: 128,

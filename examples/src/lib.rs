@@ -18,3 +18,13 @@ pub mod word_problems;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_readme_has_the_code_of_the_example() {
+        let (_, code) =
+            include_str!("../custom_reward.rs").split_once("\n\n").expect("a first line says what it is");
+        assert!(include_str!("../../README.md").contains(&format!("```rust,no_run\n{code}```")));
+    }
+}

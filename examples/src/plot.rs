@@ -39,8 +39,14 @@ fn draw(
         .margin(14)
         .x_label_area_size(40)
         .y_label_area_size(52)
-        .build_cartesian_2d(0.0..last, low..1.05 * high)?;
-    chart.configure_mesh().light_line_style(WHITE).x_desc("training step").y_desc(y).draw()?;
+        .build_cartesian_2d(0.0..1.01 * last, low..1.05 * high)?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .x_desc("training step")
+        .x_label_formatter(&|step| format!("{step:.0}"))
+        .y_desc(y)
+        .draw()?;
     for (curves, color) in curves.iter().zip(COLORS.iter().cycle()) {
         for run in &curves.runs {
             chart.draw_series(LineSeries::new(run.iter().copied(), color.mix(0.22)))?;

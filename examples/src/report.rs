@@ -66,11 +66,16 @@ fn column(heading: &str, text: &str) -> Vec<String> {
     [heading.to_string(), "-".repeat(heading.len())].into_iter().chain(wrapped).collect()
 }
 
-/// The problem to show: the first that training taught, or else the first.
-pub fn example(comparison: &Comparison) -> usize {
-    let right = |evaluation: &Evaluation, i: usize| evaluation.completions[i].1.each[0] > 0.0;
+/// The problem to show, and why: the first whose answer training made right in the same form, or right at all, or else the first.
+pub fn example(comparison: &Comparison) -> (usize, &'static str) {
+    let each = |evaluation: &Evaluation, i: usize| evaluation.completions[i].1.each.clone();
     let n = comparison.before.completions.len();
-    (0..n).find(|i| !right(&comparison.before, *i) && right(&comparison.after, *i)).unwrap_or(0)
+    let learned = (0..n).filter(|i| each(&comparison.before, *i)[0] < each(&comparison.after, *i)[0]);
+    let in_form = |i: &usize| each(&comparison.before, *i)[1..] == each(&comparison.after, *i)[1..];
+    match learned.clone().find(in_form).or(learned.clone().next()) {
+        Some(i) => (i, "A problem that training made right"),
+        None => (0, "The first problem (training made none right)"),
+    }
 }
 
 #[cfg(test)]

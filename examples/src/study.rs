@@ -24,6 +24,17 @@ pub enum Variant {
     Shuffled,
 }
 
+/// How long a run is, and how often it is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Training steps.
+    pub steps: u64,
+    /// Steps after which the first test is answered again; all are before and after training.
+    pub every: u64,
+    /// Problems of a test.
+    pub problems: usize,
+}
+
 /// How a run went.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Run {
@@ -76,9 +87,13 @@ impl Variant {
         }
     }
 
-    /// Trains the embedded model. The first test is answered before every `every` steps, all of them before and after.
-    pub fn run(self, seed: u64, steps: u64, every: u64) -> anyhow::Result<Run> {
-        let task = embedded::task()?;
+    /// Trains the embedded model.
+    pub fn run(self, seed: u64, plan: &Plan) -> anyhow::Result<Run> {
+        let Plan { steps, every, problems } = *plan;
+        let mut task = embedded::task()?;
+        for test in &mut task.tests {
+            test.rows.truncate(problems);
+        }
         let config = self.config(seed, steps);
         let policy = Qwen2Policy::load(&task.model, &Device::flex(), &config)?;
         let mut trainer = Trainer::new(policy, gsm8k::rubric(), config)?;

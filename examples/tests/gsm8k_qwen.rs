@@ -74,7 +74,7 @@ fn a_run_trains_records_and_saves() {
         "Gold answer: ",
         "Sample response: ",
         "Sample rewards: [",
-        "Model saved in ",
+        "Model, in Hugging Face layout: ",
         "To go on",
         "test problems, correctness",
         "Mean reward by step",
@@ -141,10 +141,10 @@ fn bad_arguments_are_explained() {
 }
 
 #[test]
-fn without_arguments_the_embedded_model_learns_the_embedded_problems() {
+fn without_a_model_the_embedded_one_is_trained_on_the_embedded_problems() {
     let out = tempfile::tempdir().unwrap();
     let mut run = example();
-    run.arg("--out").arg(out.path()).args(["--steps", "2", "--eval-problems", "6"]);
+    run.arg("--out").arg(out.path()).args(["--device", "cpu", "--steps", "2", "--eval-problems", "6"]);
     let output = run.output().unwrap();
     let shown = text(&output);
     assert!(output.status.success(), "{shown}");
@@ -157,7 +157,7 @@ fn without_arguments_the_embedded_model_learns_the_embedded_problems() {
         "Mean reward by step",
         "Question: ",
         "before",
-        "metrics.jsonl",
+        "Model, in Hugging Face layout: ",
         "--model Qwen/Qwen2.5-0.5B-Instruct --dataset openai/gsm8k",
     ] {
         assert!(shown.contains(expected), "no `{expected}` in:\n{shown}");
@@ -169,6 +169,15 @@ fn without_arguments_the_embedded_model_learns_the_embedded_problems() {
         serde_json::from_slice(&std::fs::read(out.path().join("evaluation.json")).unwrap()).unwrap();
     assert_eq!(evaluation[1]["after"]["rewarded"][0][1]["trials"], json!(6));
     Qwen2::load(&out.path().join("model"), &Device::flex()).unwrap();
+
+    // Without tests there is nothing to compare.
+    let untested = tempfile::tempdir().unwrap();
+    let folder = untested.path().to_str().unwrap();
+    let shown = common::run(
+        "gsm8k_qwen",
+        &["--out", folder, "--device", "cpu", "--steps", "1", "--eval-problems", "0"],
+    );
+    assert!(shown.contains("Mean reward by step") && !shown.contains("before"), "{shown}");
 }
 
 #[test]
@@ -177,7 +186,7 @@ fn strawberry_asks_the_same_question_twice() {
     let embedded = embedded::folder("model");
     let model = embedded.to_str().unwrap();
     for more in [&["--steps", "1"][..], &["--model", model, "--trained", model]] {
-        let shown = common::run("strawberry", &[&[question], more].concat());
+        let shown = common::run("strawberry", &[&[question, "--device", "cpu"], more].concat());
         assert!(shown.contains(question) && shown.contains("before") && shown.contains("6 * 8"), "{shown}");
     }
 }

@@ -5,9 +5,15 @@
 //! ```
 
 use grpo_examples::embedded;
-use grpo_examples::study::{Run, Score, Variant};
+use grpo_examples::study::{Plan, Run, Score, Variant};
 
 mod common;
+
+/// The whole run, measured at both ends.
+fn whole() -> Plan {
+    let steps = embedded::config().max_steps;
+    Plan { steps, every: steps, problems: usize::MAX }
+}
 
 /// The first and the last score of the first test.
 fn change(run: &Run) -> (Score, Score) {
@@ -20,8 +26,7 @@ fn change(run: &Run) -> (Score, Score) {
 #[test]
 #[ignore = "takes minutes"]
 fn grpo_raises_the_accuracy_by_thirty_points() {
-    let steps = embedded::config().max_steps;
-    let run = Variant::Grpo.run(0, steps, steps).unwrap();
+    let run = Variant::Grpo.run(0, &whole()).unwrap();
     let (before, after) = change(&run);
     assert!(after.correct.value() >= before.correct.value() + 0.3, "{before:?} {after:?}");
     assert!(after.correct.interval().0 > before.correct.interval().1, "{before:?} {after:?}");
@@ -32,8 +37,7 @@ fn grpo_raises_the_accuracy_by_thirty_points() {
 #[test]
 #[ignore = "takes minutes"]
 fn shuffled_rewards_teach_nothing() {
-    let steps = embedded::config().max_steps;
-    let (before, after) = change(&Variant::Shuffled.run(0, steps, steps).unwrap());
+    let (before, after) = change(&Variant::Shuffled.run(0, &whole()).unwrap());
     assert!(after.correct.interval().0 <= before.correct.value(), "{before:?} {after:?}");
 }
 
@@ -49,7 +53,7 @@ fn a_reward_of_ones_own_is_learned() {
 #[test]
 fn a_run_of_few_steps_is_measured() {
     for variant in [Variant::Beta0, Variant::Ddof1, Variant::Shuffled] {
-        let run = variant.run(3, 1, 1).unwrap();
+        let run = variant.run(3, &Plan { steps: 1, every: 1, problems: 8 }).unwrap();
         assert_eq!((run.rewards.len(), run.scores.len()), (1, 4));
         assert_eq!(run.kl.is_some(), variant != Variant::Beta0);
     }

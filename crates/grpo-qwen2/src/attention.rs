@@ -88,8 +88,8 @@ impl Tile {
     }
 }
 
-/// Which segments share a tile: those of about the same length, in as few tiles as neither hold too many scores nor are
-/// padding by more than a third.
+/// Which segments share a tile: from short to long, each joins the one before it while the tile does not hold too many
+/// scores, nor more than a third of them for padding.
 fn plan(segments: &[Segment]) -> Vec<Vec<&Segment>> {
     let mut sorted: Vec<&Segment> = segments.iter().collect();
     sorted.sort_by_key(|segment| (segment.seen_len(), segment.own_len()));

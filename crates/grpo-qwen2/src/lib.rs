@@ -3,7 +3,8 @@
 //!
 //! The crate's one design decision: **batches are packed, not padded.** Hidden states are `[tokens, hidden_size]` with all
 //! sequences one after the other; a prompt stands once however many completions continue it, and only attention knows
-//! which tokens see each other. There is no padding whose masking could go wrong, and none that costs time.
+//! which tokens see each other. Nothing is computed for padding but inside attention, where sequences of about the same
+//! length share a padded tile.
 //!
 //! The crate names no backend: it runs on the device its weights are loaded to. It knows nothing of reinforcement
 //! learning; it implements [`grpo_rollout::Decoder`] so that the model can be sampled from.

@@ -14,6 +14,7 @@ use templates::{HELD_OUT, KNOWN, Template};
 use working::Working;
 
 use crate::dice::Dice;
+use crate::embedded::TEST_PROBLEMS;
 
 /// What problems are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +126,7 @@ impl Dataset {
     /// What is learned from, what is tested with other numbers, and what is tested with other templates, too.
     pub const ALL: [Self; 3] = [
         Self { purpose: Purpose::Train, folder: "problems", split: Split::Train, seed: 1, n: 1920 },
-        Self { purpose: Purpose::Test, folder: "problems", split: Split::Test, seed: 2, n: 384 },
+        Self { purpose: Purpose::Test, folder: "problems", split: Split::Test, seed: 2, n: TEST_PROBLEMS },
         Self {
             purpose: Purpose::HeldOutTemplates,
             folder: "held_out_templates",
