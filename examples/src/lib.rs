@@ -14,6 +14,11 @@ pub mod study;
 pub mod task;
 pub mod word_problems;
 
+/// Tensors come and go by the megabyte. This allocator keeps their memory for the next ones; the system's gives it back, and then
+/// waits for it to be cleared again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The README's code compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
