@@ -39,6 +39,7 @@ struct Args {
 }
 
 fn main() -> anyhow::Result<()> {
+    grpo_examples::allocator::keep_memory();
     let args = Args::parse();
     let variants = if args.variant.is_empty() { Variant::value_variants() } else { &args.variant };
     std::fs::create_dir_all(&args.runs)?;

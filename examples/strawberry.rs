@@ -42,6 +42,7 @@ const EMBEDDED: &str =
     "Olga buys 6 straws for 4 dollars each and a berry for 9 dollars. How many dollars does Olga pay?";
 
 fn main() -> anyhow::Result<()> {
+    grpo_examples::allocator::keep_memory();
     let args = Args::parse();
     let (device, _) = device::choose(&args.device)?;
     let hub = Hub::from_env()?;

@@ -1,7 +1,7 @@
 //! Sampling and training passes of a model.
 //!
 //! `GRPO_QWEN_CHECKPOINT=<folder> cargo bench --bench model` measures that checkpoint; without the variable it is the tiny
-//! random one of the tests, whose figures say nothing about a real model.
+//! one of the examples, whose figures say nothing about a real model.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,17 +9,23 @@ use std::time::Duration;
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use grpo_qwen2::{Group, Qwen2};
+use grpo_core::Completion;
+use grpo_qwen2::{Group, Keep, Qwen2};
+use grpo_reward::Rubric;
 use grpo_rollout::Decoder;
+use grpo_trainer::{Problem, Qwen2Policy, Trainer, TrainerConfig};
 
 /// Tokens of the prompt and of each completion.
 const PROMPT: usize = 100;
 const COMPLETION: usize = 100;
 
+fn folder() -> PathBuf {
+    let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/embedded/model");
+    std::env::var_os("GRPO_QWEN_CHECKPOINT").map_or(PathBuf::from(tiny), PathBuf::from)
+}
+
 fn load() -> Qwen2 {
-    let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/grpo-qwen2/tests/fixtures/tiny-qwen2-tied");
-    let folder = std::env::var_os("GRPO_QWEN_CHECKPOINT").map_or(PathBuf::from(tiny), PathBuf::from);
-    Qwen2::load(&folder, &Device::flex()).expect("the checkpoint loads")
+    Qwen2::load(&folder(), &Device::flex()).expect("the checkpoint loads")
 }
 
 fn tokens(n: usize, model: &Qwen2) -> Vec<u32> {
@@ -54,7 +60,7 @@ fn train(c: &mut Criterion) {
     c.bench_function("log-probs of 8 x 100 tokens, forward", |b| b.iter(|| model.score(&group, 1.0)));
     c.bench_function("log-probs of 8 x 100 tokens, forward and backward", |b| {
         b.iter(|| {
-            let (scores, pass) = model.forward(&group, 1.0);
+            let (scores, pass) = model.forward(&group, 1.0, Keep::Activations);
             let gradient: Vec<Vec<f32>> = scores.iter().map(|s| vec![1.0; s.logprobs.len()]).collect();
             let mut gradients = GradientsParams::new();
             pass.backward(&model, &gradient, &mut gradients);
@@ -63,9 +69,26 @@ fn train(c: &mut Criterion) {
     });
 }
 
+/// Sampling, rewards, the reference, and an update, for a group of 8.
+fn step(c: &mut Criterion) {
+    let config = TrainerConfig { max_completion_length: COMPLETION, ..TrainerConfig::default() };
+    let policy = Qwen2Policy::load(&folder(), &Device::flex(), &config).expect("the checkpoint loads");
+    let prompt = tokens(PROMPT, policy.model());
+    let even =
+        |_: &(), completion: &Completion| if completion.text.len().is_multiple_of(2) { 1.0 } else { 0.0 };
+    let mut trainer =
+        Trainer::new(policy, Rubric::new().with("even", 1.0, even), config).expect("valid options");
+    c.bench_function("a step with 8 x at most 100 tokens", |b| {
+        b.iter(|| {
+            let problem = Problem { id: 0, prompt: prompt.clone(), truth: () };
+            trainer.step(&[problem]).expect("the step succeeds")
+        });
+    });
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(10));
-    targets = decode, train
+    targets = decode, train, step
 }
 criterion_main!(benches);

@@ -45,6 +45,9 @@ pub struct Args {
     /// The learning rate [default: 1e-6; embedded model: 3e-4].
     #[arg(long)]
     learning_rate: Option<f64>,
+    /// Computes activations twice instead of keeping them: takes less memory and more time.
+    #[arg(long)]
+    gradient_checkpointing: bool,
     /// cpu, metal, vulkan, webgpu or cuda; auto is the first of this build in the order cuda, metal, vulkan, webgpu, cpu.
     #[arg(long, default_value = "auto")]
     pub device: String,
@@ -81,6 +84,7 @@ impl Args {
             objective: Objective { beta: self.beta.unwrap_or(base.objective.beta), ..base.objective },
             learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
             max_steps: self.steps.unwrap_or(base.max_steps),
+            gradient_checkpointing: self.gradient_checkpointing,
             seed: self.seed,
             ..base
         }
@@ -124,7 +128,7 @@ impl Args {
         format!(
             "--dataset '{dataset}' --seed {} --steps {} --group-size {} --problems-per-step {} \
              --max-completion-tokens {} --temperature {} --beta {} --learning-rate {} --eval-problems {} \
-             --show-every {} --device {}",
+             --show-every {} --device {}{}",
             self.seed.wrapping_add(1),
             config.max_steps,
             config.group_size,
@@ -136,6 +140,7 @@ impl Args {
             self.eval_problems.unwrap_or(if self.model.is_some() { 0 } else { embedded::TEST_PROBLEMS }),
             self.show_every(),
             self.device,
+            if self.gradient_checkpointing { " --gradient-checkpointing" } else { "" },
         )
     }
 

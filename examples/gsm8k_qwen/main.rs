@@ -28,6 +28,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 type QwenTrainer = Trainer<Qwen2Policy, String>;
 
 fn main() -> ExitCode {
+    grpo_examples::allocator::keep_memory();
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -19,7 +19,7 @@ use clap::Parser;
 use demonstrations::{Demonstration, demonstrations};
 use grpo_examples::word_problems::{Purpose, distinct};
 use grpo_examples::{display, gsm8k};
-use grpo_qwen2::{ChatTokenizer, Config, Group, ModelFiles, Precision, Qwen2};
+use grpo_qwen2::{ChatTokenizer, Config, Group, Keep, ModelFiles, Precision, Qwen2};
 use grpo_trainer::{
     Evaluation, EvaluationOptions, Optimizer, OptimizerConfig, Qwen2Policy, Schedule, Trainer, TrainerConfig,
 };
@@ -55,6 +55,7 @@ struct Args {
 }
 
 fn main() -> anyhow::Result<()> {
+    grpo_examples::allocator::keep_memory();
     let args = Args::parse();
     let device = Device::flex();
     files::write(&args.out, demonstrations(args.seed))?;
@@ -110,7 +111,7 @@ fn imitate(
         .zip(&completions)
         .map(|((prompt, _), completions)| Group { prompt, completions })
         .collect();
-    let (scores, pass) = model.forward(&groups, 1.0);
+    let (scores, pass) = model.forward(&groups, 1.0, Keep::Activations);
     let n: usize = scores.iter().map(|s| s.logprobs.len()).sum();
     let loss = -scores.iter().flat_map(|s| &s.logprobs).map(|l| f64::from(*l)).sum::<f64>() / n as f64;
     // The gradient of the loss by every log-probability.

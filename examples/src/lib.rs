@@ -1,6 +1,7 @@
 //! What the examples share: the embedded material and where it comes from, the choice of a device, the prompt of the task, and
 //! what a person sees of a run.
 
+pub mod allocator;
 pub mod ask;
 pub mod device;
 pub mod dice;
@@ -13,11 +14,6 @@ pub mod report;
 pub mod study;
 pub mod task;
 pub mod word_problems;
-
-/// Tensors come and go by the megabyte. This allocator keeps their memory for the next ones; the system's gives it back, and then
-/// waits for it to be cleared again.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The README's code compiles.
 #[cfg(doctest)]

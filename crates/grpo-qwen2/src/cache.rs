@@ -1,7 +1,7 @@
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
+use grpo_kernels::{CausalAttention, cached_attention};
 use grpo_rollout::Decoder;
 
-use crate::attention::{PackedAttention, attention, merge_heads};
 use crate::model::{Attend, Qwen2, int_tensor};
 use crate::packed::{Group, Packed};
 
@@ -36,7 +36,7 @@ impl Layer {
 
 /// Packed attention that also keeps keys and values.
 struct Prefill<'a> {
-    attention: PackedAttention,
+    attention: CausalAttention,
     packed: &'a Packed,
     cache: &'a mut KvCache,
 }
@@ -47,14 +47,13 @@ impl Attend for Prefill<'_> {
             let tokens = |x: &Tensor<3>| x.clone().slice(range.clone()).swap_dims(0, 1).unsqueeze();
             self.cache.layers[layer].write(row, self.cache.starts[row], tokens(&k), tokens(&v));
         }
-        self.attention.attend(layer, q, k, v)
+        self.attention.attend(q, k, v)
     }
 }
 
 /// Attention of one new token of every row to the row's cache.
 struct Step<'a> {
     cache: &'a mut KvCache,
-    mask: Option<Tensor<4>>,
 }
 
 impl Attend for Step<'_> {
@@ -62,8 +61,7 @@ impl Attend for Step<'_> {
         let slot = self.cache.len;
         let layer = &mut self.cache.layers[layer];
         layer.write(0, slot, k.unsqueeze_dim(2), v.unsqueeze_dim(2));
-        let seen = |x: &Tensor<4>| x.clone().narrow(2, 0, slot + 1);
-        merge_heads(attention(q.unsqueeze_dim(2), seen(&layer.k), seen(&layer.v), self.mask.clone()))
+        cached_attention(q, &layer.k, &layer.v, &self.cache.starts, slot + 1)
     }
 }
 
@@ -79,18 +77,6 @@ impl KvCache {
             starts: prompts.iter().map(|p| len - p.len()).collect(),
             len,
         }
-    }
-
-    /// The additive mask `[rows, 1, 1, slots]` of the slots before each row's first, for one more token; none if
-    /// all rows start at slot 0.
-    fn mask(&self, device: &Device) -> Option<Tensor<4>> {
-        if self.starts.iter().all(|start| *start == 0) {
-            return None;
-        }
-        let slots = self.len + 1;
-        let row = |start: usize| (0..slots).map(move |j| if j < start { f32::NEG_INFINITY } else { 0.0 });
-        let values: Vec<f32> = self.starts.iter().flat_map(|start| row(*start)).collect();
-        Some(Tensor::from_data(TensorData::new(values, [self.starts.len(), 1, 1, slots]), device))
     }
 }
 
@@ -111,7 +97,7 @@ impl Decoder for Qwen2 {
         let packed = Packed::new(&groups);
         let mut cache = KvCache::new(self, prompts, capacity);
         let rope = self.rope(&packed.positions);
-        let attention = PackedAttention::new(&packed, &self.device());
+        let attention = packed.attention(&self.device());
         let x = self.blocks(
             &packed.tokens,
             &rope,
@@ -123,8 +109,7 @@ impl Decoder for Qwen2 {
 
     fn decode(&self, tokens: &[u32], cache: &mut KvCache) -> Tensor<2> {
         let positions: Vec<usize> = cache.starts.iter().map(|start| cache.len - start).collect();
-        let mask = cache.mask(&self.device());
-        let x = self.blocks(tokens, &self.rope(&positions), &mut Step { cache, mask });
+        let x = self.blocks(tokens, &self.rope(&positions), &mut Step { cache });
         cache.len += 1;
         self.logits(x)
     }

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use burn::tensor::{DType, Tensor};
+use grpo_kernels::{Statistics, pull_softmax};
 
 use crate::model::int_tensor;
 
@@ -43,8 +44,7 @@ impl HeadPass {
     /// Log-probabilities under `softmax(h Wᵀ / temperature)` of `targets`, one for each row of `h`.
     pub(crate) fn new(h: Tensor<2>, w: &Tensor<2>, targets: &[u32], temperature: f32) -> Self {
         let h = if temperature == 1.0 { h } else { h.div_scalar(temperature) };
-        let chunks: Vec<_> =
-            tiles(targets.len(), POSITIONS).map(|at| Statistics::of(rows(&h, at), w)).collect();
+        let chunks: Vec<_> = tiles(targets.len(), POSITIONS).map(|at| statistics(rows(&h, at), w)).collect();
         let column = |pick: fn(&Statistics) -> Tensor<2>| Tensor::cat(chunks.iter().map(pick).collect(), 0);
         let log_sum_exp = column(|s| s.max.clone() + s.sum.clone().log());
         // H = log Σ e^z - Σ p z, with z counted from the maximum on both sides.
@@ -85,8 +85,8 @@ impl HeadPass {
             for at in tiles(self.targets.len(), POSITIONS) {
                 let h = rows(&self.h, at.clone());
                 let logits = h.clone().matmul(w.clone().transpose());
-                let p = (logits - self.log_sum_exp.clone().slice(at.clone())).exp();
-                let dz = p * g.clone().slice(at.clone()).neg();
+                let of_rows = |column: &Tensor<2>| column.clone().slice(at.clone());
+                let dz = pull_softmax(logits, of_rows(&self.log_sum_exp), of_rows(&g));
                 let part = dz.clone().matmul(w.clone());
                 dh.inplace(|dh| {
                     let sum = dh.clone().slice(at.clone()) + part;
@@ -111,46 +111,12 @@ impl HeadPass {
     }
 }
 
-/// Running statistics of the logits `z` of some positions, each `[positions, 1]`.
-struct Statistics {
-    max: Tensor<2>,
-    /// Σ e^(z - max)
-    sum: Tensor<2>,
-    /// Σ e^(z - max) (z - max)
-    weighted: Tensor<2>,
-}
-
-impl Statistics {
-    fn of(h: Tensor<2>, w: &Tensor<2>) -> Self {
-        tiles(w.dims()[0], VOCABULARY)
-            .map(|of| Self::of_logits(h.clone().matmul(rows(w, of).transpose())))
-            .reduce(Self::merge)
-            .expect("a vocabulary is not empty")
-    }
-
-    fn of_logits(z: Tensor<2>) -> Self {
-        let max = z.clone().max_dim(1);
-        let z = z - max.clone();
-        let e = z.clone().exp();
-        Self { max, sum: e.clone().sum_dim(1), weighted: (e * z).sum_dim(1) }
-    }
-
-    fn merge(self, other: Self) -> Self {
-        let max = self.max.clone().max_pair(other.max.clone());
-        let [a, b] = [self, other].map(|s| s.from(max.clone()));
-        Self { max, sum: a.sum + b.sum, weighted: a.weighted + b.weighted }
-    }
-
-    /// The same statistics counted from another maximum.
-    fn from(self, max: Tensor<2>) -> Self {
-        let shift = self.max - max.clone();
-        let scale = shift.clone().exp();
-        Self {
-            max,
-            weighted: (self.weighted + shift * self.sum.clone()) * scale.clone(),
-            sum: self.sum * scale,
-        }
-    }
+/// Running statistics of the logits of some positions, over the whole vocabulary.
+fn statistics(h: Tensor<2>, w: &Tensor<2>) -> Statistics {
+    tiles(w.dims()[0], VOCABULARY)
+        .map(|of| Statistics::of(h.clone().matmul(rows(w, of).transpose())))
+        .reduce(Statistics::merge)
+        .expect("a vocabulary is not empty")
 }
 
 fn host(column: Tensor<2>) -> Vec<f32> {

@@ -3,13 +3,11 @@
 //!
 //! The crate's one design decision: **batches are packed, not padded.** Hidden states are `[tokens, hidden_size]` with all
 //! sequences one after the other; a prompt stands once however many completions continue it, and only attention knows
-//! which tokens see each other. Nothing is computed for padding but inside attention, where sequences of about the same
-//! length share a padded tile.
+//! which tokens see each other.
 //!
 //! The crate names no backend: it runs on the device its weights are loaded to. It knows nothing of reinforcement
 //! learning; it implements [`grpo_rollout::Decoder`] so that the model can be sampled from.
 
-mod attention;
 mod cache;
 mod chat;
 mod chat_tokenizer;
@@ -24,7 +22,6 @@ mod model;
 mod names;
 mod packed;
 mod pass;
-mod rope;
 mod save;
 mod tokenizer;
 
@@ -36,6 +33,6 @@ pub use error::ModelError;
 pub use model::Qwen2;
 pub use names::Weight;
 pub use packed::Group;
-pub use pass::{Pass, Scores};
+pub use pass::{Keep, Pass, Scores};
 pub use save::{ModelFiles, Precision};
 pub use tokenizer::Tokenizer;

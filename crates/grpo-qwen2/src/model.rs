@@ -6,17 +6,22 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{Linear, RmsNorm};
-use burn::tensor::activation::silu;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use grpo_kernels::{CausalAttention, Rope, product, product_transposed, rms_norm, swiglu_product};
 
 use crate::Config;
-use crate::rope::Rope;
 
 /// What attention makes of the queries, keys and values of a layer.
 pub(crate) trait Attend {
     /// Queries `[tokens, heads, head_dim]`, keys and values `[tokens, key_value_heads, head_dim]`, positions
     /// applied, to the heads' outputs `[tokens, heads * head_dim]`.
     fn attend(&mut self, layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2>;
+}
+
+impl Attend for CausalAttention {
+    fn attend(&mut self, _layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2> {
+        CausalAttention::attend(self, q, k, v)
+    }
 }
 
 /// A Qwen2 causal language model.
@@ -77,7 +82,7 @@ impl Qwen2 {
     }
 
     pub(crate) fn rope(&self, positions: &[usize]) -> Rope {
-        Rope::new(positions, self.config.head_dim, self.config.rope_theta, &self.device())
+        Rope::new(positions, self.config.head_dim, self.config.rope_theta)
     }
 
     /// The embeddings `[tokens, hidden_size]` of token ids.
@@ -99,7 +104,7 @@ impl Qwen2 {
     /// Logits `[rows, vocab_size]` of residual streams `[rows, hidden_size]`: only for the few rows that are
     /// about to be sampled from.
     pub(crate) fn logits(&self, x: Tensor<2>) -> Tensor<2> {
-        self.norm.forward(x).matmul(self.head().val().cast(DType::F32).transpose())
+        product_transposed(normalize(&self.norm, x), self.head().val())
     }
 }
 
@@ -113,9 +118,9 @@ impl Block {
         attend: &mut impl Attend,
     ) -> Tensor<2> {
         let attention =
-            self.self_attn.forward(layer, self.input_layernorm.forward(x.clone()), rope, config, attend);
+            self.self_attn.forward(layer, normalize(&self.input_layernorm, x.clone()), rope, config, attend);
         let x = x + attention;
-        let mlp = self.mlp.forward(self.post_attention_layernorm.forward(x.clone()));
+        let mlp = self.mlp.forward(normalize(&self.post_attention_layernorm, x.clone()));
         x + mlp
     }
 }
@@ -141,14 +146,19 @@ impl Attention {
 
 impl Mlp {
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let gate = silu(project(&self.gate_proj, x.clone()));
-        project(&self.down_proj, gate * project(&self.up_proj, x))
+        let gate = project(&self.gate_proj, x.clone());
+        swiglu_product(gate, project(&self.up_proj, x), self.down_proj.weight.val())
     }
+}
+
+/// Root mean square normalization of each row.
+pub(crate) fn normalize(norm: &RmsNorm, x: Tensor<2>) -> Tensor<2> {
+    rms_norm(x, norm.gamma.val(), norm.epsilon)
 }
 
 /// `x · weight + bias`, computed in f32 whatever the weight is stored in.
 fn project(linear: &Linear, x: Tensor<2>) -> Tensor<2> {
-    let y = x.matmul(linear.weight.val().cast(DType::F32));
+    let y = product(x, linear.weight.val());
     match &linear.bias {
         Some(bias) => y + bias.val().unsqueeze(),
         None => y,

@@ -3,6 +3,9 @@
 
 use std::ops::Range;
 
+use burn::tensor::Device;
+use grpo_kernels::{CausalAttention, Segment};
+
 /// A prompt and completions of it, as token ids.
 #[derive(Debug, Clone, Copy)]
 pub struct Group<'a> {
@@ -10,13 +13,6 @@ pub struct Group<'a> {
     pub prompt: &'a [u32],
     /// The completions whose tokens are to be scored.
     pub completions: &'a [&'a [u32]],
-}
-
-/// A run of tokens that attend to `prefix` and, causally, to each other.
-#[derive(Debug, Clone)]
-pub(crate) struct Segment {
-    pub(crate) prefix: Range<usize>,
-    pub(crate) own: Range<usize>,
 }
 
 /// The layout of a packed batch.
@@ -68,6 +64,11 @@ impl Packed {
     /// The last position of every prompt of a batch without completions.
     pub(crate) fn ends(&self) -> Vec<u32> {
         self.segments.iter().map(|s| s.own.end as u32 - 1).collect()
+    }
+
+    /// The attention of the batch's tokens.
+    pub(crate) fn attention(&self, device: &Device) -> CausalAttention {
+        CausalAttention::new(&self.segments, self.tokens.len(), device)
     }
 
     /// The token range of every segment.

@@ -1,18 +1,17 @@
 //! Token log-probabilities of packed batches and their gradients by the weights.
 //!
-//! The backward pass goes through the model module by module: the forward pass keeps the input of every layer only,
-//! and each layer is run again under autodiff when its turn comes. Memory is that of one layer's activations,
-//! whatever the depth.
+//! The backward pass goes through the model layer by layer. What the forward pass keeps of a layer is a choice,
+//! [`Keep`]: everything that its gradient needs, or its input alone; then the layer is run again when its turn comes, and
+//! memory is that of one layer's activations, whatever the depth. The result is the same to the bit.
 
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{IndexingUpdateOp, Tensor};
+use grpo_kernels::Rope;
 
-use crate::attention::PackedAttention;
 use crate::head::HeadPass;
-use crate::model::{Attend, Qwen2, int_tensor};
+use crate::model::{Attend, Block, Qwen2, int_tensor, normalize};
 use crate::packed::{Group, Packed};
-use crate::rope::Rope;
 
 /// The log-probability and entropy of every token of a completion.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,13 +22,35 @@ pub struct Scores {
     pub entropies: Vec<f32>,
 }
 
+/// What a forward pass keeps of each layer for the backward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// All that the gradient needs: nothing is computed twice.
+    Activations,
+    /// Its input: little memory, and a second forward pass of every layer (gradient checkpointing).
+    Inputs,
+}
+
 /// A forward pass that can be differentiated.
 pub struct Pass {
     packed: Packed,
-    /// The residual stream before every layer, and after the last.
-    residuals: Vec<Tensor<2>>,
-    /// None if there was nothing to score.
-    head: Option<HeadPass>,
+    layers: Vec<LayerPass>,
+    /// The residual stream after the last layer, and the head; none if there was nothing to score.
+    head: Option<(Tensor<2>, HeadPass)>,
+}
+
+/// What is kept of a layer.
+#[allow(clippy::large_enum_variant)] // there are as many as layers: their size is nothing
+enum LayerPass {
+    Input(Tensor<2>),
+    Graph(LayerGraph),
+}
+
+/// A layer under autodiff, from its input to its output.
+struct LayerGraph {
+    block: Block,
+    x: Tensor<2>,
+    y: Tensor<2>,
 }
 
 impl Qwen2 {
@@ -44,7 +65,7 @@ impl Qwen2 {
             return split(&packed, None);
         }
         let rope = self.rope(&packed.positions);
-        let x = self.blocks(&packed.tokens, &rope, &mut PackedAttention::new(&packed, &self.device()));
+        let x = self.blocks(&packed.tokens, &rope, &mut packed.attention(&self.device()));
         split(&packed, Some(&self.head_pass(&packed, x, temperature)))
     }
 
@@ -53,20 +74,32 @@ impl Qwen2 {
     /// # Panics
     ///
     /// As [`score`](Self::score) does.
-    pub fn forward(&self, groups: &[Group<'_>], temperature: f32) -> (Vec<Scores>, Pass) {
+    pub fn forward(&self, groups: &[Group<'_>], temperature: f32, keep: Keep) -> (Vec<Scores>, Pass) {
         let packed = self.pack(groups, temperature);
         if packed.targets.is_empty() {
-            return (split(&packed, None), Pass { packed, residuals: Vec::new(), head: None });
+            return (split(&packed, None), Pass { packed, layers: Vec::new(), head: None });
         }
         let rope = self.rope(&packed.positions);
-        let mut attend = PackedAttention::new(&packed, &self.device());
-        let mut residuals = vec![self.embed(&packed.tokens)];
+        let mut attend = packed.attention(&self.device());
+        let mut x = self.embed(&packed.tokens);
+        let mut layers = Vec::with_capacity(self.layers.len());
         for (layer, block) in self.layers.iter().enumerate() {
-            let x = residuals[layer].clone();
-            residuals.push(block.forward(layer, x, &rope, self.config(), &mut attend));
+            let (pass, y) = match keep {
+                Keep::Activations => {
+                    let graph = LayerGraph::new(self, layer, x, &rope, &mut attend);
+                    let y = graph.y.clone().inner();
+                    (LayerPass::Graph(graph), y)
+                }
+                Keep::Inputs => {
+                    let y = block.forward(layer, x.clone(), &rope, self.config(), &mut attend);
+                    (LayerPass::Input(x), y)
+                }
+            };
+            layers.push(pass);
+            x = y;
         }
-        let head = Some(self.head_pass(&packed, residuals[self.layers.len()].clone(), temperature));
-        (split(&packed, head.as_ref()), Pass { packed, residuals, head })
+        let head = self.head_pass(&packed, x.clone(), temperature);
+        (split(&packed, Some(&head)), Pass { packed, layers, head: Some((x, head)) })
     }
 
     /// The layout of groups that can be scored; panics on others, which would get the scores of something else.
@@ -82,7 +115,7 @@ impl Qwen2 {
     }
 
     fn head_pass(&self, packed: &Packed, x: Tensor<2>, temperature: f32) -> HeadPass {
-        let h = self.norm.forward(x.select(0, int_tensor(&packed.predictors, &self.device())));
+        let h = normalize(&self.norm, x.select(0, int_tensor(&packed.predictors, &self.device())));
         HeadPass::new(h, &self.head().val(), &packed.targets, temperature)
     }
 }
@@ -95,16 +128,19 @@ impl Pass {
     ///
     /// If `by_logprob` does not have a number for every scored token.
     pub fn backward(self, model: &Qwen2, by_logprob: &[Vec<f32>], gradients: &mut GradientsParams) {
-        let Self { packed, mut residuals, head } = self;
+        let Self { packed, layers, head } = self;
         let lengths = by_logprob.iter().map(Vec::len);
         assert!(lengths.eq(packed.lengths.iter().copied()), "every scored token needs one gradient");
-        let Some(head) = head else { return };
-        let x = residuals.pop().expect("the forward pass keeps the last residual stream");
+        let Some((x, head)) = head else { return };
         let mut dx = head_backward(model, &packed, head, x, &by_logprob.concat(), gradients);
         let rope = model.rope(&packed.positions);
-        let mut attend = PackedAttention::new(&packed, &model.device());
-        for (layer, x) in residuals.into_iter().enumerate().rev() {
-            dx = layer_backward(model, layer, x, dx, &rope, &mut attend, gradients);
+        let mut attend = packed.attention(&model.device());
+        for (layer, pass) in layers.into_iter().enumerate().rev() {
+            let LayerGraph { block, x, y } = match pass {
+                LayerPass::Graph(graph) => graph,
+                LayerPass::Input(x) => LayerGraph::new(model, layer, x, &rope, &mut attend),
+            };
+            dx = pull_back(&block, x, y, dx, gradients);
         }
         let table = &model.embed_tokens;
         let ids = int_tensor(&packed.tokens, &model.device());
@@ -130,24 +166,17 @@ fn head_backward(
 
     let norm = model.norm.clone().train();
     let x = x.autodiff().require_grad();
-    let h = norm.forward(x.clone().select(0, int_tensor(&packed.predictors, &model.device())));
+    let h = normalize(&norm, x.clone().select(0, int_tensor(&packed.predictors, &model.device())));
     pull_back(&norm, x, h, dh, gradients)
 }
 
-/// Through a decoder layer: the gradient by its input.
-fn layer_backward(
-    model: &Qwen2,
-    layer: usize,
-    x: Tensor<2>,
-    dy: Tensor<2>,
-    rope: &Rope,
-    attend: &mut impl Attend,
-    gradients: &mut GradientsParams,
-) -> Tensor<2> {
-    let block = model.layers[layer].clone().train();
-    let x = x.autodiff().require_grad();
-    let y = block.forward(layer, x.clone(), rope, model.config(), attend);
-    pull_back(&block, x, y, dy, gradients)
+impl LayerGraph {
+    fn new(model: &Qwen2, layer: usize, x: Tensor<2>, rope: &Rope, attend: &mut impl Attend) -> Self {
+        let block = model.layers[layer].clone().train();
+        let x = x.autodiff().require_grad();
+        let y = block.forward(layer, x.clone(), rope, model.config(), attend);
+        Self { block, x, y }
+    }
 }
 
 /// The gradient by `x`, and by the weights of `module` into `gradients`, of a loss whose gradient by `y` is `dy`.

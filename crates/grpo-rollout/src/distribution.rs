@@ -1,4 +1,11 @@
+use grpo_kernels::exp;
+
 use crate::RolloutError;
+
+/// Numbers that a sum keeps apart, to take several at once.
+const LANES: usize = 16;
+/// Weights whose sum is kept to find a token by.
+const BLOCK: usize = 256;
 
 /// How the next token is drawn from the logits of a position.
 ///
@@ -66,8 +73,8 @@ impl Sampling {
     pub fn draw(&self, logits: &[f32], u: f64) -> Option<Draw> {
         let (best, max) = argmax(logits)?;
         let inverse = if self.temperature == 0.0 { 1.0 } else { 1.0 / self.temperature };
-        let mut weights: Vec<f32> = logits.iter().map(|z| ((z - max) * inverse).exp()).collect();
-        let total: f64 = weights.iter().map(|w| f64::from(*w)).sum();
+        let mut weights: Vec<f32> = logits.iter().map(|z| exp((z - max) * inverse)).collect();
+        let total: f64 = block_sums(&weights).iter().sum();
         if !total.is_finite() {
             return None;
         }
@@ -116,30 +123,52 @@ impl Sampling {
 
 /// The first index of the largest value; `None` if a value is NaN or infinite, or there is none.
 fn argmax(logits: &[f32]) -> Option<(usize, f32)> {
-    let mut best = (0, *logits.first()?);
-    let mut finite = true;
-    for (i, z) in logits.iter().enumerate() {
-        finite &= z.is_finite();
-        if *z > best.1 {
-            best = (i, *z);
+    // Only what is finite gives 0; the sums are apart so that they can be taken together.
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    let mut zeros = [0.0f32; LANES];
+    let (chunks, rest) = logits.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, z) in chunk.iter().enumerate() {
+            largest[lane] = if *z > largest[lane] { *z } else { largest[lane] };
+            zeros[lane] += z * 0.0;
         }
     }
-    finite.then_some(best)
+    let finite = zeros.iter().all(|zero| *zero == 0.0) && rest.iter().all(|z| z.is_finite());
+    let max = largest.iter().chain(rest).copied().reduce(f32::max)?;
+    let index = logits.iter().position(|z| *z == max)?;
+    finite.then_some((index, max))
+}
+
+/// The sums of weights, [`BLOCK`] by [`BLOCK`].
+fn block_sums(weights: &[f32]) -> Vec<f64> {
+    let sum = |block: &[f32]| {
+        let mut lanes = [0.0f64; LANES];
+        for chunk in block.chunks(LANES) {
+            lanes.iter_mut().zip(chunk).for_each(|(sum, w)| *sum += f64::from(*w));
+        }
+        lanes.iter().sum()
+    };
+    weights.chunks(BLOCK).map(sum).collect()
 }
 
 /// The first index at which the running sum of `weights` exceeds `u` times their sum.
 fn invert(weights: &[f32], u: f64) -> usize {
-    let total: f64 = weights.iter().map(|w| f64::from(*w)).sum();
-    let mut rest = u * total;
-    let mut last = 0;
-    for (i, w) in weights.iter().enumerate().filter(|(_, w)| **w > 0.0) {
-        last = i;
-        rest -= f64::from(*w);
-        if rest < 0.0 {
-            break;
+    let sums = block_sums(weights);
+    let mut rest = u * sums.iter().sum::<f64>();
+    for (block, sum) in sums.iter().enumerate() {
+        // A block that rounding may let the sum pass in is looked through.
+        if rest > sum * (1.0 + 1e-9) {
+            rest -= sum;
+            continue;
+        }
+        for (i, w) in weights.iter().enumerate().skip(block * BLOCK).take(BLOCK).filter(|(_, w)| **w > 0.0) {
+            rest -= f64::from(*w);
+            if rest < 0.0 {
+                return i;
+            }
         }
     }
-    last
+    weights.iter().rposition(|w| *w > 0.0).unwrap_or(0)
 }
 
 #[cfg(test)]

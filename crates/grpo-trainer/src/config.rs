@@ -32,6 +32,9 @@ pub struct TrainerConfig {
     pub optimizer: OptimizerConfig,
     /// The most tokens of a forward and backward pass. Bounds memory, never changes the result.
     pub micro_batch_tokens: usize,
+    /// Keeps only the input of every layer for the backward pass, and computes the rest a second time: takes less memory and
+    /// more time. Never changes the result.
+    pub gradient_checkpointing: bool,
     /// The most rows decoded at once. Bounds memory, never changes a sample.
     pub batch_rows: usize,
     /// Key of all randomness of the run.
@@ -56,6 +59,7 @@ impl Default for TrainerConfig {
             max_grad_norm: 1.0,
             optimizer: OptimizerConfig::default(),
             micro_batch_tokens: 4096,
+            gradient_checkpointing: false,
             batch_rows: 64,
             seed: 0,
         }

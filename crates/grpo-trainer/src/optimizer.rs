@@ -1,6 +1,7 @@
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::Tensor;
+use burn::optim::{self, AdaptiveMomentumState, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor};
+use grpo_kernels::{AdamW, sum_of_squares};
 
 /// The numbers of AdamW, with TRL's defaults.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,13 +30,7 @@ pub struct Optimizer {
 impl Optimizer {
     /// An optimizer that has seen no gradient.
     pub fn new(config: &OptimizerConfig) -> Self {
-        let adamw = AdamWConfig::new()
-            .with_beta_1(config.beta1)
-            .with_beta_2(config.beta2)
-            .with_epsilon(config.epsilon)
-            .with_weight_decay(config.weight_decay)
-            .init();
-        Self { adamw }
+        Self { adamw: ModuleOptimizer::from(Update(*config)) }
     }
 
     /// One step of `module` against `gradients`, scaled down to a global norm of `max_grad_norm` if they are longer.
@@ -62,7 +57,40 @@ impl Optimizer {
     }
 }
 
-/// Squares are summed in f32 along rows and in f64 across them.
+/// The update of one parameter.
+#[derive(Clone)]
+struct Update(OptimizerConfig);
+
+impl optim::Optimizer for Update {
+    type State<const D: usize> = AdaptiveMomentumState<D>;
+
+    fn step<const D: usize>(
+        &self,
+        learning_rate: f64,
+        weight: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<AdaptiveMomentumState<D>>,
+    ) -> (Tensor<D>, Option<AdaptiveMomentumState<D>>) {
+        let (time, moments) = match state {
+            Some(state) => (state.time + 1, [state.moment_1, state.moment_2]),
+            None => (1, [gradient.zeros_like(), gradient.zeros_like()]),
+        };
+        let Self(OptimizerConfig { beta1, beta2, epsilon, weight_decay }) = *self;
+        let adamw = AdamW { learning_rate, beta1, beta2, epsilon, weight_decay, time };
+        let (weight, [first, second]) = adamw.update(weight, gradient, moments);
+        (weight, Some(AdaptiveMomentumState::new(time, first, second)))
+    }
+
+    fn to_device<const D: usize>(
+        mut state: AdaptiveMomentumState<D>,
+        device: &Device,
+    ) -> AdaptiveMomentumState<D> {
+        state.moment_1 = state.moment_1.to_device(device);
+        state.moment_2 = state.moment_2.to_device(device);
+        state
+    }
+}
+
 struct SumOfSquares<'a> {
     gradients: &'a GradientsParams,
     sum: f64,
@@ -71,8 +99,7 @@ struct SumOfSquares<'a> {
 impl ModuleVisitor for SumOfSquares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            let rows = gradient.square().sum_dim(D - 1).into_data();
-            self.sum += rows.iter::<f64>().sum::<f64>();
+            self.sum += sum_of_squares(gradient);
         }
     }
 }

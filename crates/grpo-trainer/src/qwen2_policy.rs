@@ -3,7 +3,7 @@ use std::path::Path;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use grpo_qwen2::{
-    ChatTokenizer, Group, KvCache, Message, ModelError, ModelFiles, Pass, Precision, Qwen2, Scores,
+    ChatTokenizer, Group, Keep, KvCache, Message, ModelError, ModelFiles, Pass, Precision, Qwen2, Scores,
 };
 use grpo_rollout::Decoder;
 
@@ -18,6 +18,7 @@ pub struct Qwen2Policy {
     files: ModelFiles,
     optimizer: Optimizer,
     gradients: GradientsParams,
+    keep: Keep,
 }
 
 impl Qwen2Policy {
@@ -37,6 +38,7 @@ impl Qwen2Policy {
             files: ModelFiles::read(folder)?,
             optimizer: Optimizer::new(&config.optimizer),
             gradients: GradientsParams::new(),
+            keep: if config.gradient_checkpointing { Keep::Inputs } else { Keep::Activations },
         })
     }
 
@@ -92,7 +94,7 @@ impl Policy for Qwen2Policy {
     }
 
     fn forward(&self, groups: &[Group<'_>], temperature: f32) -> (Vec<Scores>, Pass) {
-        self.model().forward(groups, temperature)
+        self.model().forward(groups, temperature, self.keep)
     }
 
     fn has_reference(&self) -> bool {

@@ -122,10 +122,11 @@ fn a_reward_without_relation_to_the_completion_does_not_rise() {
         }
         trainer.evaluate(&problems(), &options).unwrap().reward - before
     };
-    let changes: Vec<f64> = (0..4).map(change).collect();
-    let mean = changes.iter().sum::<f64>() / 4.0;
-    // With the true advantages it rises by more than 0.15 in as many steps, to nearly 1, with every seed.
-    assert!(mean.abs() < 0.1, "the mean reward changed by {changes:?}");
+    let changes: Vec<f64> = (0..12).map(change).collect();
+    let mean = changes.iter().sum::<f64>() / changes.len() as f64;
+    // With the true advantages it rises by more than 0.15 in as many steps, to nearly 1, with every seed. Without, single seeds
+    // wander by up to 0.25 either way.
+    assert!(mean < 0.05, "the mean reward changed by {changes:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The tiny checkpoints against transformers: logits, log-probabilities, greedy continuations and gradients.
 
 use burn::optim::GradientsParams;
-use grpo_qwen2::{Config, Group, Qwen2};
+use grpo_qwen2::{Config, Group, Keep, Qwen2};
 use grpo_rollout::{Decoder, Noise, Request, Sampler, Sampling};
 use serde_json::Value;
 
@@ -62,7 +62,7 @@ fn gradients_match_transformers() {
         let ids = ids(&sequence["ids"]);
         let n = ids.len() - 1;
         let group = Group { prompt: &ids[..1], completions: &[&ids[1..]] };
-        let (scores, pass) = model.forward(&[group], 1.0);
+        let (scores, pass) = model.forward(&[group], 1.0, Keep::Activations);
         let loss = -scores[0].logprobs.iter().sum::<f32>() / n as f32;
         assert!((loss - golden["loss"].as_f64().unwrap() as f32).abs() < 1e-4, "{name}: loss {loss}");
         let mut gradients = GradientsParams::new();

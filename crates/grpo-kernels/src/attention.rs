@@ -1,17 +1,66 @@
-//! Attention of packed batches: segments of about the same length are gathered into padded tiles, so that the number of
-//! operations does not grow with the number of completions.
+//! Attention of packed sequences.
+//!
+//! Composed, segments of about the same length are gathered into padded tiles, so that the number of operations does not
+//! grow with the number of completions.
+
+use std::ops::Range;
+use std::sync::Arc;
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::model::{Attend, int_tensor};
-use crate::packed::{Packed, Segment};
+/// A run of tokens that attend to `prefix` and, causally, to each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Tokens that all of its own see.
+    pub prefix: Range<usize>,
+    /// Its own; never empty.
+    pub own: Range<usize>,
+}
+
+/// Scaled dot-product attention of packed sequences, with grouped key-value heads.
+pub struct CausalAttention {
+    segments: Arc<Vec<Segment>>,
+    /// None where a kernel takes the segments as they are.
+    tiled: Option<Tiled>,
+}
+
+impl CausalAttention {
+    /// Attention of `tokens` tokens of which each is one segment's own.
+    pub fn new(segments: &[Segment], tokens: usize, device: &Device) -> Self {
+        let in_memory = cfg!(feature = "flex") && in_memory(device);
+        let tiled = (!in_memory).then(|| Tiled::new(segments, tokens, device));
+        Self { segments: Arc::new(segments.to_vec()), tiled }
+    }
+
+    /// Queries `[tokens, heads, head_dim]`, keys and values `[tokens, key_value_heads, head_dim]`, all in f32, to
+    /// `[tokens, heads * head_dim]`.
+    pub fn attend(&self, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2> {
+        match &self.tiled {
+            Some(tiled) => tiled.attend(&q, &k, &v),
+            None => kernel(q, k, v, &self.segments),
+        }
+    }
+}
+
+#[cfg(feature = "flex")]
+use crate::cpu::{causal_attention as kernel, is_host as in_memory};
+
+#[cfg(not(feature = "flex"))]
+fn in_memory(_device: &Device) -> bool {
+    false
+}
+
+#[cfg(not(feature = "flex"))]
+fn kernel(_q: Tensor<3>, _k: Tensor<3>, _v: Tensor<3>, _segments: &Arc<Vec<Segment>>) -> Tensor<2> {
+    unreachable!("without the kernels all attention is tiled")
+}
 
 /// The most scores of a head that a tile has, padding included, unless one segment alone has more.
 const TILE: usize = 1 << 20;
 
-/// Attention of a packed batch.
-pub(crate) struct PackedAttention {
+/// The composed form.
+struct Tiled {
     tiles: Vec<Tile>,
     /// For every token, where in the outputs of all tiles its own is.
     places: Tensor<1, Int>,
@@ -27,12 +76,12 @@ struct Tile {
     mask: Tensor<4>,
 }
 
-impl PackedAttention {
-    pub(crate) fn new(packed: &Packed, device: &Device) -> Self {
-        let mut places = vec![0; packed.tokens.len()];
+impl Tiled {
+    fn new(segments: &[Segment], tokens: usize, device: &Device) -> Self {
+        let mut places = vec![0; tokens];
         let mut start = 0;
         let mut tiles = Vec::new();
-        for segments in plan(&packed.segments) {
+        for segments in plan(segments) {
             let own = longest(&segments, Segment::own_len);
             for segment in &segments {
                 for (i, token) in segment.own.clone().enumerate() {
@@ -44,11 +93,9 @@ impl PackedAttention {
         }
         Self { tiles, places: int_tensor(&places, device) }
     }
-}
 
-impl Attend for PackedAttention {
-    fn attend(&mut self, _layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2> {
-        let outputs = self.tiles.iter().map(|tile| tile.attend(&q, &k, &v)).collect();
+    fn attend(&self, q: &Tensor<3>, k: &Tensor<3>, v: &Tensor<3>) -> Tensor<2> {
+        let outputs = self.tiles.iter().map(|tile| tile.attend(q, k, v)).collect();
         Tensor::cat(outputs, 0).select(0, self.places.clone())
     }
 }
@@ -153,6 +200,13 @@ pub(crate) fn merge_heads(x: Tensor<4>) -> Tensor<2> {
     x.swap_dims(1, 2).reshape([rows * tokens, heads * dim])
 }
 
+/// Indices as a tensor.
+fn int_tensor(values: &[u32], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i32> = values.iter().map(|v| *v as i32).collect();
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,5 +237,27 @@ mod tests {
         check(&[(0, 2000)], &[&[(0, 2000)]]);
         let short = (0, 500);
         check(&[short; 5], &[&[short; 4], &[short]]);
+    }
+
+    #[cfg(feature = "flex")]
+    #[test]
+    fn the_kernel_is_what_it_is_composed_of() {
+        use crate::tests::{check3, matrix};
+        // A prompt with two completions, one of them longer than a block of queries, and a prompt alone.
+        let ranges = [(0..0, 0..9), (0..9, 9..80), (0..9, 80..81), (0..0, 81..150)];
+        let segments = ranges.map(|(prefix, own)| Segment { prefix, own });
+        let device = Device::flex();
+        let tiled = Tiled::new(&segments, 150, &device);
+        for (heads, groups, dim) in [(2, 1, 4), (4, 2, 16), (14, 2, 64)] {
+            let part = |seed, heads: usize| matrix(seed, [150, heads * dim], 2.0).reshape([150, heads, dim]);
+            let fused = CausalAttention::new(&segments, 150, &device);
+            check3(
+                "attention",
+                |q, k, v| fused.attend(q, k, v),
+                |q, k, v| tiled.attend(&q, &k, &v),
+                [part(1, heads), part(2, groups), part(3, groups)],
+                3e-5,
+            );
+        }
     }
 }

@@ -1,0 +1,42 @@
+//! The operations of a transformer that burn has no fast primitive for on the CPU, with their gradients.
+//!
+//! The crate's one design decision: **an operation is burn's own functions composed, and a kernel only makes it faster.** With
+//! the feature `flex`, tensors in this process's memory go to kernels that read them once, in vector instructions and on all
+//! cores; on every other device, and without the feature, the same function is composed of burn's operations. The tests
+//! compare the two, values and gradients.
+//!
+//! Kernels reduce in an order that does not depend on the number of cores.
+
+mod attention;
+mod cached;
+#[cfg(feature = "flex")]
+mod cpu;
+mod elementwise;
+mod exp;
+mod optimize;
+mod product;
+mod rope;
+mod softmax;
+
+pub use attention::{CausalAttention, Segment};
+pub use cached::cached_attention;
+pub use elementwise::{rms_norm, swiglu, swiglu_product};
+pub use exp::exp;
+pub use optimize::{AdamW, sum_of_squares};
+pub use product::{product, product_transposed};
+pub use rope::Rope;
+pub use softmax::{Statistics, pull_softmax};
+
+/// Returns `kernel` from the function around it if `tensor` is in this process's memory.
+macro_rules! on_cpu {
+    ($tensor:expr, $kernel:expr) => {
+        #[cfg(feature = "flex")]
+        if crate::cpu::is_host(&$tensor.device()) {
+            return $kernel;
+        }
+    };
+}
+use on_cpu;
+
+#[cfg(all(test, feature = "flex"))]
+mod tests;

@@ -1,0 +1,111 @@
+use burn::tensor::Tensor;
+
+use crate::on_cpu;
+
+/// The numbers of an update by AdamW, as in "Decoupled Weight Decay Regularization" (Loshchilov and Hutter, 2019).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamW {
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// Decay of the mean of gradients.
+    pub beta1: f32,
+    /// Decay of the mean of squared gradients.
+    pub beta2: f32,
+    /// Added to the root of the latter.
+    pub epsilon: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Updates so far, this one included.
+    pub time: usize,
+}
+
+/// What the moments are divided by for having begun at 0, and what the weight is multiplied with.
+pub(crate) struct Factors {
+    pub(crate) first: f32,
+    pub(crate) second: f32,
+    pub(crate) decay: f32,
+    pub(crate) learning_rate: f32,
+}
+
+impl AdamW {
+    pub(crate) fn factors(&self) -> Factors {
+        let unbiased = |beta: f32| (1.0 - f64::from(beta).powf(self.time as f64)) as f32;
+        Factors {
+            first: unbiased(self.beta1),
+            second: unbiased(self.beta2),
+            decay: (1.0 - self.learning_rate * f64::from(self.weight_decay)) as f32,
+            learning_rate: self.learning_rate as f32,
+        }
+    }
+
+    /// The weight and the two moments after an update; all in f32 and of one shape.
+    pub fn update<const D: usize>(
+        &self,
+        weight: Tensor<D>,
+        gradient: Tensor<D>,
+        moments: [Tensor<D>; 2],
+    ) -> (Tensor<D>, [Tensor<D>; 2]) {
+        on_cpu!(weight, crate::cpu::adamw(self, weight, gradient, moments));
+        self.composed(weight, gradient, moments)
+    }
+
+    fn composed<const D: usize>(
+        &self,
+        weight: Tensor<D>,
+        gradient: Tensor<D>,
+        [first, second]: [Tensor<D>; 2],
+    ) -> (Tensor<D>, [Tensor<D>; 2]) {
+        let factors = self.factors();
+        let first = first * self.beta1 + gradient.clone() * (1.0 - self.beta1);
+        let second = second * self.beta2 + gradient.square() * (1.0 - self.beta2);
+        let root = (second.clone() / factors.second).sqrt() + self.epsilon;
+        let change = first.clone() / factors.first / root * factors.learning_rate;
+        (weight * factors.decay - change, [first, second])
+    }
+}
+
+/// The sum of the squares of all elements, in f64 across rows.
+pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> f64 {
+    on_cpu!(x, crate::cpu::sum_of_squares(x));
+    let rows = x.square().sum_dim(D - 1).into_data();
+    rows.iter::<f64>().sum()
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use crate::tests::{assert_close, matrix, numbers};
+
+    #[test]
+    fn the_kernel_is_what_it_is_composed_of() {
+        let shape = [37, 500];
+        let [mut weight, mut first, mut second] =
+            [matrix(1, shape, 1.0), matrix(2, shape, 0.0), matrix(3, shape, 0.0)];
+        for time in 1..4 {
+            let adamw = AdamW {
+                learning_rate: 1e-2,
+                beta1: 0.9,
+                beta2: 0.999,
+                epsilon: 1e-8,
+                weight_decay: 0.1,
+                time,
+            };
+            let gradient = matrix(4 + time as u64, shape, 3.0);
+            let moments = || [first.clone(), second.clone()];
+            let expected = adamw.composed(weight.clone(), gradient.clone(), moments());
+            let found = adamw.update(weight.clone(), gradient, moments());
+            assert_close("weight", &numbers(found.0.clone()), &numbers(expected.0), 1e-6);
+            for (found, expected) in found.1.iter().zip(expected.1) {
+                assert_close("moment", &numbers(found.clone()), &numbers(expected), 1e-6);
+            }
+            (weight, [first, second]) = found;
+        }
+    }
+
+    #[test]
+    fn squares_add_up() {
+        let x = matrix(1, [70, 1000], 1.0);
+        let expected: f64 = numbers(x.clone()).iter().map(|x| f64::from(*x).powi(2)).sum();
+        assert!((sum_of_squares(x) / expected - 1.0).abs() < 1e-6);
+    }
+}
