@@ -1,27 +1,36 @@
+use std::sync::OnceLock;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::attention::{attention, merge_heads};
 use crate::on_cpu;
 
-/// Attention of one new token of every row to cached keys and values, all in f32.
-///
-/// Queries are `[rows, heads, head_dim]`, keys and values `[rows, key_value_heads, slots, head_dim]`; row `i` sees the slots
-/// `starts[i]..len`. Returns `[rows, heads * head_dim]`.
-pub fn cached_attention(
-    q: Tensor<3>,
-    k: &Tensor<4>,
-    v: &Tensor<4>,
-    starts: &[usize],
+/// Attention of one new token of every row to cached keys and values: row `i` sees the slots `starts[i]..len`.
+pub struct CachedAttention {
+    starts: Vec<usize>,
     len: usize,
-) -> Tensor<2> {
-    on_cpu!(q, crate::cpu::cached_attention(q, k.clone(), v.clone(), starts, len));
-    composed(q, k, v, starts, len)
+    /// Made at the first use: all layers share it.
+    mask: OnceLock<Option<Tensor<4>>>,
 }
 
-fn composed(q: Tensor<3>, k: &Tensor<4>, v: &Tensor<4>, starts: &[usize], len: usize) -> Tensor<2> {
-    let mask = mask(starts, len, &q.device());
-    let seen = |x: &Tensor<4>| x.clone().narrow(2, 0, len);
-    merge_heads(attention(q.unsqueeze_dim(2), seen(k), seen(v), mask))
+impl CachedAttention {
+    /// Attention to the slots `starts[i]..len` of each row `i`.
+    pub fn new(starts: Vec<usize>, len: usize) -> Self {
+        Self { starts, len, mask: OnceLock::new() }
+    }
+
+    /// Queries `[rows, heads, head_dim]`, keys and values `[rows, key_value_heads, slots, head_dim]`, all in f32, to
+    /// `[rows, heads * head_dim]`.
+    pub fn attend(&self, q: Tensor<3>, k: &Tensor<4>, v: &Tensor<4>) -> Tensor<2> {
+        on_cpu!(q, crate::cpu::cached_attention(q, k.clone(), v.clone(), &self.starts, self.len));
+        self.composed(q, k, v)
+    }
+
+    fn composed(&self, q: Tensor<3>, k: &Tensor<4>, v: &Tensor<4>) -> Tensor<2> {
+        let mask = self.mask.get_or_init(|| mask(&self.starts, self.len, &q.device())).clone();
+        let seen = |x: &Tensor<4>| x.clone().narrow(2, 0, self.len);
+        merge_heads(attention(q.unsqueeze_dim(2), seen(k), seen(v), mask))
+    }
 }
 
 /// The additive mask `[rows, 1, 1, len]` of the slots before each row's first; none if all rows start at slot 0.
@@ -48,8 +57,9 @@ mod tests {
                 matrix(seed, [rows, groups * slots * dim], 2.0).reshape([rows, groups, slots, dim])
             });
             for (starts, len) in [([0, 0, 0], 1), ([0, 0, 0], 33), ([5, 0, 38], 39)] {
-                let found = numbers(cached_attention(q.clone(), &k, &v, &starts, len));
-                let expected = numbers(composed(q.clone(), &k, &v, &starts, len));
+                let cached = CachedAttention::new(starts.to_vec(), len);
+                let found = numbers(cached.attend(q.clone(), &k, &v));
+                let expected = numbers(cached.composed(q.clone(), &k, &v));
                 assert_close("attention", &found, &expected, 1e-5);
             }
         }

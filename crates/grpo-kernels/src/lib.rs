@@ -19,7 +19,7 @@ mod rope;
 mod softmax;
 
 pub use attention::{CausalAttention, Segment};
-pub use cached::cached_attention;
+pub use cached::CachedAttention;
 pub use elementwise::{rms_norm, swiglu, swiglu_product};
 pub use exp::exp;
 pub use optimize::{AdamW, sum_of_squares};

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -12,6 +12,8 @@ pub struct Rope {
     /// `[positions, head_dim / 2]`, both.
     cos: Arc<Vec<f32>>,
     sin: Arc<Vec<f32>>,
+    /// The same as tensors `[positions, 1, head_dim / 2]`, made at the first use: all layers share them.
+    tensors: OnceLock<[Tensor<3>; 2]>,
 }
 
 impl Rope {
@@ -23,7 +25,7 @@ impl Rope {
             (0..half).map(|i| (1.0 / theta.powf(2.0 * i as f64 / head_dim as f64)) as f32).collect();
         let angles = positions.iter().flat_map(|p| frequencies.iter().map(move |f| *p as f32 * f));
         let (cos, sin) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
-        Self { head_dim, cos: Arc::new(cos), sin: Arc::new(sin) }
+        Self { head_dim, cos: Arc::new(cos), sin: Arc::new(sin), tensors: OnceLock::new() }
     }
 
     /// Turns the heads `x` `[positions, heads, head_dim]`, in f32.
@@ -34,7 +36,8 @@ impl Rope {
 
     fn composed(&self, x: Tensor<3>) -> Tensor<3> {
         let half = self.head_dim / 2;
-        let [cos, sin] = [&self.cos, &self.sin].map(|table| self.table(table, &x.device()));
+        let tables = || [&self.cos, &self.sin].map(|table| self.table(table, &x.device().inner()));
+        let [cos, sin] = self.tensors.get_or_init(tables).clone();
         let [first, second] = [x.clone().narrow(2, 0, half), x.narrow(2, half, half)];
         let turned = first.clone() * cos.clone() - second.clone() * sin.clone();
         Tensor::cat(vec![turned, second * cos + first * sin], 2)

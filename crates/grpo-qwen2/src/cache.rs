@@ -1,5 +1,5 @@
 use burn::tensor::Tensor;
-use grpo_kernels::{CausalAttention, cached_attention};
+use grpo_kernels::{CachedAttention, CausalAttention};
 use grpo_rollout::Decoder;
 
 use crate::model::{Attend, Qwen2, int_tensor};
@@ -53,6 +53,7 @@ impl Attend for Prefill<'_> {
 
 /// Attention of one new token of every row to the row's cache.
 struct Step<'a> {
+    attention: CachedAttention,
     cache: &'a mut KvCache,
 }
 
@@ -61,7 +62,7 @@ impl Attend for Step<'_> {
         let slot = self.cache.len;
         let layer = &mut self.cache.layers[layer];
         layer.write(0, slot, k.unsqueeze_dim(2), v.unsqueeze_dim(2));
-        cached_attention(q, &layer.k, &layer.v, &self.cache.starts, slot + 1)
+        self.attention.attend(q, &layer.k, &layer.v)
     }
 }
 
@@ -109,7 +110,8 @@ impl Decoder for Qwen2 {
 
     fn decode(&self, tokens: &[u32], cache: &mut KvCache) -> Tensor<2> {
         let positions: Vec<usize> = cache.starts.iter().map(|start| cache.len - start).collect();
-        let x = self.blocks(tokens, &self.rope(&positions), &mut Step { cache });
+        let attention = CachedAttention::new(cache.starts.clone(), cache.len + 1);
+        let x = self.blocks(tokens, &self.rope(&positions), &mut Step { attention, cache });
         cache.len += 1;
         self.logits(x)
     }

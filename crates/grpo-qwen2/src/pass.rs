@@ -7,7 +7,7 @@
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{IndexingUpdateOp, Tensor};
-use grpo_kernels::Rope;
+use grpo_kernels::{CausalAttention, Rope};
 
 use crate::head::HeadPass;
 use crate::model::{Attend, Block, Qwen2, int_tensor, normalize};
@@ -34,9 +34,18 @@ pub enum Keep {
 /// A forward pass that can be differentiated.
 pub struct Pass {
     packed: Packed,
+    /// None if there was nothing to score.
+    run: Option<Run>,
+}
+
+/// A forward pass through all layers.
+struct Run {
+    rope: Rope,
+    attention: CausalAttention,
     layers: Vec<LayerPass>,
-    /// The residual stream after the last layer, and the head; none if there was nothing to score.
-    head: Option<(Tensor<2>, HeadPass)>,
+    /// The residual stream after the last layer.
+    x: Tensor<2>,
+    head: HeadPass,
 }
 
 /// What is kept of a layer.
@@ -77,21 +86,21 @@ impl Qwen2 {
     pub fn forward(&self, groups: &[Group<'_>], temperature: f32, keep: Keep) -> (Vec<Scores>, Pass) {
         let packed = self.pack(groups, temperature);
         if packed.targets.is_empty() {
-            return (split(&packed, None), Pass { packed, layers: Vec::new(), head: None });
+            return (split(&packed, None), Pass { packed, run: None });
         }
         let rope = self.rope(&packed.positions);
-        let mut attend = packed.attention(&self.device());
+        let mut attention = packed.attention(&self.device());
         let mut x = self.embed(&packed.tokens);
         let mut layers = Vec::with_capacity(self.layers.len());
         for (layer, block) in self.layers.iter().enumerate() {
             let (pass, y) = match keep {
                 Keep::Activations => {
-                    let graph = LayerGraph::new(self, layer, x, &rope, &mut attend);
+                    let graph = LayerGraph::new(self, layer, x, &rope, &mut attention);
                     let y = graph.y.clone().inner();
                     (LayerPass::Graph(graph), y)
                 }
                 Keep::Inputs => {
-                    let y = block.forward(layer, x.clone(), &rope, self.config(), &mut attend);
+                    let y = block.forward(layer, x.clone(), &rope, self.config(), &mut attention);
                     (LayerPass::Input(x), y)
                 }
             };
@@ -99,7 +108,8 @@ impl Qwen2 {
             x = y;
         }
         let head = self.head_pass(&packed, x.clone(), temperature);
-        (split(&packed, Some(&head)), Pass { packed, layers, head: Some((x, head)) })
+        let scores = split(&packed, Some(&head));
+        (scores, Pass { packed, run: Some(Run { rope, attention, layers, x, head }) })
     }
 
     /// The layout of groups that can be scored; panics on others, which would get the scores of something else.
@@ -128,17 +138,15 @@ impl Pass {
     ///
     /// If `by_logprob` does not have a number for every scored token.
     pub fn backward(self, model: &Qwen2, by_logprob: &[Vec<f32>], gradients: &mut GradientsParams) {
-        let Self { packed, layers, head } = self;
+        let Self { packed, run } = self;
         let lengths = by_logprob.iter().map(Vec::len);
         assert!(lengths.eq(packed.lengths.iter().copied()), "every scored token needs one gradient");
-        let Some((x, head)) = head else { return };
+        let Some(Run { rope, mut attention, layers, x, head }) = run else { return };
         let mut dx = head_backward(model, &packed, head, x, &by_logprob.concat(), gradients);
-        let rope = model.rope(&packed.positions);
-        let mut attend = packed.attention(&model.device());
         for (layer, pass) in layers.into_iter().enumerate().rev() {
             let LayerGraph { block, x, y } = match pass {
                 LayerPass::Graph(graph) => graph,
-                LayerPass::Input(x) => LayerGraph::new(model, layer, x, &rope, &mut attend),
+                LayerPass::Input(x) => LayerGraph::new(model, layer, x, &rope, &mut attention),
             };
             dx = pull_back(&block, x, y, dx, gradients);
         }
