@@ -18,7 +18,7 @@ use grpo_examples::study::{Plan, Run, Score, Variant};
 /// Train the embedded model in several ways and seeds; print a table and draw curves.
 #[derive(Parser)]
 struct Args {
-    /// Only this variant (may be given again); nothing is drawn then.
+    /// This variant (may be given again) in place of those that are drawn.
     #[arg(long)]
     variant: Vec<Variant>,
     /// Seeds of each variant.
@@ -41,7 +41,7 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     grpo_examples::allocator::keep_memory();
     let args = Args::parse();
-    let variants = if args.variant.is_empty() { Variant::value_variants() } else { &args.variant };
+    let variants = if args.variant.is_empty() { &Variant::DRAWN[..] } else { &args.variant };
     std::fs::create_dir_all(&args.runs)?;
     let mut all = Vec::new();
     for variant in variants {

@@ -1,15 +1,19 @@
 //! The command line: what is not given is what suits the model.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use burn::tensor::Device;
+use clap::{Parser, ValueEnum};
 use grpo_core::Objective;
 use grpo_data::Hub;
 use grpo_examples::embedded;
+use grpo_examples::gsm8k::{self, GsmRubric};
+use grpo_examples::recipe::Recipe;
 use grpo_examples::task::Task;
+use grpo_qwen2::{LoraConfig, LoraTarget, ModelError};
 use grpo_rollout::Sampling;
-use grpo_trainer::TrainerConfig;
+use grpo_trainer::{Qwen2Policy, TrainerConfig};
 
 /// Train a Qwen2 model on word problems with GRPO.
 ///
@@ -39,12 +43,33 @@ pub struct Args {
     /// Sampling temperature [default: 1].
     #[arg(long)]
     temperature: Option<f32>,
-    /// Weight of the KL term; 0 needs no reference model [default: 0.04].
+    /// What is minimised.
+    #[arg(long, value_enum, default_value = "grpo")]
+    objective: Recipe,
+    /// Weight of the KL term; 0 needs no reference model [default: the objective's, 0.04 or 0].
     #[arg(long)]
     beta: Option<f64>,
-    /// The learning rate [default: 1e-6; embedded model: 3e-4].
+    /// The learning rate [default: 1e-6; embedded model: 3e-4; ten times that with --lora].
     #[arg(long)]
     learning_rate: Option<f64>,
+    /// Trains adapters of this rank beside frozen weights (LoRA) in place of the weights.
+    #[arg(long, value_name = "RANK")]
+    lora: Option<usize>,
+    /// Goes on from the adapters of this folder, in PEFT's format, in place of new ones.
+    #[arg(long, requires = "lora")]
+    adapter: Option<PathBuf>,
+    /// The scale of adapters is this by the rank [default: twice the rank].
+    #[arg(long, requires = "lora")]
+    lora_alpha: Option<f64>,
+    /// The linear layers that get adapters, with commas [default: all].
+    #[arg(long, requires = "lora", value_delimiter = ',')]
+    lora_targets: Vec<LoraTarget>,
+    /// Leaves completions that were cut off out of the loss.
+    #[arg(long)]
+    mask_truncated_completions: bool,
+    /// How often to draw other problems in place of those whose completions all earned the same [default: 0; dapo: 3].
+    #[arg(long)]
+    max_redraws: Option<usize>,
     /// Computes activations twice instead of keeping them: takes less memory and more time.
     #[arg(long)]
     gradient_checkpointing: bool,
@@ -72,22 +97,55 @@ impl Args {
     /// The numbers of the run.
     pub fn config(&self) -> TrainerConfig {
         let base = if self.model.is_some() { TrainerConfig::default() } else { embedded::config() };
+        let max_completion_length =
+            self.max_completion_tokens.map_or(base.max_completion_length, NonZeroUsize::get);
+        let base = self.objective.config(TrainerConfig { max_completion_length, ..base });
+        // An adapter begins at zero, and has few weights to move the model with.
+        let lora_factor = if self.lora.is_some() { 10.0 } else { 1.0 };
         TrainerConfig {
             group_size: self.group_size.unwrap_or(base.group_size),
-            max_completion_length: self
-                .max_completion_tokens
-                .map_or(base.max_completion_length, NonZeroUsize::get),
             sampling: Sampling {
                 temperature: self.temperature.unwrap_or(base.sampling.temperature),
                 ..base.sampling
             },
             objective: Objective { beta: self.beta.unwrap_or(base.objective.beta), ..base.objective },
-            learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
+            learning_rate: self.learning_rate.unwrap_or(lora_factor * base.learning_rate),
             max_steps: self.steps.unwrap_or(base.max_steps),
             gradient_checkpointing: self.gradient_checkpointing,
+            mask_truncated_completions: self.mask_truncated_completions,
+            max_redraws: self.max_redraws.unwrap_or(base.max_redraws),
+            lora: self.lora(),
             seed: self.seed,
             ..base
         }
+    }
+
+    fn lora(&self) -> Option<LoraConfig> {
+        let targets =
+            if self.lora_targets.is_empty() { LoraTarget::ALL.to_vec() } else { self.lora_targets.clone() };
+        self.lora.map(|rank| LoraConfig {
+            rank,
+            alpha: self.lora_alpha.unwrap_or(2.0 * rank as f64),
+            targets,
+        })
+    }
+
+    /// The policy to train.
+    pub fn policy(&self, folder: &Path, device: &Device) -> Result<Qwen2Policy, ModelError> {
+        let policy = Qwen2Policy::load(folder, device, &self.config())?;
+        let policy = match &self.adapter {
+            Some(adapter) => policy.with_adapter(adapter)?,
+            None => policy,
+        };
+        Ok(match &self.model {
+            Some(model) => policy.with_name(model),
+            None => policy,
+        })
+    }
+
+    /// The rewards of the run.
+    pub fn rubric(&self) -> GsmRubric {
+        self.objective.rubric(gsm8k::rubric(), self.config().max_completion_length)
     }
 
     /// Problems of a step.
@@ -125,23 +183,37 @@ impl Args {
             Some(_) => self.dataset().to_string(),
             None => embedded::folder("problems").display().to_string(),
         };
-        format!(
+        let objective = self.objective.to_possible_value().expect("no objective is hidden");
+        let mut options = format!(
             "--dataset '{dataset}' --seed {} --steps {} --group-size {} --problems-per-step {} \
-             --max-completion-tokens {} --temperature {} --beta {} --learning-rate {} --eval-problems {} \
-             --show-every {} --device {}{}",
+             --max-completion-tokens {} --temperature {} --objective {} --beta {} --max-redraws {} \
+             --learning-rate {} --eval-problems {} --show-every {} --device {}",
             self.seed.wrapping_add(1),
             config.max_steps,
             config.group_size,
             self.problems_per_step(),
             config.max_completion_length,
             config.sampling.temperature,
+            objective.get_name(),
             config.objective.beta,
+            config.max_redraws,
             config.learning_rate,
             self.eval_problems.unwrap_or(if self.model.is_some() { 0 } else { embedded::TEST_PROBLEMS }),
             self.show_every(),
             self.device,
-            if self.gradient_checkpointing { " --gradient-checkpointing" } else { "" },
-        )
+        );
+        if let Some(lora) = &config.lora {
+            let targets: Vec<&str> = lora.targets.iter().map(|target| target.name()).collect();
+            let targets = targets.join(",");
+            options += &format!(" --lora {} --lora-alpha {} --lora-targets {targets}", lora.rank, lora.alpha);
+        }
+        for (option, given) in [
+            (" --gradient-checkpointing", self.gradient_checkpointing),
+            (" --mask-truncated-completions", self.mask_truncated_completions),
+        ] {
+            options += if given { option } else { "" };
+        }
+        options
     }
 
     /// What the run trains on, in words.

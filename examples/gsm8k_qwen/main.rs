@@ -20,8 +20,10 @@ use args::Args;
 use clap::Parser;
 use grpo_data::Hub;
 use grpo_examples::report::Comparison;
+use grpo_examples::roll_out::roll_out;
 use grpo_examples::task::{Task, Test};
 use grpo_examples::{device, display, gsm8k, memory, report};
+use grpo_qwen2::ModelError;
 use grpo_trainer::{Evaluation, EvaluationOptions, Order, Qwen2Policy, RunLog, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -48,9 +50,14 @@ fn run(args: &Args) -> anyhow::Result<()> {
     }
     let hub = Hub::from_env()?.with_progress(show_transfer());
     let task = args.task(&hub)?;
-    let policy = Qwen2Policy::load(&task.model, &device, &config)?;
-    let mut trainer = Trainer::new(policy, gsm8k::rubric(), config)?;
+    gsm8k::check_golds(&gsm8k::rubric(), &task.train)?;
+    let policy = args.policy(&task.model, &device)?;
     println!("{} ({} problems), {device_name}; files in {}", args.subject(), task.train.len(), out.display());
+    println!(
+        "Memory: about {}",
+        policy.memory_plan(&config, args.problems_per_step(), gsm8k::longest_prompt(&task.train, &policy)?)
+    );
+    let mut trainer = Trainer::new(policy, args.rubric(), config)?;
     let before = evaluate(&trainer, &task.tests)?;
     for (test, evaluation) in task.tests.iter().zip(&before) {
         println!("Before training, {}: {}", test.name, display::shares(evaluation));
@@ -59,7 +66,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let mut rewards = Vec::new();
     let outcome = train(&mut trainer, &task, args, &out, &mut log, &mut rewards);
     // What was trained before an error is worth keeping.
-    let saved = if trainer.steps() > 0 { Some(save(trainer.policy(), &out)?) } else { None };
+    let saved = if trainer.steps() > 0 { Some(save_all(trainer.policy(), &out)?) } else { None };
     let finished = outcome?;
     println!("\n{}", report::plot(&rewards));
     if finished && !task.tests.is_empty() {
@@ -85,17 +92,16 @@ fn train(
     let (steps, seed) = (trainer.config().max_steps, trainer.config().seed);
     let bar = progress_bar(steps);
     let mut order = Order::new(task.train.len(), seed);
-    for step in 0..steps {
-        let chosen = order.batch(step, args.problems_per_step());
-        let batch = gsm8k::problems(chosen.iter().map(|i| (*i, &task.train[*i])), trainer.policy())?;
-        let experiences = trainer.roll_out(&batch)?;
+    for _ in 0..steps {
+        let experiences = roll_out(trainer, task, &mut order, args.problems_per_step())?;
         let metrics = trainer.learn(&experiences)?;
         if let Err(error) = log.append(&metrics, &experiences, trainer.rubric()) {
             bar.suspend(|| eprintln!("The step was not recorded: {error}"));
         }
         rewards.push(metrics.reward);
         if metrics.step % args.show_every() == 0 || metrics.step == 1 {
-            let shown = display::step(&metrics, steps, &experiences, &task.train[chosen[0]]);
+            let first = &task.train[experiences.groups[0].problem as usize];
+            let shown = display::step(&metrics, steps, &experiences, first);
             bar.suspend(|| println!("{shown}"));
         }
         bar.set_message(format!("{:.0} tokens/s", metrics.tokens_per_second));
@@ -152,6 +158,12 @@ fn farewell(args: &Args, out: &Path, saved: &Path) -> String {
         format!("Model, in Hugging Face layout: {}", saved.display()),
         format!("Figures of every step, every completion, tests: {}/*.json*", out.display()),
     ];
+    if args.config().lora.is_some() {
+        lines.push(format!(
+            "Its adapters, in PEFT's format, to go on with by --adapter: {}",
+            out.join("adapter").display()
+        ));
+    }
     if let Some(peak) = memory::peak() {
         lines.push(format!("Peak memory: {:.2} GiB", peak as f64 / f64::from(1 << 30)));
     }
@@ -165,13 +177,28 @@ fn farewell(args: &Args, out: &Path, saved: &Path) -> String {
     lines.join("\n")
 }
 
-/// Saves in the run's folder; if that fails, in the system's folder for temporary files, so that nothing trained is lost.
+/// Saves what is trained in the run's folder, so that it can be gone on with: the model, or its adapters.
 fn save(policy: &Qwen2Policy, out: &Path) -> anyhow::Result<PathBuf> {
-    let folder = out.join("model");
-    let Err(error) = policy.save(&folder) else { return Ok(folder) };
-    let rescue = std::env::temp_dir().join(format!("grpo-model-{}", std::process::id()));
-    eprintln!("The model could not be saved: {error}. Trying {}.", rescue.display());
-    policy.save(&rescue)?;
+    let name = if policy.model().has_lora() { "adapter" } else { "model" };
+    keep(out, name, |folder| policy.save(folder))
+}
+
+/// Saves what is trained, and adapters in the model's matrices too; returns the model's folder.
+fn save_all(policy: &Qwen2Policy, out: &Path) -> anyhow::Result<PathBuf> {
+    let saved = save(policy, out)?;
+    match policy.model().has_lora() {
+        true => keep(out, "model", |folder| policy.save_merged(folder)),
+        false => Ok(saved),
+    }
+}
+
+/// Writes to a folder of the run; if that fails, to the system's folder for temporary files, so that nothing trained is lost.
+fn keep(out: &Path, name: &str, write: impl Fn(&Path) -> Result<(), ModelError>) -> anyhow::Result<PathBuf> {
+    let folder = out.join(name);
+    let Err(error) = write(&folder) else { return Ok(folder) };
+    let rescue = std::env::temp_dir().join(format!("grpo-{name}-{}", std::process::id()));
+    eprintln!("The {name} could not be saved: {error}. Trying {}.", rescue.display());
+    write(&rescue)?;
     Ok(rescue)
 }
 

@@ -2,12 +2,15 @@
 
 use burn::tensor::Device;
 use grpo_core::{Advantage, Ddof, Objective};
+use grpo_qwen2::LoraConfig;
 use grpo_trainer::{
     Evaluation, EvaluationOptions, Experiences, Order, Proportion, Qwen2Policy, Trainer, TrainerConfig,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
+use crate::recipe::Recipe;
+use crate::roll_out::roll_out;
 use crate::task::Test;
 use crate::{embedded, gsm8k};
 
@@ -22,6 +25,24 @@ pub enum Variant {
     Ddof1,
     /// Every group's rewards dealt out to its completions at random: the same rewards, but they say nothing.
     Shuffled,
+    /// BNPO.
+    Bnpo,
+    /// DAPO, with dynamic sampling and its reward against overlong completions.
+    Dapo,
+    /// Dr. GRPO.
+    DrGrpo,
+    /// GSPO.
+    Gspo,
+    /// CISPO.
+    Cispo,
+    /// SAPO.
+    Sapo,
+    /// LUSPO.
+    Luspo,
+    /// VESPO.
+    Vespo,
+    /// GRPO of adapters of rank 16 at ten times the learning rate.
+    Lora,
 }
 
 /// How long a run is, and how often it is measured.
@@ -66,6 +87,9 @@ pub struct Score {
 }
 
 impl Variant {
+    /// What the curves show.
+    pub const DRAWN: [Self; 4] = [Self::Grpo, Self::Beta0, Self::Ddof1, Self::Shuffled];
+
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
@@ -73,17 +97,45 @@ impl Variant {
             Self::Beta0 => "β = 0",
             Self::Ddof1 => "ddof 1",
             Self::Shuffled => "shuffled rewards",
+            Self::Bnpo => "BNPO",
+            Self::Dapo => "DAPO",
+            Self::DrGrpo => "Dr. GRPO",
+            Self::Gspo => "GSPO",
+            Self::Cispo => "CISPO",
+            Self::Sapo => "SAPO",
+            Self::Luspo => "LUSPO",
+            Self::Vespo => "VESPO",
+            Self::Lora => "GRPO with LoRA",
+        }
+    }
+
+    fn recipe(self) -> Recipe {
+        match self {
+            Self::Grpo | Self::Beta0 | Self::Ddof1 | Self::Shuffled | Self::Lora => Recipe::Grpo,
+            Self::Bnpo => Recipe::Bnpo,
+            Self::Dapo => Recipe::Dapo,
+            Self::DrGrpo => Recipe::DrGrpo,
+            Self::Gspo => Recipe::Gspo,
+            Self::Cispo => Recipe::Cispo,
+            Self::Sapo => Recipe::Sapo,
+            Self::Luspo => Recipe::Luspo,
+            Self::Vespo => Recipe::Vespo,
         }
     }
 
     fn config(self, seed: u64, steps: u64) -> TrainerConfig {
-        let base = TrainerConfig { seed, max_steps: steps, ..embedded::config() };
+        let base = self.recipe().config(TrainerConfig { seed, max_steps: steps, ..embedded::config() });
         match self {
-            Self::Grpo | Self::Shuffled => base,
             Self::Beta0 => TrainerConfig { objective: Objective { beta: 0.0, ..base.objective }, ..base },
             Self::Ddof1 => {
                 TrainerConfig { advantage: Advantage::Standardized { ddof: Ddof::Sample }, ..base }
             }
+            Self::Lora => TrainerConfig {
+                lora: Some(LoraConfig::default()),
+                learning_rate: 10.0 * base.learning_rate,
+                ..base
+            },
+            _ => base,
         }
     }
 
@@ -96,7 +148,8 @@ impl Variant {
         }
         let config = self.config(seed, steps);
         let policy = Qwen2Policy::load(&task.model, &Device::flex(), &config)?;
-        let mut trainer = Trainer::new(policy, gsm8k::rubric(), config)?;
+        let rubric = self.recipe().rubric(gsm8k::rubric(), config.max_completion_length);
+        let mut trainer = Trainer::new(policy, rubric, config)?;
         let mut order = Order::new(task.train.len(), seed);
         let mut run = Run { seed, seconds: 0.0, rewards: vec![], lengths: vec![], kl: None, scores: vec![] };
         run.scores.extend(scores(&trainer, &task.tests)?);
@@ -104,10 +157,7 @@ impl Variant {
             if step > 0 && step % every == 0 {
                 run.scores.extend(scores(&trainer, &task.tests[..1])?);
             }
-            let chosen = order.batch(step, embedded::PROBLEMS_PER_STEP);
-            let problems =
-                gsm8k::problems(chosen.into_iter().map(|i| (i, &task.train[i])), trainer.policy())?;
-            let mut experiences = trainer.roll_out(&problems)?;
+            let mut experiences = roll_out(&trainer, &task, &mut order, embedded::PROBLEMS_PER_STEP)?;
             if self == Self::Shuffled {
                 shuffle(&mut experiences, &mut Dice::new(seed.wrapping_mul(steps).wrapping_add(step)));
             }

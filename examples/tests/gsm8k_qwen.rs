@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use burn::tensor::Device;
 use grpo_examples::embedded;
-use grpo_qwen2::Qwen2;
+use grpo_qwen2::{Group, Qwen2};
 use serde_json::{Value, json};
 
 use common::text;
@@ -56,6 +56,57 @@ fn command(material: &Path, out: &Path, more: &[&str]) -> Command {
 
 fn lines(path: PathBuf) -> Vec<Value> {
     std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn adapters_of_another_objective_train_and_are_saved_with_the_model() {
+    let (material, out) = (material(), tempfile::tempdir().unwrap());
+    let more = ["--steps", "2", "--lora", "4", "--lora-targets", "q_proj,down_proj", "--objective", "dapo"];
+    let output = command(material.path(), out.path(), &more).output().unwrap();
+    let shown = text(&output);
+    assert!(output.status.success(), "{shown}");
+    for expected in ["Memory: about ", "adapters", "--objective dapo", "--lora 4 --lora-alpha 8 "] {
+        assert!(shown.contains(expected), "{expected} is not in:\n{shown}");
+    }
+    let config = std::fs::read(out.path().join("adapter/adapter_config.json")).unwrap();
+    let config: Value = serde_json::from_slice(&config).unwrap();
+    assert_eq!(config["target_modules"], json!(["down_proj", "q_proj"]));
+    assert_eq!(config["base_model_name_or_path"], json!(material.path()));
+    let load = |folder: &Path| Qwen2::load(folder, &Device::flex()).unwrap();
+    let merged = load(&out.path().join("model"));
+    let adapted = load(material.path()).load_adapter(&out.path().join("adapter")).unwrap();
+    let logprobs = |model: &Qwen2| {
+        model.score(&[Group { prompt: &[3], completions: &[&[40, 50, 60]] }], 1.0).remove(0).logprobs
+    };
+    for (merged, adapted) in logprobs(&merged).into_iter().zip(logprobs(&adapted)) {
+        assert!((merged - adapted).abs() < 1e-4, "{merged} {adapted}");
+    }
+    let metrics = lines(out.path().join("metrics.jsonl"));
+    assert!(metrics[0]["rewards/overlong/mean"].is_number() && metrics[0]["redrawn_groups"].is_number());
+    assert_eq!(metrics[0]["learning_rate"], json!(1e-5), "ten times the default");
+
+    // Nothing of this model's earns anything, so adapters that a run goes on from stay as they are.
+    let further = tempfile::tempdir().unwrap();
+    let more = ["--steps", "1", "--seed", "1", "--lora", "4", "--beta", "0", "--adapter"];
+    let mut command = command(material.path(), further.path(), &more);
+    let output = command.arg(out.path().join("adapter")).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let weights = |out: &Path| std::fs::read(out.join("adapter/adapter_model.safetensors")).unwrap();
+    assert!(weights(further.path()) == weights(out.path()), "they are those of the first run");
+}
+
+#[test]
+fn rewards_that_do_not_pay_for_the_right_answer_are_not_trained_on() {
+    let (material, out) = (material(), tempfile::tempdir().unwrap());
+    let row = json!({ "question": "What is it?", "answer": "#### 4</answer>5" });
+    std::fs::write(material.path().join("train.jsonl"), row.to_string()).unwrap();
+    let output = command(material.path(), out.path(), &["--steps", "1"]).output().unwrap();
+    let shown = text(&output);
+    assert!(!output.status.success(), "{shown}");
+    for expected in ["fatal: gold", "4</answer>5", "correctness 0"] {
+        assert!(shown.contains(expected), "{expected} is not in:\n{shown}");
+    }
+    assert!(!out.path().join("metrics.jsonl").exists());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Instant;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use grpo_core::Completion;
-use grpo_qwen2::{Group, Keep, KvCache, Pass, Qwen2, Scores};
+use grpo_qwen2::{Group, Keep, KvCache, LoraConfig, Pass, Qwen2, Scores};
 use grpo_reward::Rubric;
 use grpo_rollout::{Decoder, Noise, Request, Sampler, Sampling};
 use grpo_trainer::{Policy, Problem, Qwen2Policy, Trainer, TrainerConfig};
@@ -35,7 +35,10 @@ fn main() {
         "generate-32-bf16" => generate(&name, &load_narrow(folder), 32),
         "logprobs-8x436" => logprobs(&name, &load(folder), false),
         "logprobs-shared" => logprobs(&name, &load(folder), true),
-        "step" => step(&name, folder),
+        "step" => step(&name, folder, TrainerConfig::default()),
+        "step-checkpointing" => step(&name, folder, checkpointing()),
+        "step-lora" => step(&name, folder, lora(TrainerConfig::default())),
+        "step-lora-checkpointing" => step(&name, folder, lora(checkpointing())),
         "score-512" => score(&name, &load(folder), 512),
         "score-1024" => score(&name, &load(folder), 1024),
         "score-2048" => score(&name, &load(folder), 2048),
@@ -120,8 +123,16 @@ fn peak() -> u64 {
     line.trim().trim_end_matches("kB").trim().parse().expect("the system gives a number")
 }
 
-fn step(name: &str, folder: &Path) {
-    let config = TrainerConfig { max_completion_length: COMPLETION, ..TrainerConfig::default() };
+fn checkpointing() -> TrainerConfig {
+    TrainerConfig { gradient_checkpointing: true, ..TrainerConfig::default() }
+}
+
+fn lora(config: TrainerConfig) -> TrainerConfig {
+    TrainerConfig { lora: Some(LoraConfig::default()), ..config }
+}
+
+fn step(name: &str, folder: &Path, config: TrainerConfig) {
+    let config = TrainerConfig { max_completion_length: COMPLETION, ..config };
     let policy = Endless(Qwen2Policy::load(folder, &Device::flex(), &config).expect("the model loads"));
     let length =
         |_: &(), completion: &Completion| if completion.text.len().is_multiple_of(2) { 1.0 } else { 0.0 };
@@ -188,6 +199,10 @@ impl Policy for Endless {
 
     fn reference(&self, groups: &[Group<'_>], temperature: f32) -> Vec<Scores> {
         self.0.reference(groups, temperature)
+    }
+
+    fn mix_reference(&mut self, alpha: f64) {
+        self.0.mix_reference(alpha);
     }
 
     fn update(&mut self, learning_rate: f64, max_grad_norm: f64) -> f64 {

@@ -1,4 +1,4 @@
-//! From the rewards of a group to advantages.
+//! From rewards to advantages.
 
 /// Added to the standard deviation before dividing, as in TRL.
 const EPSILON: f64 = 1e-4;
@@ -35,8 +35,14 @@ pub enum Advantage {
         /// Which standard deviation.
         ddof: Ddof,
     },
+    /// `(reward − mean) / (std + 1e-4)`, with the deviation of all rewards of the step (TRL's `scale_rewards="batch"`,
+    /// there with [`Ddof::Sample`]): groups that nearly agree are not blown up to the size of the others.
+    BatchScaled {
+        /// Which standard deviation.
+        ddof: Ddof,
+    },
     /// `reward − mean`: Dr. GRPO, which drops the division because it favours problems that are nearly always
-    /// or nearly never solved (TRL's `scale_rewards=False`).
+    /// or nearly never solved (TRL's `scale_rewards="none"`).
     Centered,
 }
 
@@ -47,27 +53,95 @@ impl Default for Advantage {
 }
 
 impl Advantage {
-    /// The advantage of each completion of one group, in the order of its rewards.
+    /// The advantage of each completion, given the rewards of all groups of the step; in their order.
     ///
-    /// Computed in double precision. All are exactly zero, and the group teaches nothing, where all rewards
-    /// are equal; so for a group of one. Rewards are finite: one NaN makes every advantage of the group NaN.
-    pub fn of_group(&self, rewards: &[f32]) -> Vec<f32> {
-        let mean = rewards.iter().copied().map(f64::from).sum::<f64>() / rewards.len() as f64;
-        let deviations = rewards.iter().map(|&reward| f64::from(reward) - mean);
-        let scale = match self {
-            Self::Standardized { ddof } => std_from(deviations.clone(), *ddof) + EPSILON,
-            Self::Centered => 1.0,
+    /// Computed in double precision. All of a group are exactly zero, and it teaches nothing, where all its rewards
+    /// are equal; so for a group of one. Rewards are finite: one NaN makes every advantage of the group NaN, and with
+    /// [`BatchScaled`](Self::BatchScaled) of the step.
+    ///
+    /// ```
+    /// use grpo_core::{Advantage, Ddof};
+    ///
+    /// let groups = [vec![1.0, 0.0], vec![0.5, 0.5]];
+    /// let advantages = Advantage::BatchScaled { ddof: Ddof::Sample }.of_step(&groups); // divided by std 0.41
+    /// assert!((advantages[0][0] - 1.22).abs() < 0.005);
+    /// assert_eq!(advantages[1], [0.0, 0.0]);
+    /// ```
+    pub fn of_step(&self, groups: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        let of_batch = match self {
+            Self::BatchScaled { ddof } => std(&groups.concat(), *ddof) + EPSILON,
+            Self::Standardized { .. } | Self::Centered => 1.0,
         };
-        deviations.map(|deviation| (deviation / scale) as f32).collect()
+        let of_group = |group: &Vec<f32>| {
+            let scale = match self {
+                Self::Standardized { ddof } => std(group, *ddof) + EPSILON,
+                Self::BatchScaled { .. } | Self::Centered => of_batch,
+            };
+            deviations(group).map(|deviation| (deviation / scale) as f32).collect()
+        };
+        groups.iter().map(of_group).collect()
+    }
+
+    /// [`of_step`](Self::of_step) for a step of one group.
+    pub fn of_group(&self, rewards: &[f32]) -> Vec<f32> {
+        self.of_step(&[rewards.to_vec()]).concat()
     }
 }
 
-/// The standard deviation, given the deviations from the mean.
-fn std_from(deviations: impl ExactSizeIterator<Item = f64>, ddof: Ddof) -> f64 {
+/// How the rewards of a completion become the one that it is compared by.
+///
+/// ```
+/// use grpo_core::Aggregation;
+///
+/// let (weights, rewards) = ([1.0, 2.0], [vec![2.0, 0.0], vec![0.0, 0.5]]); // of two completions
+/// assert_eq!(Aggregation::SumThenNormalize.of_group(&weights, &rewards), [2.0, 1.0]);
+/// // Either reward tells the completions apart, whatever it pays: only its weight counts.
+/// let combined = Aggregation::NormalizeThenSum.of_group(&weights, &rewards);
+/// assert!(combined[0] < 0.0 && combined[1] > 0.0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Aggregation {
+    /// The weighted sum (TRL's `multi_objective_aggregation="sum_then_normalize"`).
+    #[default]
+    SumThenNormalize,
+    /// The weighted sum of standardized rewards: each is compared within the group by itself, `(reward − mean) / (std +
+    /// 1e-4)` with [`Ddof::Sample`], so that one that pays much does not drown the others (GDPO, arXiv 2601.05242;
+    /// TRL's `"normalize_then_sum"`, which goes on with [`Advantage::BatchScaled`] and [`Ddof::Sample`]).
+    NormalizeThenSum,
+}
+
+impl Aggregation {
+    /// The combined reward of each completion of a group. `rewards` has a row for each.
+    ///
+    /// # Panics
+    ///
+    /// If a row has fewer rewards than there are `weights`.
+    pub fn of_group(&self, weights: &[f32], rewards: &[Vec<f32>]) -> Vec<f32> {
+        let mut combined = vec![0.0; rewards.len()];
+        for (part, &weight) in weights.iter().enumerate() {
+            let of_part: Vec<f32> = rewards.iter().map(|row| row[part]).collect();
+            let values = match self {
+                Self::SumThenNormalize => of_part,
+                Self::NormalizeThenSum => Advantage::Standardized { ddof: Ddof::Sample }.of_group(&of_part),
+            };
+            for (sum, value) in combined.iter_mut().zip(values) {
+                *sum += weight * value;
+            }
+        }
+        combined
+    }
+}
+
+fn deviations(values: &[f32]) -> impl ExactSizeIterator<Item = f64> {
+    let mean = values.iter().copied().map(f64::from).sum::<f64>() / values.len() as f64;
+    values.iter().map(move |&value| f64::from(value) - mean)
+}
+
+fn std(values: &[f32], ddof: Ddof) -> f64 {
     let n = match ddof {
-        Ddof::Population => deviations.len(),
-        Ddof::Sample => deviations.len().saturating_sub(1),
+        Ddof::Population => values.len(),
+        Ddof::Sample => values.len().saturating_sub(1),
     };
     // A single reward deviates from its mean by 0, whatever that is divided by.
-    (deviations.map(|deviation| deviation * deviation).sum::<f64>() / n.max(1) as f64).sqrt()
+    (deviations(values).map(|deviation| deviation * deviation).sum::<f64>() / n.max(1) as f64).sqrt()
 }

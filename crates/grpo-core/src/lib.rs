@@ -7,7 +7,7 @@ ones that did better than their group. This crate holds the parts of that senten
 | step | type | maps |
 |---|---|---|
 | score | [`Reward`] | a truth and a [`Completion`] to a number |
-| compare | [`Advantage`] | the rewards of a group to an advantage per completion |
+| compare | [`Aggregation`], [`Advantage`] | the rewards of the step's groups to an advantage per completion |
 | learn | [`Objective`] | the log-probabilities of a completion and its advantage to a loss and its gradient |
 
 # One key design decision
@@ -60,10 +60,12 @@ mod advantage;
 mod logprobs;
 mod loss;
 mod objective;
+mod papers;
 mod reward;
+mod surrogate;
 
-pub use advantage::{Advantage, Ddof};
+pub use advantage::{Advantage, Aggregation, Ddof};
 pub use logprobs::{LogProbs, LogProbsError};
 pub use loss::CompletionLoss;
-pub use objective::{Clip, Kl, Normalization, Objective, Ratio};
+pub use objective::{Kl, Normalization, Objective, Ratio, Surrogate};
 pub use reward::{Completion, Finish, Reward};

@@ -20,6 +20,7 @@ pub struct LogProbs<'a> {
     pub(crate) current: &'a [f64],
     pub(crate) old: &'a [f64],
     pub(crate) reference: Option<&'a [f64]>,
+    pub(crate) weights: Option<&'a [f64]>,
 }
 
 impl<'a> LogProbs<'a> {
@@ -30,7 +31,7 @@ impl<'a> LogProbs<'a> {
     /// [`LogProbsError::LengthMismatch`] where their lengths differ.
     pub fn new(current: &'a [f64], old: &'a [f64]) -> Result<Self, LogProbsError> {
         check_length("old", current, old)?;
-        Ok(Self { current, old, reference: None })
+        Ok(Self { current, old, reference: None, weights: None })
     }
 
     /// Adds the log-probabilities under the reference, which the KL divergence is measured from.
@@ -41,6 +42,26 @@ impl<'a> LogProbs<'a> {
     pub fn with_reference(self, reference: &'a [f64]) -> Result<Self, LogProbsError> {
         check_length("reference", self.current, reference)?;
         Ok(Self { reference: Some(reference), ..self })
+    }
+
+    /// Adds the factor of each token's surrogate loss; 1 where none were given. The KL term has no such factor, and no
+    /// gradient flows through it.
+    ///
+    /// A 0 masks a token: all but those of high entropy, say ([`Objective::entropy_threshold`](crate::Objective::entropy_threshold)).
+    /// Another number can correct for a sampler that is not quite the old policy (as TRL's truncated importance sampling does,
+    /// but for VESPO).
+    ///
+    /// # Errors
+    ///
+    /// [`LogProbsError::LengthMismatch`] where there are not as many as tokens.
+    pub fn with_weights(self, weights: &'a [f64]) -> Result<Self, LogProbsError> {
+        check_length("weights", self.current, weights)?;
+        Ok(Self { weights: Some(weights), ..self })
+    }
+
+    /// `current − old` of each token.
+    pub(crate) fn log_ratios(&self) -> impl ExactSizeIterator<Item = f64> {
+        self.current.iter().zip(self.old).map(|(current, old)| current - old)
     }
 
     /// Number of tokens.
@@ -54,25 +75,24 @@ impl<'a> LogProbs<'a> {
     }
 }
 
-fn check_length(policy: &'static str, current: &[f64], other: &[f64]) -> Result<(), LogProbsError> {
+fn check_length(list: &'static str, current: &[f64], other: &[f64]) -> Result<(), LogProbsError> {
     if current.len() == other.len() {
         Ok(())
     } else {
-        Err(LogProbsError::LengthMismatch { policy, current: current.len(), other: other.len() })
+        Err(LogProbsError::LengthMismatch { list, current: current.len(), other: other.len() })
     }
 }
 
 /// Log-probabilities that an objective cannot be computed from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogProbsError {
-    /// Two policies have log-probabilities of different numbers of tokens, so they are not of the same
-    /// completion.
+    /// Two lists have different numbers of tokens, so they are not of the same completion.
     LengthMismatch {
-        /// The policy that disagrees with the current one: `old` or `reference`.
-        policy: &'static str,
+        /// The list that disagrees with the current log-probabilities: `old`, `reference` or `weights`.
+        list: &'static str,
         /// Number of tokens under the current policy.
         current: usize,
-        /// Number of tokens under `policy`.
+        /// Number of tokens of `list`.
         other: usize,
     },
     /// The objective has a KL term (`beta` is not zero), and the reference log-probabilities were not given.
@@ -82,9 +102,9 @@ pub enum LogProbsError {
 impl fmt::Display for LogProbsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LengthMismatch { policy, current, other } => write!(
+            Self::LengthMismatch { list, current, other } => write!(
                 f,
-                "{current} current log-probabilities but {other} of the {policy} policy: \
+                "{current} current log-probabilities but {other} in the list `{list}`: \
                  both must be of the tokens of one completion"
             ),
             Self::MissingReference => write!(

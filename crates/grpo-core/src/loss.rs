@@ -1,5 +1,6 @@
 //! The loss of one completion, and its gradient.
 
+use crate::surrogate::{Term, TokenLoss};
 use crate::{Kl, LogProbs, LogProbsError, Objective, Ratio};
 
 /// The loss of one completion, its derivatives, and what metrics need. Nothing here is scaled yet: see
@@ -16,8 +17,15 @@ pub struct CompletionLoss {
     pub n_ratios: usize,
     /// Ratios below `1 − low` with a negative advantage: already discouraged enough.
     pub clipped_low: usize,
-    /// Ratios above `1 + high` with a positive advantage: already encouraged enough.
+    /// Ratios above `1 + high` with a positive advantage: already encouraged enough. With
+    /// [`Surrogate::Cispo`](crate::Surrogate::Cispo) those above `max` (of a step, TRL's `cispo_clip_ratio`).
     pub clipped_high: usize,
+    /// The weight of the completion under [`Surrogate::Vespo`](crate::Surrogate::Vespo), 1 under the others. Its mean over
+    /// completions is TRL's `vespo/phi_seq_mean`.
+    pub phi: f64,
+    /// Whether the completion was too far off the policy to have a surrogate loss: see
+    /// [`Objective::off_policy_threshold`].
+    pub off_policy: bool,
     /// Sum over tokens of the estimated KL divergence from the reference, in nats, as the loss has it (so
     /// bias corrected where that is on) but without `beta`; 0 where no reference was given. Of a step, TRL's
     /// `kl` is `Σ kl / Σ tokens`.
@@ -54,79 +62,70 @@ impl Objective {
         if self.needs_reference() && logprobs.reference.is_none() {
             return Err(LogProbsError::MissingReference);
         }
+        let phi = self.surrogate.phi(&logprobs, advantage);
         let ratios = self.ratios(&logprobs);
-        let surrogates: Vec<Surrogate> =
-            ratios.iter().map(|&ratio| self.surrogate(ratio, advantage)).collect();
-        let of_token = |token| &surrogates[self.ratio_index(token)];
-
-        // A sequence ratio changes by 1/n with each log-probability, but is in the loss of n tokens: the
-        // factors cancel, and both kinds of ratio have the same derivative.
-        let mut term = CompletionLoss {
-            loss: (0..logprobs.len()).map(|token| of_token(token).loss).sum(),
-            gradient: (0..logprobs.len()).map(|token| of_token(token).slope).collect(),
-            n_ratios: surrogates.len(),
-            clipped_low: surrogates.iter().filter(|surrogate| surrogate.clipped_low).count(),
-            clipped_high: surrogates.iter().filter(|surrogate| surrogate.clipped_high).count(),
-            kl: 0.0,
+        let terms: Vec<Term> =
+            ratios.iter().map(|&ratio| self.surrogate.term(ratio, phi, advantage)).collect();
+        let off_policy = self.is_off_policy(&logprobs, advantage);
+        let (mut loss, mut gradient) = match off_policy {
+            true => (0.0, vec![0.0; logprobs.len()]),
+            false => self.surrogate_loss(&logprobs, &terms),
         };
+        let mut sum_of_kl = 0.0;
         if let Some(reference) = logprobs.reference {
             let (kl, slopes) = self.kl_term(logprobs.current, reference, &ratios);
-            term.kl = kl;
-            term.loss += self.beta * kl;
-            for (gradient, slope) in term.gradient.iter_mut().zip(slopes) {
+            sum_of_kl = kl;
+            loss += self.beta * kl;
+            for (gradient, slope) in gradient.iter_mut().zip(slopes) {
                 *gradient += self.beta * slope;
             }
         }
-        Ok(term)
+        Ok(CompletionLoss {
+            loss,
+            gradient,
+            n_ratios: terms.len(),
+            clipped_low: terms.iter().filter(|term| term.clipped_low).count(),
+            clipped_high: terms.iter().filter(|term| term.clipped_high).count(),
+            phi,
+            off_policy,
+            kl: sum_of_kl,
+        })
     }
 
     /// The ratio of each token, or the one of the completion.
     fn ratios(&self, logprobs: &LogProbs<'_>) -> Vec<f64> {
-        let log_ratios = logprobs.current.iter().zip(logprobs.old).map(|(current, old)| current - old);
         match self.ratio {
-            Ratio::Token => log_ratios.map(f64::exp).collect(),
-            Ratio::Sequence => vec![(log_ratios.sum::<f64>() / logprobs.len().max(1) as f64).exp()],
+            Ratio::Token => logprobs.log_ratios().map(f64::exp).collect(),
+            Ratio::Sequence => vec![mean(logprobs.log_ratios()).exp()],
         }
     }
 
-    /// Which of the [`ratios`](Self::ratios) is that of a token.
-    fn ratio_index(&self, token: usize) -> usize {
-        match self.ratio {
-            Ratio::Token => token,
-            Ratio::Sequence => 0,
-        }
+    fn is_off_policy(&self, logprobs: &LogProbs<'_>, advantage: f64) -> bool {
+        // What is not a number is no reason to leave a completion out: the loss is to show it.
+        self.off_policy_threshold
+            .is_some_and(|threshold| advantage < 0.0 && -mean(logprobs.log_ratios()) > threshold)
     }
 
-    /// The policy's part of a token loss.
-    fn surrogate(&self, ratio: f64, advantage: f64) -> Surrogate {
-        let (lowest, highest) = (1.0 - self.clip.low, 1.0 + self.clip.high);
-        // Pairs of a value and its derivative by the logarithm of the ratio. As in torch, clamping to a bound
-        // has no gradient on the bound itself, and the minimum of equals has half of each gradient.
-        let bounded = match self.delta {
-            Some(delta) if ratio >= delta => (delta, 0.0),
-            _ => (ratio, ratio),
-        };
-        let clipped = if ratio <= lowest {
-            (lowest, 0.0)
-        } else if ratio >= highest {
-            (highest, 0.0)
-        } else {
-            (ratio, ratio)
-        };
-        let (a, b) = (bounded.0 * advantage, clipped.0 * advantage);
-        let slope = if a < b {
-            bounded.1
-        } else if b < a {
-            clipped.1
-        } else {
-            (bounded.1 + clipped.1) / 2.0
-        };
-        Surrogate {
-            loss: -a.min(b),
-            slope: -slope * advantage,
-            clipped_low: bounded.0 < lowest && advantage < 0.0,
-            clipped_high: bounded.0 > highest && advantage > 0.0,
+    /// The sum of weighted surrogates, and its derivative by each current log-probability.
+    fn surrogate_loss(&self, logprobs: &LogProbs<'_>, terms: &[Term]) -> (f64, Vec<f64>) {
+        let weight = |token: usize| logprobs.weights.map_or(1.0, |weights| weights[token]);
+        // A sequence ratio is in the loss of all n tokens, and changes by 1/n with each log-probability.
+        let mean_weight = mean((0..logprobs.len()).map(weight));
+        let mut loss = 0.0;
+        let mut gradient = Vec::with_capacity(logprobs.len());
+        for (token, &current) in logprobs.current.iter().enumerate() {
+            let (term, pull) = match self.ratio {
+                Ratio::Token => (&terms[token], weight(token)),
+                Ratio::Sequence => (&terms[0], mean_weight),
+            };
+            let (value, slope) = match term.loss {
+                TokenLoss::OfRatio { value, slope } => (value, slope * pull),
+                TokenLoss::OfLogProb { factor } => (factor * current, factor * weight(token)),
+            };
+            loss += weight(token) * value;
+            gradient.push(slope);
         }
+        (loss, gradient)
     }
 
     /// The sum over tokens of the estimated divergence, and its derivative by each current log-probability.
@@ -150,11 +149,8 @@ impl Objective {
     }
 }
 
-/// The policy's part of the loss of a token.
-struct Surrogate {
-    loss: f64,
-    /// The derivative of the loss by the logarithm of the ratio.
-    slope: f64,
-    clipped_low: bool,
-    clipped_high: bool,
+/// The mean; 0 of nothing.
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let n = values.len().max(1) as f64;
+    values.sum::<f64>() / n
 }

@@ -1,4 +1,4 @@
-//! What is minimised: choices, and the papers as combinations of them.
+//! What is minimised: choices, and the factors that put completions together.
 
 /// How far the current policy has moved from the one that sampled, per token or per completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,13 +10,50 @@ pub enum Ratio {
     Sequence,
 }
 
-/// The trust region: a ratio earns nothing more outside of `[1 − low, 1 + high]`.
+/// What the policy earns for a ratio `ρ` and an advantage `A`: the part of a token's loss that is not KL.
+///
+/// `sg` marks what no gradient flows through.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Clip {
-    /// How far below 1 (TRL's `epsilon`).
-    pub low: f64,
-    /// How far above 1 (TRL's `epsilon_high`; DAPO's "clip-higher" makes it larger than `low`).
-    pub high: f64,
+pub enum Surrogate {
+    /// `−min(min(ρ, delta) · A, clip(ρ, 1 − low, 1 + high) · A)`: PPO and GRPO. Beyond the trust region a ratio
+    /// earns nothing more, and a token that is there has no gradient.
+    Clipped {
+        /// How far below 1 the trust region reaches (TRL's `epsilon`).
+        low: f64,
+        /// How far above 1 (TRL's `epsilon_high`; DAPO's "clip-higher" makes it larger than `low`).
+        high: f64,
+        /// Upper bound of the ratio where clipping has none: with a negative advantage, a token that became much
+        /// more probable is otherwise pushed back without limit. Larger than `1 + high` to be of use
+        /// (two-sided clipping, INTELLECT-2; TRL's `delta`).
+        delta: Option<f64>,
+    },
+    /// `−sg(min(ρ, max)) · A · current`: CISPO (MiniMax-M1; TRL's `loss_type="cispo"`). The weight of a token is
+    /// bounded instead of its gain, so that no token loses its gradient.
+    Cispo {
+        /// The largest weight (TRL's `epsilon_high`, which is no distance from 1 here).
+        max: f64,
+    },
+    /// `−4/τ · sigmoid(τ · (ρ − 1)) · A`: SAPO (TRL's `loss_type="sapo"`). A gate that closes smoothly in place of
+    /// a clip.
+    Sapo {
+        /// τ of a positive advantage (TRL's `sapo_temperature_pos`).
+        temperature_pos: f64,
+        /// τ of any other (TRL's `sapo_temperature_neg`); a larger one closes the gate sooner.
+        temperature_neg: f64,
+    },
+    /// `−sg(φ) · A · current` with `φ = exp(λ · (1 − w) + k · ln w)` and `w = exp(sum over tokens of (current −
+    /// old))`: VESPO (TRL's `loss_type="vespo"`). `φ` is 1 at `w = 1`, largest at `w = k/λ`, and vanishes far from there. Each token's
+    /// log ratio is held within ±20, and `ln w` between `ln 1e-8` and 20.
+    Vespo {
+        /// k of an advantage of 0 or more: how much a small `w` is damped (TRL's `vespo_k_pos`).
+        k_pos: f64,
+        /// λ of the same: how much a large one is (TRL's `vespo_lambda_pos`).
+        lambda_pos: f64,
+        /// k of a negative advantage (TRL's `vespo_k_neg`).
+        k_neg: f64,
+        /// λ of a negative advantage (TRL's `vespo_lambda_neg`).
+        lambda_neg: f64,
+    },
 }
 
 /// The estimator of the KL divergence from the reference at one token, where `d = reference − current`.
@@ -42,82 +79,52 @@ pub enum Normalization {
     /// Sum over tokens, divided by completions times this maximal completion length, a constant: Dr. GRPO
     /// (TRL's `loss_type="dr_grpo"`). Every token weighs the same in every step.
     MaxLength(usize),
+    /// Sum over the tokens of a completion, then mean over completions: LUSPO (TRL's `loss_type="luspo"`).
+    Sum,
 }
 
 /// What is minimised.
 ///
-/// For a token with ratio `ρ` and advantage `A`:
-///
 /// ```text
-/// token loss = −min(min(ρ, delta) · A, clip(ρ, 1 − low, 1 + high) · A) + beta · KL
+/// token loss = weight · surrogate(ρ, A) + beta · KL
 /// ```
 ///
-/// The sum of a completion's token losses is [`completion_loss`](Self::completion_loss); the step's loss is
-/// the sum over completions, each times its factor of [`scales`](Self::scales).
+/// The weight is 1 unless [`LogProbs::with_weights`](crate::LogProbs::with_weights) says otherwise. The sum of a
+/// completion's token losses is [`completion_loss`](Self::completion_loss); the step's loss is the sum over
+/// completions, each times its factor of [`scales`](Self::scales).
 ///
 /// The fields are independent choices and papers are combinations of them. To change one of them:
 ///
 /// ```
-/// use grpo_core::{Clip, Objective};
+/// use grpo_core::{Objective, Surrogate};
 ///
-/// let objective = Objective { clip: Clip { low: 0.2, high: 0.28 }, ..Objective::grpo() };
+/// let surrogate = Surrogate::Clipped { low: 0.2, high: 0.28, delta: Some(4.0) };
+/// let objective = Objective { surrogate, ..Objective::grpo() };
 /// assert_eq!(objective.beta, 0.04);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objective {
     /// Per token or per completion.
     pub ratio: Ratio,
-    /// The trust region.
-    pub clip: Clip,
-    /// Upper bound of the ratio where clipping has none: with a negative advantage, a token that became much
-    /// more probable is otherwise pushed back without limit. Larger than `1 + clip.high` to be of use
-    /// (two-sided clipping, INTELLECT-2; TRL's `delta`).
-    pub delta: Option<f64>,
+    /// What a ratio earns.
+    pub surrogate: Surrogate,
     /// Weight of the KL divergence from the reference (TRL's `beta`). At 0 no reference is needed.
     pub beta: f64,
     /// How that divergence is estimated.
     pub kl: Kl,
     /// How token losses become the step's.
     pub normalization: Normalization,
+    /// A completion with a negative advantage has no surrogate loss where the mean over its tokens of `old −
+    /// current` is larger than this: what the policy has unlearned already is too far from it to learn from
+    /// (DeepSeek-V3.2, eq. 9; TRL's `off_policy_mask_threshold`).
+    pub off_policy_threshold: Option<f64>,
+    /// The share of tokens that have a surrogate loss, those of highest entropy (TRL's `top_entropy_quantile`; the
+    /// paper, arXiv 2506.01939, recommends 0.2). At 1 all have one. Whoever knows the entropies of the whole step has to
+    /// apply it, with [`entropy_threshold`](Self::entropy_threshold) and weights of 0 and 1.
+    pub top_entropy_quantile: f64,
 }
 
 impl Objective {
-    /// GRPO as published (DeepSeekMath, with PPO's usual clip): ratio per token, clipped to 1 ± 0.2, KL with
-    /// `beta` 0.04, mean over the tokens of a completion and then over completions.
-    pub fn grpo() -> Self {
-        Self {
-            ratio: Ratio::Token,
-            clip: Clip { low: 0.2, high: 0.2 },
-            delta: None,
-            beta: 0.04,
-            kl: Kl::K3,
-            normalization: Normalization::Completion,
-        }
-    }
-
-    /// [`grpo`](Self::grpo) with the mean over all tokens of the step (TRL's `loss_type="bnpo"`).
-    pub fn bnpo() -> Self {
-        Self { normalization: Normalization::Token, ..Self::grpo() }
-    }
-
-    /// DAPO: mean over all tokens of the step, more room upwards (0.28) than downwards (0.2), no KL.
-    pub fn dapo() -> Self {
-        Self { clip: Clip { low: 0.2, high: 0.28 }, beta: 0.0, ..Self::bnpo() }
-    }
-
-    /// Dr. GRPO: a constant divisor in place of the completion's length, no KL. `max_completion_length` is
-    /// the sampler's limit, in tokens. Its advantages are
-    /// [`Advantage::Centered`](crate::Advantage::Centered).
-    pub fn dr_grpo(max_completion_length: usize) -> Self {
-        Self { beta: 0.0, normalization: Normalization::MaxLength(max_completion_length), ..Self::grpo() }
-    }
-
-    /// GSPO: one ratio per completion. It stays much closer to 1 than a token's, so the trust region is small
-    /// (3e-4 below, 4e-4 above, as in the paper); no KL.
-    pub fn gspo() -> Self {
-        Self { ratio: Ratio::Sequence, clip: Clip { low: 3e-4, high: 4e-4 }, beta: 0.0, ..Self::grpo() }
-    }
-
     /// Whether reference log-probabilities are needed: `beta` is not zero.
     pub fn needs_reference(&self) -> bool {
         self.beta != 0.0
@@ -125,14 +132,15 @@ impl Objective {
 
     /// The factor of each completion's loss in the loss of the step: `loss = Σ scale · completion loss`.
     ///
-    /// `lengths` are the numbers of tokens of **all** completions of the step, those without a signal included.
-    /// So the factors do not depend on how the step is split into micro-batches.
+    /// `lengths` are the numbers of tokens of **all** completions of the step, those without a signal included,
+    /// and 0 of those that are masked. So the factors do not depend on how the step is split into micro-batches.
     ///
     /// | normalization | factor |
     /// |---|---|
     /// | [`Completion`](Normalization::Completion) | `1 / (completions · max(length, 1))` |
     /// | [`Token`](Normalization::Token) | `1 / max(sum of lengths, 1)` |
     /// | [`MaxLength(m)`](Normalization::MaxLength) | `1 / (completions · max(m, 1))` |
+    /// | [`Sum`](Normalization::Sum) | `1 / completions` |
     ///
     /// ```
     /// use grpo_core::Objective;
@@ -140,6 +148,7 @@ impl Objective {
     /// assert_eq!(Objective::grpo().scales(&[4, 1]), [0.125, 0.5]);
     /// assert_eq!(Objective::dapo().scales(&[4, 1]), [0.2, 0.2]);
     /// assert_eq!(Objective::dr_grpo(8).scales(&[4, 1]), [0.0625, 0.0625]);
+    /// assert_eq!(Objective::luspo().scales(&[4, 1]), [0.5, 0.5]);
     /// ```
     pub fn scales(&self, lengths: &[usize]) -> Vec<f64> {
         let completions = lengths.len() as f64;
@@ -148,7 +157,26 @@ impl Objective {
             Normalization::Completion => completions * length.max(1) as f64,
             Normalization::Token => tokens.max(1) as f64,
             Normalization::MaxLength(maximum) => completions * maximum.max(1) as f64,
+            Normalization::Sum => completions,
         };
         lengths.iter().map(|&length| 1.0 / divisor(length)).collect()
+    }
+
+    /// The entropy from which on a token has a surrogate loss, given those of **all** tokens of the step: their quantile
+    /// `1 − top_entropy_quantile`, interpolated as by torch and NumPy. None where all tokens have one.
+    ///
+    /// ```
+    /// use grpo_core::Objective;
+    ///
+    /// let objective = Objective { top_entropy_quantile: 0.5, ..Objective::grpo() };
+    /// assert_eq!(objective.entropy_threshold(vec![0.1, 1.2, 0.7, 0.9]), Some(0.8));
+    /// assert_eq!(Objective::grpo().entropy_threshold(vec![0.1, 1.2]), None);
+    /// ```
+    pub fn entropy_threshold(&self, mut entropies: Vec<f64>) -> Option<f64> {
+        let last = entropies.len().checked_sub(1).filter(|_| self.top_entropy_quantile < 1.0)?;
+        entropies.sort_by(f64::total_cmp);
+        let position = (1.0 - self.top_entropy_quantile).clamp(0.0, 1.0) * last as f64;
+        let (low, high) = (entropies[position.floor() as usize], entropies[position.ceil() as usize]);
+        Some(low + (high - low) * position.fract())
     }
 }

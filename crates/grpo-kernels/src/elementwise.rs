@@ -1,5 +1,3 @@
-#[cfg(feature = "flex")]
-use burn::tensor::DType;
 use burn::tensor::Tensor;
 use burn::tensor::activation::silu;
 
@@ -16,10 +14,10 @@ fn composed_swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
 }
 
 /// `swiglu(gate, up) · w` with `w` `[columns, out]`. For the backward pass a kernel keeps the inputs alone, not the activation
-/// between: that is computed again, for a hundredth of the product's time.
+/// between, which only the gradient by `w` needs: that is computed again, for a hundredth of the product's time.
 pub fn swiglu_product(gate: Tensor<2>, up: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
-    if crate::cpu::is_host(&gate.device()) && gate.device().is_autodiff() && w.dtype() == DType::F32 {
+    if crate::cpu::is_host(&gate.device()) && w.is_require_grad() {
         return crate::cpu::swiglu_product(gate, up, w);
     }
     product(swiglu(gate, up), w)

@@ -1,10 +1,14 @@
 use burn::tensor::{DType, Tensor};
 
-/// `x · w`: `[rows, inner] · [inner, columns]`, computed in f32; `w` may be stored in BF16.
+/// `x · w`: `[rows, inner] · [inner, columns]`, computed in f32; `w` may be stored in BF16, and is a constant then.
 pub fn product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if crate::cpu::few_rows(&x, &w, w.dims()[1]) {
         return crate::cpu::product(x, w);
+    }
+    #[cfg(feature = "flex")]
+    if crate::cpu::is_host(&x.device()) && x.device().is_autodiff() && w.dtype() == DType::BF16 {
+        return crate::cpu::narrow_product(x, w);
     }
     x.matmul(w.cast(DType::F32))
 }
@@ -37,6 +41,21 @@ mod tests {
                 assert_close("x · wᵀ", &numbers(product_transposed(x.clone(), w)), &expected, 2e-5);
             }
         }
+    }
+
+    #[test]
+    fn a_narrow_matrix_gives_the_gradient_of_a_wide_one() {
+        let w = matrix(2, [64, 48], 1.0).cast(DType::BF16);
+        let gradient = |multiply: fn(Tensor<2>, Tensor<2>) -> Tensor<2>| {
+            let x = matrix(1, [40, 64], 1.0).autodiff().require_grad();
+            let y = multiply(x.clone(), w.clone().autodiff());
+            let g = matrix(3, [40, 48], 1.0).autodiff();
+            let gradients = (y.clone() * g).sum().backward();
+            (numbers(y.inner()), numbers(x.grad(&gradients).unwrap()))
+        };
+        let (y, dx) = gradient(product);
+        let (expected_y, expected_dx) = gradient(|x, w| x.matmul(w.cast(DType::F32)));
+        assert_eq!((y, dx), (expected_y, expected_dx));
     }
 
     #[test]

@@ -45,9 +45,7 @@ impl Checkpoint {
         let single = folder.join(WEIGHTS);
         let index = folder.join(INDEX);
         if single.exists() || !index.exists() {
-            let shard = Shard::open(single.clone())?;
-            let places = shard.tensors.keys().map(|name| (name.clone(), 0)).collect();
-            return Ok(Self { root: single, shards: vec![shard], places });
+            return Self::open_file(single);
         }
         let Index { weight_map } = read_json(&index)?;
         let mut files: Vec<&String> = weight_map.values().collect();
@@ -64,6 +62,19 @@ impl Checkpoint {
         let places = weight_map.iter().map(|(name, file)| (name.clone(), place(file))).collect();
         let shards = files.iter().map(|file| Shard::open(folder.join(file))).collect::<Result<_, _>>()?;
         Ok(Self { root: index, shards, places })
+    }
+}
+
+impl Checkpoint {
+    /// The tensors of one file.
+    pub(crate) fn open_file(path: PathBuf) -> Result<Self, ModelError> {
+        let shard = Shard::open(path.clone())?;
+        let places = shard.tensors.keys().map(|name| (name.clone(), 0)).collect();
+        Ok(Self { root: path, shards: vec![shard], places })
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
     }
 }
 

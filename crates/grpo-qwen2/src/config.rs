@@ -3,8 +3,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::ModelError;
 use crate::json::read_json;
+use crate::{LoraConfig, LoraTarget, ModelError};
 
 /// The shape of a Qwen2 model: what `config.json` says.
 ///
@@ -80,6 +80,39 @@ fn rms_norm_eps() -> f64 {
 }
 
 impl Config {
+    /// Weights of a model of this shape.
+    pub fn parameters(&self) -> usize {
+        let tables = if self.tie_word_embeddings { 1 } else { 2 };
+        let matrices: usize = LoraTarget::ALL.map(|t| self.projection(t)).iter().map(|[i, o]| i * o).sum();
+        let biases = (self.num_attention_heads + 2 * self.num_key_value_heads) * self.head_dim;
+        let layer = matrices + biases + 2 * self.hidden_size;
+        tables * self.vocab_size * self.hidden_size + self.num_hidden_layers * layer + self.hidden_size
+    }
+
+    /// Weights of the adapters that `lora` asks for.
+    pub fn adapter_parameters(&self, lora: &LoraConfig) -> usize {
+        let of_layer: usize = lora.targets.iter().map(|t| self.projection(*t)).map(|[i, o]| i + o).sum();
+        self.num_hidden_layers * lora.rank * of_layer
+    }
+
+    /// Keys and values of a token, in all layers together.
+    pub fn cached_per_token(&self) -> usize {
+        2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim
+    }
+
+    /// Width of the input and of the output of a linear layer.
+    pub(crate) fn projection(&self, target: LoraTarget) -> [usize; 2] {
+        let (hidden, inner) = (self.hidden_size, self.intermediate_size);
+        let (q, kv) = (self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim);
+        match target {
+            LoraTarget::QProj => [hidden, q],
+            LoraTarget::KProj | LoraTarget::VProj => [hidden, kv],
+            LoraTarget::OProj => [q, hidden],
+            LoraTarget::GateProj | LoraTarget::UpProj => [hidden, inner],
+            LoraTarget::DownProj => [inner, hidden],
+        }
+    }
+
     /// Reads a `config.json`.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let raw: Raw = read_json(path)?;
@@ -102,8 +135,9 @@ impl Config {
 
 impl Raw {
     fn check(&self, path: &Path) -> Result<(), ModelError> {
-        let unsupported = |key, value: String, expected: &str| {
-            Err(ModelError::Unsupported { path: path.into(), key, value, expected: expected.into() })
+        let unsupported = |key: &str, value: String, expected: &str| {
+            let (key, expected) = (key.into(), expected.into());
+            Err(ModelError::Unsupported { path: path.into(), key, value, expected })
         };
         let model_type = self.model_type.as_deref().unwrap_or("missing");
         if model_type != "qwen2" {
@@ -145,8 +179,9 @@ impl Raw {
     }
 
     fn check_sizes(&self, path: &Path) -> Result<(), ModelError> {
-        let error = |key, value: usize, expected: String| {
-            Err(ModelError::Unsupported { path: path.into(), key, value: value.to_string(), expected })
+        let error = |key: &str, value: usize, expected: String| {
+            let (key, value) = (key.into(), value.to_string());
+            Err(ModelError::Unsupported { path: path.into(), key, value, expected })
         };
         let heads = self.num_attention_heads;
         let groups = self.num_key_value_heads.unwrap_or(heads);

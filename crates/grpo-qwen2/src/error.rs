@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use crate::LoraTarget;
+
 /// Why a model folder could not be read or written. Every variant names the file and, where there is one, the
 /// tensor or key, and says how to mend it.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +17,7 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// A file that every model folder has is not there.
-    #[error("{}: no such file; a model folder in Hugging Face layout needs it: download the model again", path.display())]
+    #[error("{}: no such file; the folder needs it: download it again", path.display())]
     MissingFile {
         /// The missing file.
         path: PathBuf,
@@ -34,7 +36,7 @@ pub enum ModelError {
         /// The configuration file.
         path: PathBuf,
         /// The key.
-        key: &'static str,
+        key: String,
         /// Its value.
         value: String,
         /// What is supported.
@@ -49,15 +51,32 @@ pub enum ModelError {
         reason: String,
     },
     /// A tensor that the architecture has is in no weights file.
-    #[error("{}: tensor `{tensor}` is missing: the weights are of another model than config.json", path.display())]
+    #[error("{}: tensor `{tensor}` is missing: the weights are of another model than the configuration beside them", path.display())]
     MissingTensor {
         /// The weights file or index.
         path: PathBuf,
         /// The tensor's name.
         tensor: String,
     },
+    /// An adapter's file has a tensor that is none of this model's adapters.
+    #[error(
+        "{}: tensor `{tensor}` is no adapter of this model: it is of another model, or of a layer that adapters are not \
+         implemented for (all but {} are not)", path.display(), targets()
+    )]
+    UnknownTensor {
+        /// The adapter's file.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+    },
+    /// A linear layer that an adapter is asked for has a name that no layer has.
+    #[error("there is no linear layer `{name}`: choose from {}", targets())]
+    UnknownTarget {
+        /// The name.
+        name: String,
+    },
     /// A tensor has another shape than the configuration says.
-    #[error("{}: tensor `{tensor}` has shape {found:?}, but config.json says {expected:?}", path.display())]
+    #[error("{}: tensor `{tensor}` has shape {found:?}, but the configuration says {expected:?}", path.display())]
     WrongShape {
         /// The weights file.
         path: PathBuf,
@@ -106,6 +125,10 @@ pub enum ModelError {
         /// The template engine's reason.
         reason: String,
     },
+}
+
+fn targets() -> String {
+    LoraTarget::ALL.map(LoraTarget::name).join(", ")
 }
 
 impl ModelError {

@@ -8,6 +8,7 @@
 //! The crate names no backend: it runs on the device its weights are loaded to. It knows nothing of reinforcement
 //! learning; it implements [`grpo_rollout::Decoder`] so that the model can be sampled from.
 
+mod adapter;
 mod cache;
 mod chat;
 mod chat_tokenizer;
@@ -18,10 +19,13 @@ mod head;
 mod init;
 mod json;
 mod load;
+mod lora;
+mod mix;
 mod model;
 mod names;
 mod packed;
 mod pass;
+mod projection;
 mod save;
 mod tokenizer;
 
@@ -30,6 +34,7 @@ pub use chat::{ChatTemplate, Message};
 pub use chat_tokenizer::ChatTokenizer;
 pub use config::Config;
 pub use error::ModelError;
+pub use lora::{LoraConfig, LoraTarget};
 pub use model::Qwen2;
 pub use names::Weight;
 pub use packed::Group;

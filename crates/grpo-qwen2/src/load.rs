@@ -1,7 +1,7 @@
 use std::path::Path;
 
-use burn::module::Param;
-use burn::nn::{Linear, RmsNorm};
+use burn::module::{Module, Param};
+use burn::nn::RmsNorm;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::bf16;
 
@@ -9,7 +9,8 @@ use crate::checkpoint::Checkpoint;
 use crate::init::Random;
 use crate::model::{Attention, Block, Mlp};
 use crate::names::{EMBED_TOKENS, LM_HEAD, NORM, layer};
-use crate::{Config, ModelError, Qwen2};
+use crate::projection::Projection;
+use crate::{Config, LoraTarget, ModelError, Qwen2};
 
 /// Where the values of a model's weights come from.
 pub(crate) trait Source {
@@ -29,7 +30,7 @@ impl Qwen2 {
     /// Loads a model that is not to be trained, in as little memory as holds it exactly: a matrix whose values are all BF16
     /// numbers, as in the published checkpoints, is held as such. Computes the same as [`load`](Self::load)'s.
     pub fn load_frozen(folder: &Path, device: &Device) -> Result<Self, ModelError> {
-        load(folder, true, device)
+        Ok(load(folder, true, device)?.no_grad())
     }
 
     /// A model that has learned nothing, to be trained: matrices drawn from a normal distribution of deviation 0.02
@@ -69,20 +70,19 @@ impl<S: Source> Builder<'_, S> {
     }
 
     fn block(&mut self, i: usize, config: &Config) -> Result<Block, S::Error> {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let q = config.num_attention_heads * config.head_dim;
-        let kv = config.num_key_value_heads * config.head_dim;
-        let mut linear = |part, shape, bias| self.linear(&layer(i, part), shape, bias);
+        let mut projection = |target: LoraTarget, bias| {
+            self.linear(&layer(i, &target.part()), config.projection(target), bias)
+        };
         let self_attn = Attention {
-            q_proj: linear("self_attn.q_proj", [hidden, q], true)?,
-            k_proj: linear("self_attn.k_proj", [hidden, kv], true)?,
-            v_proj: linear("self_attn.v_proj", [hidden, kv], true)?,
-            o_proj: linear("self_attn.o_proj", [q, hidden], false)?,
+            q_proj: projection(LoraTarget::QProj, true)?,
+            k_proj: projection(LoraTarget::KProj, true)?,
+            v_proj: projection(LoraTarget::VProj, true)?,
+            o_proj: projection(LoraTarget::OProj, false)?,
         };
         let mlp = Mlp {
-            gate_proj: linear("mlp.gate_proj", [hidden, inner], false)?,
-            up_proj: linear("mlp.up_proj", [hidden, inner], false)?,
-            down_proj: linear("mlp.down_proj", [inner, hidden], false)?,
+            gate_proj: projection(LoraTarget::GateProj, false)?,
+            up_proj: projection(LoraTarget::UpProj, false)?,
+            down_proj: projection(LoraTarget::DownProj, false)?,
         };
         Ok(Block {
             input_layernorm: self.norm(&layer(i, "input_layernorm"), config)?,
@@ -98,11 +98,16 @@ impl<S: Source> Builder<'_, S> {
     }
 
     /// A linear layer of `[in, out]`, laid out for `x · W`; files hold `[out, in]`.
-    fn linear(&mut self, name: &str, [rows, columns]: [usize; 2], bias: bool) -> Result<Linear, S::Error> {
+    fn linear(
+        &mut self,
+        name: &str,
+        [rows, columns]: [usize; 2],
+        bias: bool,
+    ) -> Result<Projection, S::Error> {
         let values = self.source.read(&format!("{name}.weight"), &[columns, rows])?;
         let weight = self.matrix(transpose(&values, columns, rows), [rows, columns]);
         let bias = bias.then(|| self.vector(&format!("{name}.bias"), columns)).transpose()?;
-        Ok(Linear { weight, bias })
+        Ok(Projection { weight, bias, adapter: None })
     }
 
     fn norm(&mut self, name: &str, config: &Config) -> Result<RmsNorm, S::Error> {

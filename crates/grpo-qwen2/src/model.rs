@@ -5,11 +5,12 @@
 //! training, prefill and cached decoding run the same code.
 
 use burn::module::{Module, Param};
-use burn::nn::{Linear, RmsNorm};
+use burn::nn::RmsNorm;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use grpo_kernels::{CausalAttention, Rope, product, product_transposed, rms_norm, swiglu_product};
+use grpo_kernels::{CausalAttention, Rope, product_transposed, rms_norm};
 
 use crate::Config;
+use crate::projection::Projection;
 
 /// What attention makes of the queries, keys and values of a layer.
 pub(crate) trait Attend {
@@ -51,18 +52,18 @@ pub(crate) struct Block {
 /// The projections of grouped-query attention; q, k and v have a bias.
 #[derive(Module, Debug)]
 pub(crate) struct Attention {
-    pub(crate) q_proj: Linear,
-    pub(crate) k_proj: Linear,
-    pub(crate) v_proj: Linear,
-    pub(crate) o_proj: Linear,
+    pub(crate) q_proj: Projection,
+    pub(crate) k_proj: Projection,
+    pub(crate) v_proj: Projection,
+    pub(crate) o_proj: Projection,
 }
 
 /// SwiGLU.
 #[derive(Module, Debug)]
 pub(crate) struct Mlp {
-    pub(crate) gate_proj: Linear,
-    pub(crate) up_proj: Linear,
-    pub(crate) down_proj: Linear,
+    pub(crate) gate_proj: Projection,
+    pub(crate) up_proj: Projection,
+    pub(crate) down_proj: Projection,
 }
 
 impl Qwen2 {
@@ -74,6 +75,11 @@ impl Qwen2 {
     /// The device that holds the weights.
     pub fn device(&self) -> Device {
         self.embed_tokens.val().device()
+    }
+
+    /// Whether matrices are held in BF16.
+    pub fn is_narrow(&self) -> bool {
+        self.embed_tokens.val().dtype() == DType::BF16
     }
 
     /// The output head `[vocab_size, hidden_size]`.
@@ -136,33 +142,24 @@ impl Attention {
     ) -> Tensor<2> {
         let [tokens, _] = x.dims();
         let heads =
-            |projection: &Linear, n| project(projection, x.clone()).reshape([tokens, n, config.head_dim]);
+            |projection: &Projection, n| projection.apply(x.clone()).reshape([tokens, n, config.head_dim]);
         let q = rope.apply(heads(&self.q_proj, config.num_attention_heads));
         let k = rope.apply(heads(&self.k_proj, config.num_key_value_heads));
         let v = heads(&self.v_proj, config.num_key_value_heads);
-        project(&self.o_proj, attend.attend(layer, q, k, v))
+        self.o_proj.apply(attend.attend(layer, q, k, v))
     }
 }
 
 impl Mlp {
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let gate = project(&self.gate_proj, x.clone());
-        swiglu_product(gate, project(&self.up_proj, x), self.down_proj.weight.val())
+        let (gate, up) = (self.gate_proj.apply(x.clone()), self.up_proj.apply(x));
+        self.down_proj.apply_gated(gate, up)
     }
 }
 
 /// Root mean square normalization of each row.
 pub(crate) fn normalize(norm: &RmsNorm, x: Tensor<2>) -> Tensor<2> {
     rms_norm(x, norm.gamma.val(), norm.epsilon)
-}
-
-/// `x · weight + bias`, computed in f32 whatever the weight is stored in.
-fn project(linear: &Linear, x: Tensor<2>) -> Tensor<2> {
-    let y = product(x, linear.weight.val());
-    match &linear.bias {
-        Some(bias) => y + bias.val().unsqueeze(),
-        None => y,
-    }
 }
 
 /// Token ids or indices as a tensor.

@@ -1,10 +1,11 @@
 //! The names that tensors have in a Hugging Face folder.
 
 use burn::module::Param;
-use burn::nn::{Linear, RmsNorm};
+use burn::nn::RmsNorm;
 use burn::tensor::Tensor;
 
-use crate::Qwen2;
+use crate::projection::Projection;
+use crate::{LoraTarget, Qwen2};
 
 /// A weight of the model, as it is held in memory.
 pub enum Weight<'a> {
@@ -17,29 +18,18 @@ pub enum Weight<'a> {
 }
 
 impl Qwen2 {
-    /// Every weight with the name that transformers gives it, in the order of the forward pass.
+    /// Every weight with the name that transformers gives it, in the order of the forward pass; without adapters.
     pub fn weights(&self) -> Vec<(String, Weight<'_>)> {
         let mut all = vec![(EMBED_TOKENS.to_string(), Weight::Table(&self.embed_tokens))];
         for (i, block) in self.layers.iter().enumerate() {
-            let attn = &block.self_attn;
+            let (attention, mlp) = LoraTarget::ALL.split_at(4);
+            let projections = |targets: &[LoraTarget]| -> Vec<_> {
+                targets.iter().flat_map(|t| projection(layer(i, &t.part()), block.projection(*t))).collect()
+            };
             all.push(norm(layer(i, "input_layernorm"), &block.input_layernorm));
-            for (name, linear) in [
-                ("self_attn.q_proj", &attn.q_proj),
-                ("self_attn.k_proj", &attn.k_proj),
-                ("self_attn.v_proj", &attn.v_proj),
-                ("self_attn.o_proj", &attn.o_proj),
-            ] {
-                push_linear(&mut all, layer(i, name), linear);
-            }
+            all.extend(projections(attention));
             all.push(norm(layer(i, "post_attention_layernorm"), &block.post_attention_layernorm));
-            let mlp = &block.mlp;
-            for (name, linear) in [
-                ("mlp.gate_proj", &mlp.gate_proj),
-                ("mlp.up_proj", &mlp.up_proj),
-                ("mlp.down_proj", &mlp.down_proj),
-            ] {
-                push_linear(&mut all, layer(i, name), linear);
-            }
+            all.extend(projections(mlp));
         }
         all.push(norm(NORM.to_string(), &self.norm));
         all.extend(self.lm_head.iter().map(|head| (LM_HEAD.to_string(), Weight::Table(head))));
@@ -60,7 +50,8 @@ fn norm(name: String, norm: &RmsNorm) -> (String, Weight<'_>) {
     (format!("{name}.weight"), Weight::Vector(&norm.gamma))
 }
 
-fn push_linear<'a>(all: &mut Vec<(String, Weight<'a>)>, name: String, linear: &'a Linear) {
-    all.push((format!("{name}.weight"), Weight::Matrix(&linear.weight)));
-    all.extend(linear.bias.iter().map(|bias| (format!("{name}.bias"), Weight::Vector(bias))));
+fn projection(name: String, projection: &Projection) -> impl Iterator<Item = (String, Weight<'_>)> {
+    let bias = projection.bias.iter().map(Weight::Vector).zip(["bias"]);
+    let all = std::iter::once((Weight::Matrix(&projection.weight), "weight")).chain(bias);
+    all.map(move |(weight, kind)| (format!("{name}.{kind}"), weight))
 }

@@ -150,6 +150,9 @@ impl Pass {
             };
             dx = pull_back(&block, x, y, dx, gradients);
         }
+        if model.has_lora() {
+            return; // the table is frozen
+        }
         let table = &model.embed_tokens;
         let ids = int_tensor(&packed.tokens, &model.device());
         let mut gradient = take_or_zeros(gradients, table);
@@ -168,9 +171,11 @@ fn head_backward(
     gradients: &mut GradientsParams,
 ) -> Tensor<2> {
     let table = model.head();
-    let mut dw = take_or_zeros(gradients, table);
-    let dh = head.backward(&table.val(), by_logprob, Some(&mut dw));
-    gradients.register(table.id, dw);
+    let mut dw = (!model.has_lora()).then(|| take_or_zeros(gradients, table));
+    let dh = head.backward(&table.val(), by_logprob, dw.as_mut());
+    if let Some(dw) = dw {
+        gradients.register(table.id, dw);
+    }
 
     let norm = model.norm.clone().train();
     let x = x.autodiff().require_grad();

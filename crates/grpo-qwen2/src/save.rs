@@ -9,7 +9,8 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::{Map, Value};
 
 use crate::json::read_json;
-use crate::names::Weight;
+use crate::names::{Weight, layer};
+use crate::projection::Projection;
 use crate::{ModelError, Qwen2};
 
 /// Files of a model folder that training does not change.
@@ -71,13 +72,14 @@ impl ModelFiles {
 
 impl Qwen2 {
     /// Writes the model to `folder` in Hugging Face layout, so that transformers loads it: `model.safetensors` in
-    /// the given precision, `config.json` saying so, and the other `files` as they were.
+    /// the given precision, `config.json` saying so, and the other `files` as they were. Adapters are merged into their
+    /// matrices; by themselves they are saved with [`save_adapter`](Self::save_adapter).
     ///
     /// Every file is written under another name, synced and then renamed: a save that fails (a full disk, say) leaves
     /// what was there before.
     pub fn save(&self, files: &ModelFiles, folder: &Path, precision: Precision) -> Result<(), ModelError> {
         std::fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
-        write_atomically(&folder.join("model.safetensors"), |file| self.write_weights(file, precision))?;
+        write_tensors(&folder.join("model.safetensors"), &self.stored(), precision)?;
         let config = files.config(precision);
         write_atomically(&folder.join("config.json"), |file| file.write_all(config.as_bytes()))?;
         for (name, bytes) in &files.unchanged {
@@ -85,24 +87,52 @@ impl Qwen2 {
         }
         Ok(())
     }
+}
 
-    /// Writes the weights in the safetensors format: the header's length, the header, the tensors.
-    fn write_weights(&self, file: &mut File, precision: Precision) -> std::io::Result<()> {
-        let weights = self.weights();
-        let header = header(&weights, precision);
+/// A tensor of a file.
+pub(crate) enum Stored<'a> {
+    Weight(Weight<'a>),
+    /// A matrix with the change of its adapter in it. Computed when it is written, so that there is one at a time.
+    Merged(&'a Projection),
+}
+
+impl Qwen2 {
+    fn stored(&self) -> Vec<(String, Stored<'_>)> {
+        let mut merged: HashMap<String, &Projection> = self
+            .adapters()
+            .map(|(i, target, _)| {
+                (format!("{}.weight", layer(i, &target.part())), self.layers[i].projection(target))
+            })
+            .collect();
+        let stored = |(name, weight): (String, _)| {
+            let stored = merged.remove(&name).map_or(Stored::Weight(weight), Stored::Merged);
+            (name, stored)
+        };
+        self.weights().into_iter().map(stored).collect()
+    }
+}
+
+/// Writes tensors in the safetensors format: the header's length, the header, the tensors.
+pub(crate) fn write_tensors(
+    path: &Path,
+    weights: &[(String, Stored<'_>)],
+    precision: Precision,
+) -> Result<(), ModelError> {
+    let header = header(weights, precision);
+    write_atomically(path, |file| {
         let mut file = BufWriter::new(file);
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
-        for (_, weight) in &weights {
+        for (_, weight) in weights {
             // Read from the device one at a time.
             file.write_all(&bytes(weight, precision))?;
         }
         file.flush()
-    }
+    })
 }
 
 /// Lets `write` fill a file beside `path`, syncs it and renames it to `path`.
-fn write_atomically(
+pub(crate) fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut File) -> std::io::Result<()>,
 ) -> Result<(), ModelError> {
@@ -120,13 +150,13 @@ fn write_atomically(
 }
 
 /// The JSON that says what the tensors are and where, padded so that they begin at a multiple of 8 bytes.
-fn header(weights: &[(String, Weight<'_>)], precision: Precision) -> Vec<u8> {
+fn header(weights: &[(String, Stored<'_>)], precision: Precision) -> Vec<u8> {
     let (dtype, size) = match precision {
         Precision::F32 => (Dtype::F32, 4),
         Precision::Bf16 => (Dtype::BF16, 2),
     };
     let mut end = 0;
-    let place = |(name, weight): &(String, Weight<'_>)| {
+    let place = |(name, weight): &(String, Stored<'_>)| {
         let (shape, start) = (shape(weight), end);
         end += shape.iter().product::<usize>() * size;
         (name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) })
@@ -141,23 +171,25 @@ fn header(weights: &[(String, Weight<'_>)], precision: Precision) -> Vec<u8> {
 }
 
 /// The shape that a weight has in its file.
-fn shape(weight: &Weight<'_>) -> Vec<usize> {
+fn shape(weight: &Stored<'_>) -> Vec<usize> {
     match weight {
-        Weight::Matrix(w) => w.dims().into_iter().rev().collect(),
-        Weight::Table(w) => w.dims().to_vec(),
-        Weight::Vector(w) => w.dims().to_vec(),
+        Stored::Weight(Weight::Matrix(w)) => w.dims().into_iter().rev().collect(),
+        Stored::Weight(Weight::Table(w)) => w.dims().to_vec(),
+        Stored::Weight(Weight::Vector(w)) => w.dims().to_vec(),
+        Stored::Merged(projection) => projection.dims().into_iter().rev().collect(),
     }
 }
 
 /// The values that a weight has in its file.
-fn bytes(weight: &Weight<'_>, precision: Precision) -> Vec<u8> {
+fn bytes(weight: &Stored<'_>, precision: Precision) -> Vec<u8> {
     fn host<const D: usize>(w: Tensor<D>) -> TensorData {
         w.cast(DType::F32).into_data()
     }
     let values = match weight {
-        Weight::Matrix(w) => host(w.val().transpose()),
-        Weight::Table(w) => host(w.val()),
-        Weight::Vector(w) => host(w.val()),
+        Stored::Weight(Weight::Matrix(w)) => host(w.val().transpose()),
+        Stored::Weight(Weight::Table(w)) => host(w.val()),
+        Stored::Weight(Weight::Vector(w)) => host(w.val()),
+        Stored::Merged(projection) => host(projection.merged().transpose()),
     };
     let values = values.iter::<f32>();
     match precision {

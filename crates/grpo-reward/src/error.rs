@@ -1,4 +1,86 @@
-//! What can go wrong with a reward that somebody else wrote.
+//! What can be wrong with a setting, and what can go wrong with a reward that somebody else wrote.
+
+/// A setting that no reward can have.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingError {
+    /// The names of a [`Layout`](crate::Layout) make no tags.
+    #[error(
+        "{reasoning:?} and {answer:?} can't be the names of the tags: give two different ones of ASCII \
+         letters, digits, `_` and `-`, without the angle brackets"
+    )]
+    TagNames {
+        /// The name of the reasoning's tags.
+        reasoning: String,
+        /// The name of the answer's tags.
+        answer: String,
+    },
+    /// A [`Pattern`](crate::Pattern) is not a regular expression.
+    #[error("the pattern {pattern:?} is no regular expression of the crate `regex`: {source}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        source: regex::Error,
+    },
+    /// A tolerance of [`Quantity`](crate::Quantity) is out of its range.
+    #[error(
+        "a tolerance of {absolute} or {relative} times the truth: the absolute one must be 0 or more and \
+         finite, the relative one at least 0 and less than 1"
+    )]
+    Tolerance {
+        /// The absolute tolerance.
+        absolute: f64,
+        /// The tolerance as a share of the truth.
+        relative: f64,
+    },
+    /// [`SoftOverlong`](crate::SoftOverlong) would punish an empty completion.
+    #[error(
+        "the punishment begins {cache} tokens before {max_tokens}, below 0: make the cache at most \
+         {max_tokens}"
+    )]
+    Overlong {
+        /// The length of the full punishment.
+        max_tokens: usize,
+        /// How many tokens before it the punishment begins.
+        cache: usize,
+    },
+    /// [`Repetition`](crate::Repetition) has runs without words, or would pay for repeating.
+    #[error(
+        "runs of {ngram_size} words at a penalty down to {max_penalty}: runs must have at least one word, \
+         and the penalty must be 0 or negative, and finite"
+    )]
+    Repetition {
+        /// Words of a run.
+        ngram_size: usize,
+        /// The penalty of a text that is nothing but repetition.
+        max_penalty: f32,
+    },
+    /// A JSON schema is none.
+    #[error("the JSON schema is not valid: {reason}")]
+    Schema {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A rubric has no part of this name.
+    #[error("the rubric has no part `{name}`; it has {}", list(known))]
+    NoSuchPart {
+        /// The name asked for.
+        name: String,
+        /// The names that the rubric has.
+        known: Vec<String>,
+    },
+    /// An [`Audit`](crate::audit::Audit) without a case would find nothing in any rubric.
+    #[error("an audit needs at least one case: give it a few problems with their right completions")]
+    NoCases,
+}
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "none: add its parts first".to_owned(),
+        names => format!("`{}`", names.join("`, `")),
+    }
+}
 
 /// A mistake in a reward. (A completion that cannot be graded is none: it earns nothing.)
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -36,11 +118,18 @@ pub enum RewardError {
     },
 }
 
-/// The text in quotes, with line breaks escaped, and cut where it would fill the screen.
-fn excerpt(text: &str) -> String {
-    const LIMIT: usize = 200; // characters
-    match text.char_indices().nth(LIMIT) {
-        Some((end, _)) => format!("{:?}… ({} bytes in all)", &text[..end], text.len()),
+/// The text in quotes, with line breaks escaped, and without its middle where it would fill the screen.
+pub(crate) fn excerpt(text: &str) -> String {
+    match ends(text) {
+        Some((head, tail)) => format!("{head:?} … {tail:?} ({} bytes in all)", text.len()),
         None => format!("{text:?}"),
     }
+}
+
+/// The ends of a text that is too long to be shown.
+pub(crate) fn ends(text: &str) -> Option<(&str, &str)> {
+    const LENGTH: usize = 100; // characters of each
+    let (head, _) = text.char_indices().nth(LENGTH)?;
+    let (tail, _) = text.char_indices().nth_back(LENGTH - 1)?;
+    (head < tail).then(|| (&text[..head], &text[tail..]))
 }

@@ -23,5 +23,10 @@ pub fn extract_answer(text: &str) -> &str {
 
 /// Python's `str.strip()`: besides Unicode's white space it takes the four ASCII separators.
 pub(crate) fn strip(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || ('\x1c'..='\x1f').contains(&c))
+    text.trim_matches(is_space)
+}
+
+/// Python's `str.isspace()` of one character.
+pub(crate) fn is_space(c: char) -> bool {
+    c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }

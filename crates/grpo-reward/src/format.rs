@@ -107,19 +107,19 @@ impl Default for TagCount {
     }
 }
 
-impl<T: AsRef<str> + ?Sized> Reward<T> for StrictFormat {
+impl<T: ?Sized> Reward<T> for StrictFormat {
     fn score(&self, _: &T, completion: &Completion) -> f32 {
         if STRICT.is_match(&completion.text) { self.reward } else { 0.0 }
     }
 }
 
-impl<T: AsRef<str> + ?Sized> Reward<T> for SoftFormat {
+impl<T: ?Sized> Reward<T> for SoftFormat {
     fn score(&self, _: &T, completion: &Completion) -> f32 {
         if SOFT.is_match(&completion.text) { self.reward } else { 0.0 }
     }
 }
 
-impl<T: AsRef<str> + ?Sized> Reward<T> for TagCount {
+impl<T: ?Sized> Reward<T> for TagCount {
     fn score(&self, _: &T, completion: &Completion) -> f32 {
         let once = TAGS.iter().filter(|tag| completion.text.matches(**tag).count() == 1).count();
         self.reward * once as f32 / TAGS.len() as f32

@@ -1,19 +1,28 @@
 /*!
 Verifiable rewards: checks that a program can run on the text of a completion.
 
-Each reward is one small type that implements [`Reward`](grpo_core::Reward) for truths that are text, and each
-is documented with a completion that earns it and one that does not. A [`Rubric`] is a named, weighted sum of
-them.
+Each reward is one small type that implements [`Reward`](grpo_core::Reward), and each is documented with a
+completion that earns it and one that does not. A [`Rubric`] is a named, weighted sum of them, in which one
+may be the gate of another. An [`audit`] tells what a rubric pays for before a run does.
 
 | reward | pays for | default |
 |---|---|---|
 | [`Correctness`] | the text between the answer tags equals the truth | 2.0 |
 | [`Numeric`] | that text is the same number as the truth | 2.0 |
+| [`Quantity`] | … a number near the truth's, with the same unit | 2.0 |
+| [`Choice`] | … the letter of the right option | 2.0 |
+| [`Countdown`] | … an expression that reaches a number with given ones | 2.0 |
+| [`Json`], `JsonSchema` (feature `json-schema`) | … JSON; JSON that a schema accepts | 0.5; 1.0 |
+| [`Instructions`] | … as many words, sentences, keywords … as were asked for | 1.0 |
+| [`Pattern`] | a regular expression matches, or doesn't | 0.5 |
 | [`StrictFormat`] | exactly the prescribed layout, line by line | 0.5 |
 | [`SoftFormat`] | the tags in their order, whatever the line breaks | 0.5 |
 | [`TagCount`] | each tag that is there exactly once | 4 × 0.125 |
+| [`LayoutFormat`] | reasoning and answer, neither of them empty, in tags of any name | 0.5 |
+| [`SoftOverlong`] | staying below a number of tokens | 0 to −1 |
+| [`Repetition`] | not repeating runs of words | 0 to a penalty |
 
-The layout they check is a reasoning and an answer, each between tags on lines of their own:
+The classic layout is a reasoning and an answer, each between tags on lines of their own:
 
 ```text
 <reasoning>
@@ -44,16 +53,43 @@ assert_eq!(scores.total, 2.5);
 ```
 */
 
+pub mod audit;
+
+mod choice;
 mod correctness;
+mod countdown;
 mod error;
+mod expression;
 mod extract;
 mod format;
+mod instruction;
+mod instructions;
+mod json;
+mod layout;
 mod numeric;
+mod overlong;
+mod pattern;
+mod quantity;
+mod repetition;
 mod rubric;
+mod statistics;
 
+pub use choice::Choice;
 pub use correctness::Correctness;
-pub use error::RewardError;
+pub use countdown::{Countdown, CountdownTruth, Usage};
+pub use error::{RewardError, SettingError};
 pub use extract::extract_answer;
 pub use format::{SoftFormat, StrictFormat, TagCount};
+pub use instruction::{Instruction, Quantifier};
+pub use instructions::Instructions;
+pub use json::Json;
+#[cfg(feature = "json-schema")]
+pub use json::JsonSchema;
+pub use layout::{Layout, LayoutFormat};
 pub use numeric::Numeric;
+pub use overlong::SoftOverlong;
+pub use pattern::Pattern;
+pub use quantity::Quantity;
+pub use repetition::Repetition;
 pub use rubric::{Rubric, Scores};
+pub use statistics::RewardStatistics;

@@ -7,11 +7,14 @@ use regex::Regex;
 
 use crate::{extract::strip, extract_answer};
 
-// Sign, dollar, integer digits (plain, or in groups of three), fraction.
-static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\A([+\-\u{2212}]?)\$?([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.([0-9]*))?\z")
-        .expect("it is valid")
-});
+/// A sign, a dollar, digits (in groups of three, or plain) and a fraction, each of which may be missing.
+pub(crate) const NUMBER: &str = concat!(
+    r"(?<sign>[+\-\u{2212}]?)(?<dollar>\$?)",
+    r"(?<integer>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]*)(?:\.(?<fraction>[0-9]*))?"
+);
+
+static ONLY_NUMBER: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(&format!(r"\A{NUMBER}\z")).expect("it is valid"));
 
 /// Pays where [`extract_answer`] is the same number as the truth.
 ///
@@ -61,7 +64,7 @@ impl<T: AsRef<str> + ?Sized> Reward<T> for Numeric {
 
 /// A decimal number of any size in its one normal form, so that equal numbers are equal values.
 #[derive(Debug, PartialEq)]
-struct Decimal {
+pub(crate) struct Decimal {
     /// Never of zero.
     negative: bool,
     /// Without leading zeros; empty below 1.
@@ -71,10 +74,10 @@ struct Decimal {
 }
 
 impl Decimal {
-    fn parse(text: &str) -> Option<Self> {
-        let groups = NUMBER.captures(strip(text))?;
-        let group = |index| groups.get(index).map_or("", |group| group.as_str());
-        let (sign, integer, fraction) = (group(1), group(2), group(3));
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let groups = ONLY_NUMBER.captures(strip(text))?;
+        let group = |name| groups.name(name).map_or("", |group| group.as_str());
+        let (sign, integer, fraction) = (group("sign"), group("integer"), group("fraction"));
         if integer.is_empty() && fraction.is_empty() {
             return None;
         }

@@ -3,15 +3,16 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use grpo_core::{Completion, Reward};
 
-use crate::{Correctness, RewardError, StrictFormat};
+use crate::{Correctness, RewardError, SettingError, StrictFormat};
 
 /// A named, weighted sum of rewards.
 ///
 /// Names are what metrics call the parts (`rewards/{name}/mean`). A part of weight 0 is scored and reported,
-/// but not paid.
+/// but not paid. A part with a [gate](Self::gate) is paid only where another one is.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish};
@@ -38,15 +39,19 @@ struct Part<T: ?Sized> {
     name: String,
     weight: f32,
     reward: Box<dyn Reward<T>>,
+    /// The index of the part that must be above 0 for this one to count.
+    gate: Option<usize>,
 }
 
 /// What a completion earned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scores {
-    /// `Σ weight · reward`.
+    /// `Σ weight · paid`.
     pub total: f32,
-    /// Each reward before its weight, in the order of [`Rubric::names`].
+    /// Each reward as it is, before its gate and its weight, in the order of [`Rubric::names`].
     pub each: Vec<f32>,
+    /// Each reward before its weight, and 0 where its gate is shut.
+    pub paid: Vec<f32>,
 }
 
 impl<T: ?Sized> Rubric<T> {
@@ -55,7 +60,8 @@ impl<T: ?Sized> Rubric<T> {
         Self { parts: Vec::new() }
     }
 
-    /// Adds a part, or replaces the one that has this name: names are unique, as metrics need them to be.
+    /// Adds a part, or replaces the one that has this name (its gate included): names are unique, as metrics
+    /// need them to be.
     ///
     /// ```
     /// use grpo_reward::{Rubric, SoftFormat};
@@ -65,12 +71,48 @@ impl<T: ?Sized> Rubric<T> {
     /// ```
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, weight: f32, reward: impl Reward<T> + 'static) -> Self {
-        let part = Part { name: name.into(), weight, reward: Box::new(reward) };
+        let part = Part { name: name.into(), weight, reward: Box::new(reward), gate: None };
         match self.parts.iter_mut().find(|other| other.name == part.name) {
             Some(other) => *other = part,
             None => self.parts.push(part),
         }
         self
+    }
+
+    /// Lets the part `name` count only where the part `by` is above 0, before its own weight and gate: with
+    /// the format behind the correctness, no layout is paid without a right answer. It replaces the gate that
+    /// `name` had.
+    ///
+    /// ```
+    /// use grpo_core::{Completion, Finish};
+    /// use grpo_reward::Rubric;
+    ///
+    /// let rubric = Rubric::<str>::gsm8k().gate("format", "correctness")?;
+    /// let score = |answer: u32| {
+    ///     let text = format!("<reasoning>\nHalf.\n</reasoning>\n<answer>\n{answer}\n</answer>\n");
+    ///     rubric.score("18", &Completion { text, n_tokens: 9, finish: Finish::Stop })
+    /// };
+    /// assert_eq!(score(18)?.total, 2.5);
+    /// assert_eq!(score(19)?.total, 0.0);
+    /// assert_eq!((score(19)?.each, score(19)?.paid), (vec![0.0, 0.5], vec![0.0, 0.0]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Where there is no part `name` or no part `by`.
+    pub fn gate(mut self, name: &str, by: &str) -> Result<Self, SettingError> {
+        let (gated, gate) = (self.index(name)?, self.index(by)?);
+        self.parts[gated].gate = Some(gate);
+        Ok(self)
+    }
+
+    /// The place of the part `name`.
+    pub(crate) fn index(&self, name: &str) -> Result<usize, SettingError> {
+        self.names().position(|other| other == name).ok_or_else(|| SettingError::NoSuchPart {
+            name: name.to_owned(),
+            known: self.names().map(str::to_owned).collect(),
+        })
     }
 
     /// The names of the parts, in the order in which they were added.
@@ -100,11 +142,32 @@ impl<T: ?Sized> Rubric<T> {
     /// Where a reward panics, or is not finite. (The program's panic hook runs all the same, and by default
     /// prints the place of the panic. With `panic = "abort"` nothing can be caught.)
     pub fn score(&self, truth: &T, completion: &Completion) -> Result<Scores, RewardError> {
-        let mut scores = Scores { total: 0.0, each: Vec::with_capacity(self.len()) };
-        for part in &self.parts {
-            let value = part.score(truth, completion)?;
-            scores.total += part.weight * value;
-            if !scores.total.is_finite() {
+        let each = self.parts.iter().map(|part| part.score(truth, completion)).collect::<Result<_, _>>()?;
+        self.pay(each, completion)
+    }
+
+    /// Scores one completion, and measures how long each part takes.
+    pub(crate) fn score_timed(
+        &self,
+        truth: &T,
+        completion: &Completion,
+    ) -> Result<(Scores, Vec<Duration>), RewardError> {
+        let timed = |part: &Part<T>| {
+            let start = Instant::now();
+            part.score(truth, completion).map(|reward| (reward, start.elapsed()))
+        };
+        let (each, times) = self.parts.iter().map(timed).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        Ok((self.pay(each, completion)?, times))
+    }
+
+    /// What the rewards come to behind their gates and with their weights.
+    fn pay(&self, each: Vec<f32>, completion: &Completion) -> Result<Scores, RewardError> {
+        let (mut total, mut paid) = (0.0, Vec::with_capacity(self.len()));
+        for (part, &value) in self.parts.iter().zip(&each) {
+            let counted = if part.gate.is_none_or(|gate| each[gate] > 0.0) { value } else { 0.0 };
+            paid.push(counted);
+            total += part.weight * counted;
+            if !value.is_finite() || !f32::is_finite(total) {
                 return Err(RewardError::NotFinite {
                     reward: part.name.clone(),
                     value,
@@ -112,9 +175,8 @@ impl<T: ?Sized> Rubric<T> {
                     completion: completion.text.clone(),
                 });
             }
-            scores.each.push(value);
         }
-        Ok(scores)
+        Ok(Scores { total, each, paid })
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Draw {
     /// log-probability over the whole vocabulary too, so the two agree (TRL does the same). Under greedy decoding
     /// (temperature 0) it is the one at temperature 1.
     pub logprob: f32,
+    /// The entropy of the same distribution, in nats.
+    pub entropy: f32,
 }
 
 impl Sampling {
@@ -78,6 +80,7 @@ impl Sampling {
         if !total.is_finite() {
             return None;
         }
+        let entropy = total.ln() - weighted_sum(&weights, logits, max, inverse) / total;
         let token = if self.temperature == 0.0 {
             best
         } else {
@@ -85,7 +88,7 @@ impl Sampling {
             invert(&weights, u)
         };
         let logprob = f64::from((logits[token] - max) * inverse) - total.ln();
-        Some(Draw { token: token as u32, logprob: logprob as f32 })
+        Some(Draw { token: token as u32, logprob: logprob as f32, entropy: entropy as f32 })
     }
 
     /// Sets the weight of every token that is cut off to zero.
@@ -151,6 +154,21 @@ fn block_sums(weights: &[f32]) -> Vec<f64> {
     weights.chunks(BLOCK).map(sum).collect()
 }
 
+/// The sum of `weight · (logit − max) · inverse`: of weights, times their logarithms.
+fn weighted_sum(weights: &[f32], logits: &[f32], max: f32, inverse: f32) -> f64 {
+    // A weight is 0 long before its logarithm is this, and 0 times infinity is no number.
+    let logarithm = |z: f32| ((z - max) * inverse).max(-1000.0);
+    let sum = |(weights, logits): (&[f32], &[f32])| {
+        let mut lanes = [0.0f64; LANES];
+        for (weights, logits) in weights.chunks(LANES).zip(logits.chunks(LANES)) {
+            let terms = weights.iter().zip(logits).map(|(w, z)| f64::from(w * logarithm(*z)));
+            lanes.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+        }
+        lanes.iter().sum::<f64>()
+    };
+    weights.chunks(BLOCK).zip(logits.chunks(BLOCK)).map(sum).sum()
+}
+
 /// The first index at which the running sum of `weights` exceeds `u` times their sum.
 fn invert(weights: &[f32], u: f64) -> usize {
     let sums = block_sums(weights);
@@ -187,11 +205,13 @@ mod tests {
     /// Draws many tokens and returns how often each came, and checks their log-probabilities on the way.
     fn frequencies(sampling: &Sampling, n: usize) -> Vec<f64> {
         let full = probabilities(sampling.temperature);
+        let entropy: f64 = full.iter().map(|p| -p * p.ln()).sum();
         let noise = Noise { seed: 11, step: 0, problem: 0, sample: 0 };
         let mut counts = vec![0.0; LOGITS.len()];
         for token in 0..n {
             let draw = sampling.draw(&LOGITS, noise.uniform(token)).unwrap();
             assert!((f64::from(draw.logprob) - full[draw.token as usize].ln()).abs() < 1e-6);
+            assert!((f64::from(draw.entropy) - entropy).abs() < 1e-6);
             counts[draw.token as usize] += 1.0;
         }
         counts
@@ -242,7 +262,7 @@ mod tests {
     fn ends_of_the_unit_interval_stay_inside_the_vocabulary() {
         for u in [0.0, 1.0 - f64::EPSILON / 2.0] {
             let draw = Sampling::default().draw(&[f32::MIN, 0.0, f32::MIN], u).unwrap();
-            assert_eq!(draw.token, 1);
+            assert_eq!((draw.token, draw.entropy), (1, 0.0));
         }
     }
 

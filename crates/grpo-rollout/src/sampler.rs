@@ -34,6 +34,10 @@ pub struct Sample {
     ///
     /// [`Draw::logprob`]: crate::Draw::logprob
     pub logprobs: Vec<f32>,
+    /// The entropy of the distribution that each token was drawn from, in nats (see [`Draw::entropy`]).
+    ///
+    /// [`Draw::entropy`]: crate::Draw::entropy
+    pub entropies: Vec<f32>,
     /// Why the completion ended.
     pub finish: Finish,
 }
@@ -106,7 +110,12 @@ impl Sampler {
         let mut rows: Vec<Row> = batch
             .into_iter()
             .map(|(request, noise)| {
-                let sample = Sample { tokens: Vec::new(), logprobs: Vec::new(), finish: Finish::Length };
+                let sample = Sample {
+                    tokens: Vec::new(),
+                    logprobs: Vec::new(),
+                    entropies: Vec::new(),
+                    finish: Finish::Length,
+                };
                 Row { request, noise, sample }
             })
             .collect();
@@ -155,6 +164,7 @@ impl Sampler {
             let draw = draw.ok_or(RolloutError::NonFiniteLogits { prompt: *request, token })?;
             sample.tokens.push(draw.token);
             sample.logprobs.push(draw.logprob);
+            sample.entropies.push(draw.entropy);
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
-use grpo_core::{Advantage, Normalization, Objective};
+use grpo_core::{Advantage, Aggregation, Finish, Objective};
+use grpo_qwen2::LoraConfig;
 use grpo_rollout::Sampling;
 
-use crate::{OptimizerConfig, Schedule, TrainerError};
+use crate::{Experience, OptimizerConfig, Schedule};
 
 /// Every number of a run. Where TRL's `GRPOConfig` has the option under another name, the field says so.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,10 +13,21 @@ pub struct TrainerConfig {
     pub max_completion_length: usize,
     /// How completions are drawn. The temperature must be above 0.
     pub sampling: Sampling,
-    /// From rewards to advantages.
+    /// From the rewards of a completion to one (TRL: `multi_objective_aggregation`).
+    pub aggregation: Aggregation,
+    /// From rewards to advantages (TRL: `scale_rewards`).
     pub advantage: Advantage,
-    /// The loss (TRL: `beta`, `epsilon`, `epsilon_high`, `delta`, `loss_type`, `importance_sampling_level`).
+    /// The loss (TRL: `beta`, `epsilon`, `epsilon_high`, `delta`, `loss_type`, `importance_sampling_level`,
+    /// `off_policy_mask_threshold`, `top_entropy_quantile`).
     pub objective: Objective,
+    /// Leaves completions that were cut off out of the loss. They are still compared with their group.
+    pub mask_truncated_completions: bool,
+    /// How often [`Trainer::roll_out_dynamic`](crate::Trainer::roll_out_dynamic) draws again where a group has no signal.
+    pub max_redraws: usize,
+    /// Moves the reference after the policy (TRL: `sync_ref_model`).
+    pub reference_sync: Option<ReferenceSync>,
+    /// Trains low-rank adapters instead of the weights.
+    pub lora: Option<LoraConfig>,
     /// Optimizer steps on each rollout, μ in the paper (TRL: `num_iterations`).
     pub updates: usize,
     /// The peak learning rate.
@@ -41,6 +53,22 @@ pub struct TrainerConfig {
     pub seed: u64,
 }
 
+/// The reference follows the policy (TR-DPO, arXiv 2404.09656).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReferenceSync {
+    /// Steps from one move to the next (TRL: `ref_model_sync_steps`, which counts updates).
+    pub steps: u64,
+    /// The share of the policy in the new reference: `α · policy + (1 − α) · reference` (TRL: `ref_model_mixup_alpha`).
+    pub mixup_alpha: f64,
+}
+
+impl Default for ReferenceSync {
+    /// TRL's: every 512 steps, α 0.6.
+    fn default() -> Self {
+        Self { steps: 512, mixup_alpha: 0.6 }
+    }
+}
+
 impl Default for TrainerConfig {
     /// The classic recipe: groups of 8, temperature 1, ε 0.2, β 0.04, one update per rollout, AdamW at a constant
     /// 1e-6.
@@ -49,8 +77,13 @@ impl Default for TrainerConfig {
             group_size: 8,
             max_completion_length: 256,
             sampling: Sampling::default(),
+            aggregation: Aggregation::default(),
             advantage: Advantage::default(),
             objective: Objective::grpo(),
+            mask_truncated_completions: false,
+            max_redraws: 0,
+            reference_sync: None,
+            lora: None,
             updates: 1,
             learning_rate: 1e-6,
             schedule: Schedule::Constant,
@@ -67,66 +100,8 @@ impl Default for TrainerConfig {
 }
 
 impl TrainerConfig {
-    /// Checks that every number is in its range.
-    pub fn validate(&self) -> Result<(), TrainerError> {
-        let error =
-            |option, value: String, expected| Err(TrainerError::InvalidOption { option, value, expected });
-        if self.group_size < 2 {
-            let expected = "a group needs at least 2 completions to compare: with fewer every advantage is 0";
-            return error("group_size", self.group_size.to_string(), expected);
-        }
-        for (option, value) in [
-            ("max_completion_length", self.max_completion_length),
-            ("updates", self.updates),
-            ("micro_batch_tokens", self.micro_batch_tokens),
-            ("batch_rows", self.batch_rows),
-        ] {
-            if value == 0 {
-                return error(option, "0".into(), "it must be at least 1");
-            }
-        }
-        self.sampling.validate().map_err(|source| TrainerError::Rollout { problem: None, source })?;
-        if self.sampling.temperature == 0.0 {
-            return error(
-                "temperature",
-                "0".into(),
-                "training needs samples that differ: it must be above 0",
-            );
-        }
-        let optimizer = &self.optimizer;
-        for (option, value) in [
-            ("learning_rate", self.learning_rate),
-            ("beta", self.objective.beta),
-            ("epsilon", self.objective.clip.low),
-            ("epsilon_high", self.objective.clip.high),
-            ("weight_decay", optimizer.weight_decay.into()),
-        ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return error(option, value.to_string(), "it must be 0 or a positive number");
-            }
-        }
-        for (option, value) in
-            [("max_grad_norm", self.max_grad_norm), ("adam_epsilon", optimizer.epsilon.into())]
-        {
-            if value.is_nan() || value <= 0.0 {
-                return error(option, value.to_string(), "it must be above 0");
-            }
-        }
-        if let Some(delta) = self.objective.delta.filter(|delta| delta.is_nan() || *delta <= 0.0) {
-            return error("delta", delta.to_string(), "it must be above 0");
-        }
-        if self.objective.normalization == Normalization::MaxLength(0) {
-            return error(
-                "max_completion_length",
-                "0".into(),
-                "Dr. GRPO divides by it: it must be at least 1",
-            );
-        }
-        for (option, value) in [("adam_beta1", optimizer.beta1), ("adam_beta2", optimizer.beta2)] {
-            if !(0.0..1.0).contains(&value) {
-                return error(option, value.to_string(), "it must be at least 0 and below 1");
-            }
-        }
-        Ok(())
+    /// Whether a completion is in the loss.
+    pub(crate) fn trains_on(&self, experience: &Experience) -> bool {
+        !(self.mask_truncated_completions && experience.sample.finish == Finish::Length)
     }
 }

@@ -2,7 +2,7 @@ use grpo_reward::Scores;
 use grpo_rollout::{Noise, Request, Sampler, Sampling};
 use serde::{Deserialize, Serialize};
 
-use crate::trainer::at_problem;
+use crate::roll_out::at_problem;
 use crate::{Policy, Problem, Trainer, TrainerError};
 
 /// The step that evaluation noise is keyed with: none that training reaches.

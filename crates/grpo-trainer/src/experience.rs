@@ -27,7 +27,8 @@ pub struct Experience {
     pub scores: Scores,
     /// How much better than its group it did.
     pub advantage: f32,
-    /// Log-probabilities of its tokens under the reference model; empty if the objective has no KL term.
+    /// Log-probabilities of its tokens under the reference model; empty if the objective has no KL term, or the completion
+    /// is not trained on.
     pub reference: Vec<f32>,
 }
 
@@ -52,8 +53,14 @@ impl Group {
 /// What a rollout brought home.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiences {
-    /// One group for every problem, in their order.
+    /// One group for every problem, in their order; in the place of some, those of other problems.
     pub groups: Vec<Group>,
+    /// Groups drawn in place of those without a signal, kept or not.
+    pub redrawn: usize,
+    /// Tokens sampled, those of groups that were not kept included.
+    pub sampled_tokens: u64,
+    /// The same with the prompt's tokens, for every completion.
+    pub seen_tokens: u64,
     /// Time spent sampling.
     pub generate_time: Duration,
     /// Time spent scoring completions.
@@ -66,14 +73,5 @@ impl Experiences {
     /// All experiences, group by group.
     pub fn iter(&self) -> impl Iterator<Item = &Experience> {
         self.groups.iter().flat_map(|group| &group.experiences)
-    }
-
-    /// Tokens that the policy has seen: for every completion, its prompt's and its own.
-    pub(crate) fn n_tokens(&self) -> u64 {
-        let of_group = |group: &Group| {
-            let completions: usize = group.experiences.iter().map(|e| e.sample.tokens.len()).sum();
-            group.prompt.len() * group.experiences.len() + completions
-        };
-        self.groups.iter().map(of_group).sum::<usize>() as u64
     }
 }

@@ -7,7 +7,7 @@ use grpo_qwen2::Scores;
 
 use crate::metrics::Observed;
 use crate::micro_batch::{Member, MicroBatch, micro_batches};
-use crate::{Experience, Experiences, Metrics, Policy, Trainer, TrainerError};
+use crate::{Experience, Experiences, Group, Metrics, Policy, Trainer, TrainerError};
 
 /// The largest difference between the sampler's and the trainer's log-probability of a token that rounding explains.
 const TOLERANCE: f32 = 1e-3;
@@ -49,7 +49,10 @@ impl<P: Policy, T> Trainer<P, T> {
         }
         self.sampler_checked |= observed.compared();
         self.step += 1;
-        self.num_tokens += experiences.n_tokens();
+        if let Some(sync) = self.config.reference_sync.filter(|sync| self.step.is_multiple_of(sync.steps)) {
+            self.policy.mix_reference(sync.mixup_alpha);
+        }
+        self.num_tokens += experiences.seen_tokens;
         Ok(Metrics::new(self, experiences, &observed, learning_rate, start.elapsed()))
     }
 
@@ -59,11 +62,17 @@ impl<P: Policy, T> Trainer<P, T> {
         experiences: &Experiences,
         observed: &mut Observed,
     ) -> Result<f64, TrainerError> {
-        let lengths: Vec<usize> = experiences.iter().map(|e| e.sample.tokens.len()).collect();
-        let scales = self.config.objective.scales(&lengths);
+        let trained = |e: &&Experience| self.config.trains_on(e);
+        let length = |e: &Experience| if trained(&e) { e.sample.tokens.len() } else { 0 };
+        let scales = self.config.objective.scales(&experiences.iter().map(length).collect::<Vec<_>>());
+        let entropies =
+            experiences.iter().filter(trained).flat_map(|e| double(&e.sample.entropies)).collect();
+        let threshold = self.config.objective.entropy_threshold(entropies);
         let needs_reference = self.config.objective.needs_reference();
         // A group without a signal costs no forward and no backward pass.
-        let teaches = |group: &crate::Group| needs_reference || group.has_signal();
+        let teaches = |group: &Group, experience: &Experience| {
+            self.config.trains_on(experience) && (needs_reference || group.has_signal())
+        };
         let mut loss = 0.0;
         for batch in micro_batches(&experiences.groups, self.config.micro_batch_tokens, teaches) {
             let temperature = self.config.sampling.temperature;
@@ -73,7 +82,7 @@ impl<P: Policy, T> Trainer<P, T> {
             }
             let mut gradient = Vec::with_capacity(scores.len());
             for (Member { experience, index, .. }, scores) in batch.members().zip(&scores) {
-                let term = self.completion_loss(experience, scores)?;
+                let term = self.completion_loss(experience, scores, threshold)?;
                 loss += scales[index] * term.loss;
                 observed.add(&term, scores);
                 gradient.push(
@@ -90,19 +99,26 @@ impl<P: Policy, T> Trainer<P, T> {
         Ok(loss)
     }
 
+    /// The loss of a completion, in which only tokens of at least the `threshold` of entropy have a surrogate.
     fn completion_loss(
         &self,
         experience: &Experience,
         scores: &Scores,
+        threshold: Option<f64>,
     ) -> Result<CompletionLoss, TrainerError> {
-        let double = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<f64>>();
         let (current, old) = (double(&scores.logprobs), double(&experience.sample.logprobs));
+        let mut logprobs = LogProbs::new(&current, &old)?;
         let reference = double(&experience.reference);
-        let logprobs = LogProbs::new(&current, &old)?;
-        let logprobs = match self.config.objective.needs_reference() {
-            true => logprobs.with_reference(&reference)?,
-            false => logprobs,
-        };
+        if self.config.objective.needs_reference() {
+            logprobs = logprobs.with_reference(&reference)?;
+        }
+        let weights = threshold.map(|threshold| {
+            let weight = |entropy: f64| if entropy >= threshold { 1.0 } else { 0.0 };
+            double(&experience.sample.entropies).into_iter().map(weight).collect::<Vec<f64>>()
+        });
+        if let Some(weights) = &weights {
+            logprobs = logprobs.with_weights(weights)?;
+        }
         Ok(self.config.objective.completion_loss(logprobs, experience.advantage.into())?)
     }
 
@@ -136,4 +152,8 @@ impl<P: Policy, T> Trainer<P, T> {
         }
         Ok(())
     }
+}
+
+fn double(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use grpo_core::{CompletionLoss, Finish};
+use grpo_core::{CompletionLoss, Finish, Surrogate};
 use grpo_qwen2::Scores;
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::{Experience, Experiences, Trainer};
 /// The figures of a step, under TRL's names where TRL has them.
 ///
 /// What is said of tokens is over the completions that were trained on: all of them if the objective has a KL term,
-/// otherwise those of groups with a signal.
+/// otherwise those of groups with a signal; none that are masked for having been cut off.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metrics {
     /// The step, from 1.
@@ -31,15 +31,28 @@ pub struct Metrics {
     pub kl: Option<f64>,
     /// Mean over tokens of the entropy of the policy, in nats.
     pub entropy: f64,
-    /// Share of ratios clipped from below (TRL counts where clipping changes the loss).
-    #[serde(rename = "clip_ratio/low_mean")]
-    pub clip_ratio_low_mean: f64,
+    /// Share of ratios clipped from below (TRL counts where clipping changes the loss); only where ratios are clipped.
+    #[serde(rename = "clip_ratio/low_mean", skip_serializing_if = "Option::is_none")]
+    pub clip_ratio_low_mean: Option<f64>,
     /// Share of ratios clipped from above.
-    #[serde(rename = "clip_ratio/high_mean")]
-    pub clip_ratio_high_mean: f64,
+    #[serde(rename = "clip_ratio/high_mean", skip_serializing_if = "Option::is_none")]
+    pub clip_ratio_high_mean: Option<f64>,
     /// Share of ratios clipped either way.
-    #[serde(rename = "clip_ratio/region_mean")]
-    pub clip_ratio_region_mean: f64,
+    #[serde(rename = "clip_ratio/region_mean", skip_serializing_if = "Option::is_none")]
+    pub clip_ratio_region_mean: Option<f64>,
+    /// Share of weights at their bound; only of CISPO.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cispo_clip_ratio: Option<f64>,
+    /// Mean over completions of their weight; only of VESPO.
+    #[serde(rename = "vespo/phi_seq_mean", skip_serializing_if = "Option::is_none")]
+    pub vespo_phi_seq_mean: Option<f64>,
+    /// Share of completions without a surrogate loss because they are too far off the policy; only where there is a
+    /// threshold for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub off_policy_ratio: Option<f64>,
+    /// Groups drawn in place of those without a signal, kept or not; only of dynamic sampling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redrawn_groups: Option<usize>,
     /// Mean tokens of a completion.
     #[serde(rename = "completions/mean_length")]
     pub completions_mean_length: f64,
@@ -95,6 +108,8 @@ pub(crate) struct Observed {
     n_ratios: usize,
     clipped_low: usize,
     clipped_high: usize,
+    phi: Mean,
+    off_policy: Mean,
     differences: Mean,
     max_difference: f64,
 }
@@ -107,6 +122,8 @@ impl Observed {
         self.n_ratios += term.n_ratios;
         self.clipped_low += term.clipped_low;
         self.clipped_high += term.clipped_high;
+        self.phi.add(term.phi);
+        self.off_policy.add(f64::from(u8::from(term.off_policy)));
     }
 
     pub(crate) fn add_difference(&mut self, difference: f64) {
@@ -148,6 +165,9 @@ impl Metrics {
                 .map(|time| time.as_secs_f64());
         let share = |n: usize, of: usize| n as f64 / of.max(1) as f64;
         let of_tokens = |sum: f64| sum / observed.tokens.max(1) as f64;
+        let objective = &trainer.config.objective;
+        let clipped = matches!(objective.surrogate, Surrogate::Clipped { .. });
+        let [low, high] = [observed.clipped_low, observed.clipped_high].map(|n| share(n, observed.n_ratios));
         let groups = &experiences.groups;
         let totals = || experiences.iter().map(|e| f64::from(e.scores.total));
         let flat = groups.iter().filter(|group| !group.has_signal()).count();
@@ -159,11 +179,16 @@ impl Metrics {
             reward_std: std(totals().collect()),
             rewards: by_reward(trainer.rubric.names(), experiences),
             frac_reward_zero_std: share(flat, groups.len()),
-            kl: trainer.config.objective.needs_reference().then(|| of_tokens(observed.kl)),
+            kl: objective.needs_reference().then(|| of_tokens(observed.kl)),
             entropy: of_tokens(observed.entropy),
-            clip_ratio_low_mean: share(observed.clipped_low, observed.n_ratios),
-            clip_ratio_high_mean: share(observed.clipped_high, observed.n_ratios),
-            clip_ratio_region_mean: share(observed.clipped_low + observed.clipped_high, observed.n_ratios),
+            clip_ratio_low_mean: clipped.then_some(low),
+            clip_ratio_high_mean: clipped.then_some(high),
+            clip_ratio_region_mean: clipped.then_some(low + high),
+            cispo_clip_ratio: matches!(objective.surrogate, Surrogate::Cispo { .. }).then_some(high),
+            vespo_phi_seq_mean: matches!(objective.surrogate, Surrogate::Vespo { .. })
+                .then(|| observed.phi.value()),
+            off_policy_ratio: objective.off_policy_threshold.map(|_| observed.off_policy.value()),
+            redrawn_groups: (trainer.config.max_redraws > 0).then_some(experiences.redrawn),
             completions_mean_length: lengths().map(|n| n as f64).collect::<Mean>().value(),
             completions_min_length: lengths().min().unwrap_or(0),
             completions_max_length: lengths().max().unwrap_or(0),
@@ -179,7 +204,7 @@ impl Metrics {
             time_reward: reward,
             time_reference: reference,
             time_learn: learn,
-            tokens_per_second: lengths().sum::<usize>() as f64 / generate.max(f64::MIN_POSITIVE),
+            tokens_per_second: experiences.sampled_tokens as f64 / generate.max(f64::MIN_POSITIVE),
         }
     }
 }

@@ -5,17 +5,14 @@ pub(crate) struct MicroBatch<'a> {
     parts: Vec<Part<'a>>,
 }
 
-/// Neighbouring completions of a group.
+/// Completions of one group.
 struct Part<'a> {
     group: &'a Group,
-    /// The index in the group of the first.
-    first: usize,
-    /// Its index among the completions of all groups.
-    offset: usize,
-    experiences: &'a [Experience],
+    members: Vec<Member<'a>>,
 }
 
 /// A completion of a micro-batch, and where it comes from.
+#[derive(Clone, Copy)]
 pub(crate) struct Member<'a> {
     pub(crate) group: &'a Group,
     /// Its index in the group.
@@ -27,14 +24,7 @@ pub(crate) struct Member<'a> {
 
 impl<'a> MicroBatch<'a> {
     pub(crate) fn members(&self) -> impl Iterator<Item = Member<'a>> {
-        self.parts.iter().flat_map(|part| {
-            part.experiences.iter().enumerate().map(|(i, experience)| Member {
-                group: part.group,
-                sample: part.first + i,
-                index: part.offset + i,
-                experience,
-            })
-        })
+        self.parts.iter().flat_map(|part| part.members.iter().copied())
     }
 
     /// Calls `f` with the batch's tokens.
@@ -42,7 +32,7 @@ impl<'a> MicroBatch<'a> {
         let completions: Vec<Vec<&[u32]>> = self
             .parts
             .iter()
-            .map(|part| part.experiences.iter().map(|e| e.sample.tokens.as_slice()).collect())
+            .map(|part| part.members.iter().map(|m| m.experience.sample.tokens.as_slice()).collect())
             .collect();
         let groups: Vec<grpo_qwen2::Group<'_>> = self
             .parts
@@ -54,22 +44,26 @@ impl<'a> MicroBatch<'a> {
     }
 }
 
-/// Splits the groups that `keep` lets pass into batches of at most `max_tokens` tokens, or of one completion if that is
-/// longer. A group that fits stays whole, so that its prompt is computed once.
+/// Splits the completions that `keep` lets pass into batches of at most `max_tokens` tokens, or of one completion if that
+/// is longer. A group that fits stays whole, so that its prompt is computed once.
 pub(crate) fn micro_batches(
     groups: &[Group],
     max_tokens: usize,
-    keep: impl Fn(&Group) -> bool,
+    keep: impl Fn(&Group, &Experience) -> bool,
 ) -> Vec<MicroBatch<'_>> {
     let mut batches: Vec<MicroBatch<'_>> = Vec::new();
-    let mut room = 0;
-    let mut offset = 0;
+    let (mut room, mut offset) = (0, 0);
     for group in groups {
-        let mut first = 0;
-        while keep(group) && first < group.experiences.len() {
-            let (n, tokens) = fitting(&group.experiences[first..], group.prompt.len(), max_tokens);
-            let experiences = &group.experiences[first..first + n];
-            let part = Part { group, first, offset: offset + first, experiences };
+        let all = group.experiences.iter().enumerate();
+        let member = |(sample, experience)| Member { group, sample, index: offset + sample, experience };
+        let kept: Vec<Member<'_>> =
+            all.filter(|(_, experience)| keep(group, experience)).map(member).collect();
+        offset += group.experiences.len();
+        let mut rest = kept.as_slice();
+        while !rest.is_empty() {
+            let (n, tokens) = fitting(rest, group.prompt.len(), max_tokens);
+            let part = Part { group, members: rest[..n].to_vec() };
+            rest = &rest[n..];
             match batches.last_mut() {
                 Some(batch) if tokens <= room => batch.parts.push(part),
                 _ => {
@@ -78,24 +72,22 @@ pub(crate) fn micro_batches(
                 }
             }
             room = room.saturating_sub(tokens);
-            first += n;
         }
-        offset += group.experiences.len();
     }
     batches
 }
 
 /// How many of the first completions fit with their prompt, at least one; and their tokens, the prompt included.
-fn fitting(experiences: &[Experience], prompt: usize, max_tokens: usize) -> (usize, usize) {
+fn fitting(members: &[Member<'_>], prompt: usize, max_tokens: usize) -> (usize, usize) {
     let mut total = prompt;
-    for (n, experience) in experiences.iter().enumerate() {
-        let tokens = experience.sample.tokens.len();
+    for (n, member) in members.iter().enumerate() {
+        let tokens = member.experience.sample.tokens.len();
         if n > 0 && total + tokens > max_tokens {
             return (n, total);
         }
         total += tokens;
     }
-    (experiences.len(), total)
+    (members.len(), total)
 }
 
 #[cfg(test)]
@@ -106,11 +98,16 @@ mod tests {
 
     use super::*;
 
+    fn sample(n: usize) -> Sample {
+        let zeros = vec![0.0; n];
+        Sample { tokens: vec![1; n], logprobs: zeros.clone(), entropies: zeros, finish: Finish::Stop }
+    }
+
     fn group(problem: u64, prompt: usize, lengths: &[usize]) -> Group {
         let experience = |n: &usize| Experience {
-            sample: Sample { tokens: vec![1; *n], logprobs: vec![0.0; *n], finish: Finish::Stop },
+            sample: sample(*n),
             completion: Completion { text: String::new(), n_tokens: *n, finish: Finish::Stop },
-            scores: Scores { total: 0.0, each: vec![] },
+            scores: Scores { total: 0.0, each: vec![], paid: vec![] },
             advantage: 0.0,
             reference: vec![],
         };
@@ -119,7 +116,8 @@ mod tests {
 
     /// Batches as (problem, index in the group, index among all).
     fn check(groups: &[Group], max_tokens: usize, expected: &[&[(u64, usize, usize)]]) {
-        let batches = micro_batches(groups, max_tokens, |group| group.problem != 9);
+        let batches =
+            micro_batches(groups, max_tokens, |group, e| group.problem != 9 && !e.sample.tokens.is_empty());
         let found: Vec<Vec<_>> = batches
             .iter()
             .map(|b| b.members().map(|m| (m.group.problem, m.sample, m.index)).collect())
@@ -141,5 +139,10 @@ mod tests {
         let groups = [group(9, 10, &[1, 1, 1]), group(1, 10, &[5, 5, 90, 5])];
         check(&groups, 20, &[&[(1, 0, 3), (1, 1, 4)], &[(1, 2, 5)], &[(1, 3, 6)]]);
         check(&groups, 1, &[&[(1, 0, 3)], &[(1, 1, 4)], &[(1, 2, 5)], &[(1, 3, 6)]]);
+    }
+
+    #[test]
+    fn completions_that_are_left_out_do_not_split_their_group() {
+        check(&[group(1, 10, &[5, 0, 5])], 20, &[&[(1, 0, 0), (1, 2, 2)]]);
     }
 }

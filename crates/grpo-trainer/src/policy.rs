@@ -27,6 +27,9 @@ pub trait Policy: Decoder {
     /// Log-probabilities of the completions' tokens under the reference model; asked for only if there is one.
     fn reference(&self, groups: &[Group<'_>], temperature: f32) -> Vec<Scores>;
 
+    /// Moves the reference: `α · policy + (1 − α) · reference`; asked for only if there is one of its own.
+    fn mix_reference(&mut self, alpha: f64);
+
     /// Moves the weights against the gradient, scaled down to `max_grad_norm` if it is longer, and returns its norm
     /// before that. A gradient that is not finite moves nothing.
     fn update(&mut self, learning_rate: f64, max_grad_norm: f64) -> f64;

@@ -7,15 +7,17 @@ use grpo_qwen2::{
 };
 use grpo_rollout::Decoder;
 
-use crate::{Optimizer, Policy, TrainerConfig};
+use crate::{MemoryPlan, Optimizer, Policy, TrainerConfig};
 
-/// A Qwen2 model in full training: all weights, AdamW, and a frozen copy as the reference.
+/// A Qwen2 model in training: all weights, with a frozen copy as the reference, or adapters beside frozen weights, which are
+/// the reference too; and AdamW.
 pub struct Qwen2Policy {
     /// Taken out only while the optimizer moves it.
     model: Option<Qwen2>,
     reference: Option<Qwen2>,
     chat: ChatTokenizer,
     files: ModelFiles,
+    name: String,
     optimizer: Optimizer,
     gradients: GradientsParams,
     keep: Keep,
@@ -25,17 +27,26 @@ impl Qwen2Policy {
     /// Loads a model folder in Hugging Face layout, and once more as the reference if the objective of `config` has a KL
     /// term: the trainer must be given the same `config`.
     ///
-    /// The reference takes half the memory of the model if the checkpoint is BF16 ([`Qwen2::load_frozen`]).
+    /// What is frozen takes half the memory if the checkpoint is BF16 ([`Qwen2::load_frozen`]).
     pub fn load(folder: &Path, device: &Device, config: &TrainerConfig) -> Result<Self, ModelError> {
         let chat = ChatTokenizer::read(folder)?;
-        let model = Qwen2::load(folder, device)?;
         let needs_reference = config.objective.needs_reference();
-        let reference = needs_reference.then(|| Qwen2::load_frozen(folder, device)).transpose()?;
+        let (model, reference) = match &config.lora {
+            Some(lora) => {
+                let base = Qwen2::load_frozen(folder, device)?;
+                (base.clone().with_lora(lora, config.seed), needs_reference.then_some(base))
+            }
+            None => {
+                let reference = needs_reference.then(|| Qwen2::load_frozen(folder, device)).transpose()?;
+                (Qwen2::load(folder, device)?, reference)
+            }
+        };
         Ok(Self {
             model: Some(model),
             reference,
             chat,
             files: ModelFiles::read(folder)?,
+            name: folder.display().to_string(),
             optimizer: Optimizer::new(&config.optimizer),
             gradients: GradientsParams::new(),
             keep: if config.gradient_checkpointing { Keep::Inputs } else { Keep::Activations },
@@ -47,13 +58,40 @@ impl Qwen2Policy {
         self.model.as_ref().expect("the model is only away during an update")
     }
 
+    /// The same with the adapters of a folder in PEFT's format, in place of new ones. The trainer's configuration must ask for
+    /// adapters.
+    pub fn with_adapter(mut self, folder: &Path) -> Result<Self, ModelError> {
+        self.model = Some(self.model().without_lora().load_adapter(folder)?);
+        Ok(self)
+    }
+
+    /// The same under the name that saved adapters call their model by, an id on the Hub, say; by default its folder.
+    pub fn with_name(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// How much memory training takes by `config`, with so many problems a step and prompts of at most `prompt` tokens.
+    pub fn memory_plan(&self, config: &TrainerConfig, problems: usize, prompt: usize) -> MemoryPlan {
+        let frozen = self.reference.as_ref().unwrap_or(self.model());
+        MemoryPlan::new(self.model().config(), config, problems, prompt, frozen.is_narrow())
+    }
+
     /// The ids of a conversation up to where the assistant's turn begins.
     pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
         self.chat.prompt(messages)
     }
 
-    /// Writes the model as it is now, in Hugging Face layout and F32: no bit of what was trained is lost.
+    /// Writes what is trained as it is now, in F32, so that no bit of it is lost: the model in Hugging Face layout, or its
+    /// adapters in PEFT's.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
+        match self.model().has_lora() {
+            true => self.model().save_adapter(folder, &self.name),
+            false => self.save_merged(folder),
+        }
+    }
+
+    /// Writes the model as it is now in Hugging Face layout and F32, adapters merged into its matrices.
+    pub fn save_merged(&self, folder: &Path) -> Result<(), ModelError> {
         self.model().save(&self.files, folder, Precision::F32)
     }
 }
@@ -109,6 +147,11 @@ impl Policy for Qwen2Policy {
     fn reference(&self, groups: &[Group<'_>], temperature: f32) -> Vec<Scores> {
         let reference = self.reference.as_ref().expect("the trainer asks for it only if there is one");
         reference.score(groups, temperature)
+    }
+
+    fn mix_reference(&mut self, alpha: f64) {
+        let reference = self.reference.take().expect("the trainer asks for it only if there is one");
+        self.reference = Some(reference.mix(self.model(), alpha));
     }
 
     fn update(&mut self, learning_rate: f64, max_grad_norm: f64) -> f64 {

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 const POPULATION: Advantage = Advantage::Standardized { ddof: Ddof::Population };
 const SAMPLE: Advantage = Advantage::Standardized { ddof: Ddof::Sample };
-const ALL: [Advantage; 3] = [POPULATION, SAMPLE, Advantage::Centered];
+const BATCH: Advantage = Advantage::BatchScaled { ddof: Ddof::Sample };
+const ALL: [Advantage; 4] = [POPULATION, SAMPLE, BATCH, Advantage::Centered];
 
 fn check(advantage: Advantage, rewards: &[f32], expected: &[f32]) {
     let advantages = advantage.of_group(rewards);
@@ -20,6 +21,14 @@ fn values() {
     check(POPULATION, &rewards, &[population, population, -population, -population]);
     check(SAMPLE, &rewards, &[sample, sample, -sample, -sample]);
     check(Advantage::Centered, &rewards, &[1.0, 1.0, -1.0, -1.0]);
+}
+
+/// TRL's `scale_rewards="batch"`: the group's mean, the deviation of all, which is 1 (ddof 1).
+#[test]
+fn scaled_by_the_batch() {
+    let groups = [vec![2.0, 2.0], vec![0.0, 2.0]];
+    assert_close(&BATCH.of_step(&groups).concat(), &[0.0, 0.0, -0.999_9, 0.999_9], 1e-6);
+    assert!(BATCH.of_step(&[]).is_empty());
 }
 
 #[test]

@@ -1,48 +1,28 @@
-//! Loss, gradient and metrics of TRL 1.16, to 1e-12.
-//!
-//! The fixture holds cases of four loss types that this crate has, and of options and loss types that it has
-//! not.
+//! Loss, gradient and metrics of TRL 1.16, to 1e-12: every case of the fixture.
 
-use grpo_core::{Clip, CompletionLoss, Kl, Normalization, Objective, Ratio};
+use grpo_core::{CompletionLoss, Kl, Normalization, Objective, Ratio, Surrogate};
 use serde_json::Value;
 
 use crate::step::{Row, lengths, scaled};
 
 const TOLERANCE: f64 = 1e-12;
 
-/// Cases that the crate does not claim to match: other loss types, and two masks on the tokens.
-const OTHERS: [&str; 11] = [
-    "luspo/token",
-    "luspo/sequence",
-    "sapo/token",
-    "sapo/sequence",
-    "cispo/token",
-    "cispo/sequence",
-    "vespo/token",
-    "vespo/sequence",
-    "grpo/offpolicy_mask.02",
-    "grpo/entropy_top50%",
-    "cispo/token/20 items in window",
-];
-
 #[test]
 fn every_case_of_trl() {
     let golden: Value = serde_json::from_str(include_str!("../fixtures/grpo_trl_1_16.json")).unwrap();
     let cases = golden["cases"].as_array().unwrap();
-    let (others, ours): (Vec<_>, Vec<_>) =
-        cases.iter().partition(|case| OTHERS.contains(&case["name"].as_str().unwrap()));
-
-    for case in &ours {
+    for case in cases {
         check(&golden["inputs"], case);
     }
-    // Neither list may shrink unnoticed.
-    assert_eq!((cases.len(), others.len(), ours.len()), (33, OTHERS.len(), 22));
+    // The list may not shrink unnoticed.
+    assert_eq!(cases.len(), 33);
 }
 
 fn check(inputs: &Value, case: &Value) {
     let (name, options) = (case["name"].as_str().unwrap(), &case["options"]);
     let objective = objective(options, inputs["max_completion_length"].as_u64().unwrap() as usize);
-    let rows = rows(inputs, options["onpolicy"].as_bool().unwrap_or(false));
+    let mut rows = rows(inputs, options["onpolicy"].as_bool().unwrap_or(false));
+    mask_by_entropy(inputs, &objective, &mut rows);
 
     let (loss, gradient) = scaled(&objective, &rows, &objective.scales(&window(options, &lengths(&rows))));
     assert_close(&format!("{name}: loss"), loss, case["loss"].as_f64().unwrap());
@@ -67,11 +47,19 @@ fn check_metrics(name: &str, objective: &Objective, rows: &[Row], theirs: &Value
     let n_tokens = lengths(rows).iter().sum::<usize>() as f64;
     let kl = terms.iter().map(|term| term.kl).sum::<f64>() / n_tokens;
 
-    let mut ours = vec![
-        ("clip_ratio/low_mean", low / n_ratios),
-        ("clip_ratio/high_mean", high / n_ratios),
-        ("clip_ratio/region_mean", (low + high) / n_ratios),
-    ];
+    let mut ours = match objective.surrogate {
+        Surrogate::Clipped { .. } => vec![
+            ("clip_ratio/low_mean", low / n_ratios),
+            ("clip_ratio/high_mean", high / n_ratios),
+            ("clip_ratio/region_mean", (low + high) / n_ratios),
+        ],
+        Surrogate::Cispo { .. } => vec![("cispo_clip_ratio", high / n_ratios)],
+        Surrogate::Sapo { .. } => vec![],
+        Surrogate::Vespo { .. } => {
+            let phi = terms.iter().map(|term| term.phi).sum::<f64>() / terms.len() as f64;
+            vec![("vespo/phi_seq_mean", phi)]
+        }
+    };
     if objective.needs_reference() {
         ours.push(("kl", kl));
     }
@@ -81,23 +69,45 @@ fn check_metrics(name: &str, objective: &Objective, rows: &[Row], theirs: &Value
 }
 
 fn objective(options: &Value, max_completion_length: usize) -> Objective {
-    let low = options["lo"].as_f64().unwrap_or(0.2);
+    let number = |name: &str| options[name].as_f64();
+    let loss_type = options["loss_type"].as_str().unwrap();
+    let low = number("lo").unwrap_or(0.2);
+    let high = number("hi").unwrap_or(low);
     Objective {
         ratio: match options["level"].as_str().unwrap() {
             "token" => Ratio::Token,
             "sequence" => Ratio::Sequence,
             level => panic!("unknown level {level}"),
         },
-        clip: Clip { low, high: options["hi"].as_f64().unwrap_or(low) },
-        delta: options["delta"].as_f64(),
-        beta: options["beta"].as_f64().unwrap_or(0.0),
+        surrogate: match loss_type {
+            "cispo" => Surrogate::Cispo { max: high },
+            "sapo" => Objective::sapo().surrogate,
+            "vespo" => Objective::vespo().surrogate,
+            _ => Surrogate::Clipped { low, high, delta: number("delta") },
+        },
+        beta: number("beta").unwrap_or(0.0),
         kl: if options["kl_is"] == true { Kl::BiasCorrectedK3 } else { Kl::K3 },
-        normalization: match options["loss_type"].as_str().unwrap() {
-            "grpo" => Normalization::Completion,
-            "bnpo" | "dapo" => Normalization::Token,
+        normalization: match loss_type {
+            "grpo" | "sapo" => Normalization::Completion,
+            "bnpo" | "dapo" | "cispo" | "vespo" => Normalization::Token,
             "dr_grpo" => Normalization::MaxLength(max_completion_length),
+            "luspo" => Normalization::Sum,
             loss_type => panic!("unknown loss type {loss_type}"),
         },
+        off_policy_threshold: number("off"),
+        top_entropy_quantile: number("ent_q").map_or(1.0, |quantile| 1.0 - quantile),
+    }
+}
+
+/// The weights that leave the tokens of highest entropy.
+fn mask_by_entropy(inputs: &Value, objective: &Objective, rows: &mut [Row]) {
+    let of_row = |row: usize, n: usize| floats(&inputs["entropies"][row])[..n].to_vec();
+    let entropies: Vec<Vec<f64>> =
+        rows.iter().enumerate().map(|(row, Row { current, .. })| of_row(row, current.len())).collect();
+    let Some(threshold) = objective.entropy_threshold(entropies.concat()) else { return };
+    for (row, entropies) in rows.iter_mut().zip(entropies) {
+        let weight = |entropy: &f64| f64::from(u8::from(*entropy >= threshold));
+        row.weights = Some(entropies.iter().map(weight).collect());
     }
 }
 
@@ -119,7 +129,7 @@ fn rows(inputs: &Value, on_policy: bool) -> Vec<Row> {
         let old = current.iter().zip(of("shift", row));
         let old = old.map(|(logprob, shift)| if on_policy { *logprob } else { logprob - shift }).collect();
         let reference = Some(current.iter().map(|logprob| logprob + 0.1).collect());
-        Row { current, old, reference, advantage }
+        Row { current, old, reference, weights: None, advantage }
     };
     advantages.iter().enumerate().map(row).collect()
 }

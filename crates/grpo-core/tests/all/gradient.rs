@@ -1,55 +1,87 @@
 //! The gradient is the derivative of the loss, for every combination of fields.
 
-use grpo_core::{Clip, Kl, Normalization, Objective, Ratio};
+use grpo_core::{Kl, Normalization, Objective, Ratio, Surrogate};
 use proptest::prelude::*;
 
 use crate::step::{Row, step};
 
 const STEP: f64 = 1e-6;
 
+fn surrogates() -> impl Strategy<Value = Surrogate> {
+    prop_oneof![
+        (0.01..0.4, 0.01..0.4, prop::option::of(0.7..1.6))
+            .prop_map(|(low, high, delta)| Surrogate::Clipped { low, high, delta }),
+        (0.7..3.0).prop_map(|max| Surrogate::Cispo { max }),
+        (0.5..2.0, 0.5..2.0).prop_map(|(temperature_pos, temperature_neg)| Surrogate::Sapo {
+            temperature_pos,
+            temperature_neg
+        }),
+        (0.5..3.0, 0.5..3.0, 0.5..3.0, 0.5..3.0).prop_map(|(k_pos, lambda_pos, k_neg, lambda_neg)| {
+            Surrogate::Vespo { k_pos, lambda_pos, k_neg, lambda_neg }
+        }),
+    ]
+}
+
 fn objectives() -> impl Strategy<Value = Objective> {
     (
         prop_oneof![Just(Ratio::Token), Just(Ratio::Sequence)],
-        (0.01..0.4, 0.01..0.4).prop_map(|(low, high)| Clip { low, high }),
-        prop::option::of(0.7..1.6),
+        surrogates(),
         prop_oneof![Just(0.0), 0.001..2.0],
         prop_oneof![Just(Kl::K3), Just(Kl::BiasCorrectedK3)],
         prop_oneof![
             Just(Normalization::Completion),
             Just(Normalization::Token),
-            (1_usize..10).prop_map(Normalization::MaxLength)
+            (1_usize..10).prop_map(Normalization::MaxLength),
+            Just(Normalization::Sum),
         ],
+        prop::option::of(0.01..0.3),
     )
-        .prop_map(|(ratio, clip, delta, beta, kl, normalization)| Objective {
+        .prop_map(|(ratio, surrogate, beta, kl, normalization, off_policy_threshold)| Objective {
             ratio,
-            clip,
-            delta,
+            surrogate,
             beta,
-            kl,
+            // Differences below hold a weight constant by moving the old policy along, and a corrected KL with it.
+            kl: if is_weight(surrogate) { Kl::K3 } else { kl },
             normalization,
+            off_policy_threshold,
+            top_entropy_quantile: 1.0,
         })
 }
 
+/// Whether the surrogate is a weight that no gradient flows through, times a log-probability.
+fn is_weight(surrogate: Surrogate) -> bool {
+    matches!(surrogate, Surrogate::Cispo { .. } | Surrogate::Vespo { .. })
+}
+
 fn rows() -> impl Strategy<Value = Vec<Row>> {
-    let token = (-5.0..-0.01, -0.6..0.6, -1.0..1.0);
-    let row = (prop::collection::vec(token, 0..5), -2.0..2.0).prop_map(|(tokens, advantage)| Row {
-        current: tokens.iter().map(|(current, ..)| *current).collect(),
-        old: tokens.iter().map(|(current, shift, _)| current - shift).collect(),
-        reference: Some(tokens.iter().map(|(current, _, shift)| current + shift).collect()),
-        advantage,
-    });
+    let token = (-5.0..-0.01, -0.6..0.6, -1.0..1.0, prop_oneof![Just(0.0), 0.1..2.0]);
+    let row = (prop::collection::vec(token, 0..5), -2.0..2.0, any::<bool>()).prop_map(
+        |(tokens, advantage, weighted)| Row {
+            current: tokens.iter().map(|(current, ..)| *current).collect(),
+            old: tokens.iter().map(|(current, shift, ..)| current - shift).collect(),
+            reference: Some(tokens.iter().map(|(current, _, shift, _)| current + shift).collect()),
+            weights: weighted.then(|| tokens.iter().map(|(.., weight)| *weight).collect()),
+            advantage,
+        },
+    );
     prop::collection::vec(row, 1..4)
 }
 
-/// Whether a ratio is so near to a bound that a finite difference would straddle it.
+/// Whether a completion is so near to a bound that a finite difference would straddle it.
 fn near_kink(objective: &Objective, row: &Row) -> bool {
-    let log_ratios = row.current.iter().zip(&row.old).map(|(current, old)| current - old);
+    let near = |a: f64, b: f64| (a - b).abs() < 10.0 * STEP;
+    let log_ratios = || row.current.iter().zip(&row.old).map(|(current, old)| current - old);
+    let mean = log_ratios().sum::<f64>() / row.current.len().max(1) as f64;
     let ratios: Vec<f64> = match objective.ratio {
-        Ratio::Token => log_ratios.map(f64::exp).collect(),
-        Ratio::Sequence => vec![(log_ratios.sum::<f64>() / row.current.len().max(1) as f64).exp()],
+        Ratio::Token => log_ratios().map(f64::exp).collect(),
+        Ratio::Sequence => vec![mean.exp()],
     };
-    let bounds = [1.0 - objective.clip.low, 1.0 + objective.clip.high, objective.delta.unwrap_or(f64::MAX)];
-    ratios.iter().any(|ratio| bounds.iter().any(|bound| (ratio - bound).abs() < 10.0 * STEP))
+    let bounds = match objective.surrogate {
+        Surrogate::Clipped { low, high, delta } => vec![1.0 - low, 1.0 + high, delta.unwrap_or(f64::MAX)],
+        _ => vec![], // weights do not move below, and a gate is smooth
+    };
+    ratios.iter().any(|ratio| bounds.iter().any(|bound| near(*ratio, *bound)))
+        || objective.off_policy_threshold.is_some_and(|threshold| near(-mean, threshold))
 }
 
 proptest! {
@@ -64,6 +96,9 @@ proptest! {
                 let at = |shift: f64| {
                     let mut shifted = rows.clone();
                     shifted[row].current[token] += shift;
+                    if is_weight(objective.surrogate) {
+                        shifted[row].old[token] += shift;
+                    }
                     step(&objective, &shifted).0
                 };
                 let difference = (at(STEP) - at(-STEP)) / (2.0 * STEP);

@@ -1,21 +1,33 @@
 //! Mistakes that trainers are known for, each named after it, and behaviour at the edges.
 
-use grpo_core::{Advantage, Clip, LogProbs, LogProbsError, Normalization, Objective, Ratio};
+use grpo_core::{
+    Advantage, Aggregation, Ddof, LogProbs, LogProbsError, Normalization, Objective, Ratio, Surrogate,
+};
 
 use crate::step::{Row, lengths, scaled, step};
 
 fn row(current: &[f64], advantage: f64) -> Row {
     let old = current.iter().enumerate().map(|(token, logprob)| logprob - 0.1 * token as f64).collect();
     let reference = Some(current.iter().map(|logprob| logprob - 0.05).collect());
-    Row { current: current.to_vec(), old, reference, advantage }
+    Row { current: current.to_vec(), old, reference, weights: None, advantage }
 }
 
 fn batch() -> Vec<Row> {
     vec![row(&[-1.0, -0.3, -2.0], 1.5), row(&[-0.7], -0.5), row(&[], 0.2), row(&[-0.1, -0.2], -1.2)]
 }
 
-fn objectives() -> [Objective; 5] {
-    [Objective::grpo(), Objective::bnpo(), Objective::dapo(), Objective::dr_grpo(4), Objective::gspo()]
+fn objectives() -> [Objective; 9] {
+    [
+        Objective::grpo(),
+        Objective::bnpo(),
+        Objective::dapo(),
+        Objective::dr_grpo(4),
+        Objective::gspo(),
+        Objective::cispo(),
+        Objective::sapo(),
+        Objective::luspo(),
+        Objective::vespo(),
+    ]
 }
 
 /// Loss divided twice under gradient accumulation: micro-batches of any size add up to the step.
@@ -39,9 +51,15 @@ fn micro_batches_add_up() {
 /// Baseline over the batch instead of the group: another problem's rewards change nothing.
 #[test]
 fn the_baseline_is_the_group() {
-    let (easy, hard) = ([2.0, 2.0, 2.0], [0.0, 0.0, 0.0]);
-    for rewards in [easy, hard] {
-        assert_eq!(Advantage::default().of_group(&rewards), [0.0; 3]);
+    let (easy, hard) = (vec![2.0, 2.0, 2.0], vec![0.0, 0.0, 0.0]);
+    let ddof = Ddof::Sample;
+    for advantage in [
+        Advantage::default(),
+        Advantage::Standardized { ddof },
+        Advantage::BatchScaled { ddof },
+        Advantage::Centered,
+    ] {
+        assert_eq!(advantage.of_step(&[easy.clone(), hard.clone()]), [[0.0; 3]; 2], "{advantage:?}");
     }
 }
 
@@ -89,9 +107,9 @@ fn a_missing_reference_is_an_error() {
 #[test]
 fn a_length_mismatch_is_an_error() {
     let error = LogProbs::new(&[-1.0, -2.0], &[-1.0]).unwrap_err();
-    assert_eq!(error, LogProbsError::LengthMismatch { policy: "old", current: 2, other: 1 });
+    assert_eq!(error, LogProbsError::LengthMismatch { list: "old", current: 2, other: 1 });
     let error = LogProbs::new(&[-1.0], &[-1.0]).unwrap().with_reference(&[]).unwrap_err();
-    assert_eq!(error, LogProbsError::LengthMismatch { policy: "reference", current: 1, other: 0 });
+    assert_eq!(error, LogProbsError::LengthMismatch { list: "reference", current: 1, other: 0 });
     assert!(error.to_string().contains("reference"));
 }
 
@@ -102,17 +120,20 @@ fn what_is_not_a_number_is_not_hidden() {
         let term = row(&[f64::NAN, -1.0], 1.0).term(&objective);
         assert!(term.loss.is_nan() && term.gradient[0].is_nan(), "{objective:?}");
     }
-    let clip = Clip { low: -1.0, high: -1.0 };
-    let inverted = Objective { clip, delta: Some(f64::NAN), ..Objective::gspo() };
+    let surrogate = Surrogate::Clipped { low: -1.0, high: -1.0, delta: Some(f64::NAN) };
+    let inverted = Objective { surrogate, ..Objective::gspo() };
     assert_eq!(row(&[-1.0], 1.0).term(&inverted).n_ratios, 1);
 }
 
 /// A ratio beyond the range of floats that is clipped leaves a finite loss and no gradient.
 #[test]
 fn an_infinite_ratio_is_clipped() {
-    let row = Row { current: vec![0.0], old: vec![-1000.0], reference: None, advantage: 1.0 };
+    let row = Row { current: vec![0.0], old: vec![-1000.0], reference: None, weights: None, advantage: 1.0 };
     let term = row.term(&Objective::dapo());
     assert_eq!((term.loss, term.gradient, term.clipped_high), (-1.28, vec![0.0], 1));
+    // A soft gate is closed.
+    let term = row.term(&Objective::sapo());
+    assert_eq!((term.loss, term.gradient), (-4.0, vec![0.0]));
 }
 
 /// A ratio exactly on a bound: the gradient is torch 2.15's, a fraction of that of the unclipped ratio. It
@@ -128,8 +149,9 @@ fn on_a_bound() {
     ];
     for ((low, high), delta, fraction) in cases {
         for advantage in [2.0, -2.0] {
-            let row = Row { current: vec![-1.0], old: vec![-1.0], reference: None, advantage };
-            let objective = Objective { clip: Clip { low, high }, delta, ..Objective::dapo() };
+            let row = Row { current: vec![-1.0], old: vec![-1.0], reference: None, weights: None, advantage };
+            let surrogate = Surrogate::Clipped { low, high, delta };
+            let objective = Objective { surrogate, ..Objective::dapo() };
             let term = row.term(&objective);
             assert_eq!(
                 (term.loss, term.gradient),
@@ -141,18 +163,84 @@ fn on_a_bound() {
     }
 }
 
+/// A weight of 0 takes a token out of the surrogate loss, and leaves its KL.
+#[test]
+fn weights_do_not_reach_the_kl() {
+    let full = row(&[-1.0, -0.3], 1.0);
+    let masked = Row { weights: Some(vec![0.0, 1.0]), ..full.clone() };
+    let no_kl = Objective { beta: 0.0, ..Objective::grpo() };
+    assert_eq!(masked.term(&no_kl).gradient, [0.0, full.term(&no_kl).gradient[1]]);
+    let kl_alone = |row: &Row| row.term(&Objective::grpo()).loss - row.term(&no_kl).loss;
+    assert!((kl_alone(&masked) - kl_alone(&full)).abs() < 1e-15);
+    let logprobs = LogProbs::new(&[-1.0], &[-1.0]).unwrap();
+    assert!(logprobs.with_weights(&[1.0, 1.0]).unwrap_err().to_string().contains("weights"));
+}
+
+/// Only what got a negative advantage and has been unlearned already is left out; its KL stays.
+#[test]
+fn off_policy_completions_have_no_surrogate() {
+    let objective = Objective { off_policy_threshold: Some(0.3), ..Objective::grpo() };
+    let far = |advantage, sign: f64| Row {
+        current: vec![-2.0, -1.0],
+        old: vec![-2.0 + sign, -1.0],
+        reference: Some(vec![-2.0, -1.5]),
+        weights: None,
+        advantage,
+    };
+    for (advantage, sign, expected) in [(-1.0, 1.0, true), (1.0, 1.0, false), (-1.0, -1.0, false)] {
+        let term = far(advantage, sign).term(&objective);
+        assert_eq!(term.off_policy, expected);
+        let kl = objective.beta * term.kl;
+        assert_eq!(term.loss == kl && term.gradient[0] == 0.0, expected, "{term:?}");
+    }
+    // Nor may a threshold hide what is not a number.
+    let nan = Row { current: vec![f64::NAN, -1.0], ..far(-1.0, 1.0) };
+    assert!(nan.term(&objective).loss.is_nan());
+}
+
+/// A reward that pays ten times as much drowns the other in a sum, and not where each is normalized by itself.
+#[test]
+fn rewards_normalized_apart_do_not_drown_each_other() {
+    let rewards = [vec![10.0, 0.0], vec![0.0, 1.0], vec![10.0, 1.0], vec![0.0, 0.0]];
+    let summed = Aggregation::SumThenNormalize.of_group(&[1.0, 1.0], &rewards);
+    assert_eq!(summed, [10.0, 1.0, 11.0, 0.0]);
+    // Of two and two that differ by 1, the deviation (ddof 1) is √(1/3).
+    let z = 0.5 / (0.577_350_3 + 1e-4);
+    let apart = Aggregation::NormalizeThenSum.of_group(&[1.0, 2.0], &rewards);
+    for (ours, expected) in apart.iter().zip([-z, z, 3.0 * z, -3.0 * z]) {
+        assert!((ours - expected).abs() < 1e-3, "{ours}, expected {expected}");
+    }
+    // What follows in TRL: the deviation of all, here (ddof 1) √(20/3) · z.
+    let advantages = Advantage::BatchScaled { ddof: Ddof::Sample }.of_step(&[apart]).concat();
+    for (ours, expected) in advantages.iter().zip([-1.0, 1.0, 3.0, -3.0]) {
+        assert!((ours - expected / (20.0_f32 / 3.0).sqrt()).abs() < 1e-3, "{ours}");
+    }
+}
+
 /// The constants of the papers.
 #[test]
 fn papers() {
-    let constants = |objective: Objective| (objective.clip.low, objective.clip.high, objective.beta);
-    assert_eq!(constants(Objective::grpo()), (0.2, 0.2, 0.04));
-    assert_eq!(constants(Objective::bnpo()), (0.2, 0.2, 0.04));
-    assert_eq!(constants(Objective::dapo()), (0.2, 0.28, 0.0));
-    assert_eq!(constants(Objective::dr_grpo(4)), (0.2, 0.2, 0.0));
-    assert_eq!(constants(Objective::gspo()), (3e-4, 4e-4, 0.0));
-    let ratios = objectives().map(|objective| objective.ratio);
-    assert_eq!(ratios, [Ratio::Token, Ratio::Token, Ratio::Token, Ratio::Token, Ratio::Sequence]);
-    let normalizations = objectives().map(|objective| objective.normalization);
-    let (completion, token) = (Normalization::Completion, Normalization::Token);
-    assert_eq!(normalizations, [completion, token, token, Normalization::MaxLength(4), completion]);
+    let clipped = |low, high| Surrogate::Clipped { low, high, delta: None };
+    let all = objectives().map(|Objective { ratio, surrogate, beta, normalization, .. }| {
+        (ratio, surrogate, beta, normalization)
+    });
+    let (token, sequence) = (Ratio::Token, Ratio::Sequence);
+    use Normalization::{Completion, MaxLength, Sum, Token};
+    let sapo = Surrogate::Sapo { temperature_pos: 1.0, temperature_neg: 1.05 };
+    let vespo = Surrogate::Vespo { k_pos: 2.0, lambda_pos: 3.0, k_neg: 3.0, lambda_neg: 2.0 };
+    assert_eq!(
+        all,
+        [
+            (token, clipped(0.2, 0.2), 0.04, Completion),
+            (token, clipped(0.2, 0.2), 0.04, Token),
+            (token, clipped(0.2, 0.28), 0.0, Token),
+            (token, clipped(0.2, 0.2), 0.0, MaxLength(4)),
+            (sequence, clipped(3e-4, 4e-4), 0.0, Completion),
+            (token, Surrogate::Cispo { max: 5.0 }, 0.0, Token),
+            (token, sapo, 0.0, Completion),
+            (sequence, clipped(3e-4, 4e-4), 0.0, Sum),
+            (token, vespo, 0.0, Token),
+        ]
+    );
+    assert!(objectives().iter().all(|o| o.off_policy_threshold.is_none() && o.top_entropy_quantile == 1.0));
 }

@@ -8,6 +8,7 @@ pub(crate) struct Row {
     pub(crate) current: Vec<f64>,
     pub(crate) old: Vec<f64>,
     pub(crate) reference: Option<Vec<f64>>,
+    pub(crate) weights: Option<Vec<f64>>,
     pub(crate) advantage: f64,
 }
 
@@ -16,6 +17,9 @@ impl Row {
         let mut logprobs = LogProbs::new(&self.current, &self.old).unwrap();
         if let Some(reference) = &self.reference {
             logprobs = logprobs.with_reference(reference).unwrap();
+        }
+        if let Some(weights) = &self.weights {
+            logprobs = logprobs.with_weights(weights).unwrap();
         }
         objective.completion_loss(logprobs, self.advantage).unwrap()
     }

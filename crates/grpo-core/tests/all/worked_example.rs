@@ -35,7 +35,13 @@ fn loss() {
         .into_iter()
         .map(|(log_ratio, advantage)| {
             let old = vec![-1.2];
-            Row { current: vec![-1.2 + log_ratio], reference: Some(old.clone()), old, advantage }
+            Row {
+                current: vec![-1.2 + log_ratio],
+                reference: Some(old.clone()),
+                old,
+                weights: None,
+                advantage,
+            }
         })
         .collect();
 

@@ -21,8 +21,13 @@ type Tracked = FloatTensor<Autodiff<Flex>>;
 pub(crate) trait Kernel: Debug + Send + Sync + 'static {
     fn forward(&self, inputs: &[Host]) -> Host;
 
+    /// What the backward pass needs: all inputs, unless a kernel knows better.
+    fn kept(&self, inputs: &[Host]) -> Vec<Host> {
+        inputs.to_vec()
+    }
+
     /// The gradient by each input of a loss whose gradient by the output is `gradient`.
-    fn backward(&self, inputs: &[Host], gradient: &Host) -> Vec<Host>;
+    fn backward(&self, kept: &[Host], gradient: &Host) -> Vec<Host>;
 }
 
 /// Whether tensors of `device` are in this process's memory, where the kernels can work on them.
@@ -82,27 +87,27 @@ fn differentiate<const N: usize>(kernel: Arc<dyn Kernel>, inputs: [Tracked; N]) 
     let inputs = inputs.map(|input| whole(input.into_primitive()));
     let output = kernel.forward(&inputs);
     match PullBack.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prep) => prep.finish(Applied { kernel, inputs }, output),
+        OpsKind::Tracked(prep) => prep.finish(Applied { kept: kernel.kept(&inputs), kernel }, output),
         OpsKind::UnTracked(prep) => prep.finish(output),
     }
 }
 
-/// A kernel and what it was applied to.
+/// A kernel and what it kept of what it was applied to.
 #[derive(Debug, Clone)]
-struct Applied<const N: usize> {
+struct Applied {
     kernel: Arc<dyn Kernel>,
-    inputs: [Host; N],
+    kept: Vec<Host>,
 }
 
 #[derive(Debug)]
 struct PullBack;
 
 impl<const N: usize> Backward<Flex, N> for PullBack {
-    type State = Applied<N>;
+    type State = Applied;
 
-    fn backward(self, ops: Ops<Applied<N>, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Applied, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = whole(gradients.consume::<Flex>(&ops.node));
-        let by_input = ops.state.kernel.backward(&ops.state.inputs, &gradient);
+        let by_input = ops.state.kernel.backward(&ops.state.kept, &gradient);
         for (parent, gradient) in ops.parents.into_iter().zip(by_input) {
             if let Some(parent) = parent {
                 gradients.register::<Flex>(parent.id, gradient);

@@ -4,6 +4,7 @@ mod attention;
 mod cached;
 mod extension;
 mod few_rows;
+mod narrow;
 mod optimize;
 mod rms_norm;
 mod rope;
@@ -65,6 +66,10 @@ pub(crate) fn few_rows(x: &Tensor<2>, w: &Tensor<2>, columns: usize) -> bool {
 
 pub(crate) fn product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     from_host(few_rows::product(&to_host(x), &to_host(w)))
+}
+
+pub(crate) fn narrow_product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
+    apply(narrow::Product, [x.into(), w.into()])
 }
 
 pub(crate) fn product_transposed(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {

@@ -48,7 +48,11 @@ impl Kernel for Rotate {
         self.turn(&inputs[0], 1.0)
     }
 
-    fn backward(&self, _inputs: &[Host], gradient: &Host) -> Vec<Host> {
+    fn kept(&self, _: &[Host]) -> Vec<Host> {
+        Vec::new()
+    }
+
+    fn backward(&self, _: &[Host], gradient: &Host) -> Vec<Host> {
         vec![self.turn(gradient, -1.0)]
     }
 }

@@ -6,6 +6,8 @@ mod folder;
 mod golden;
 mod init;
 mod invariants;
+mod lora;
+mod mix;
 mod real_checkpoint;
 mod save;
 mod text;

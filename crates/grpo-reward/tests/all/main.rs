@@ -2,11 +2,21 @@
 
 use grpo_core::{Completion, Finish, Reward};
 
+mod audit;
+mod choice;
+mod countdown;
 mod extract;
 mod format;
+mod instructions;
+mod json;
+mod layout;
+mod length;
 mod numeric;
+mod pattern;
+mod quantity;
 mod regressions;
 mod rubric;
+mod statistics;
 
 fn completion(text: &str) -> Completion {
     Completion { text: text.to_owned(), n_tokens: 1, finish: Finish::Stop }

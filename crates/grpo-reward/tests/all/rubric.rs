@@ -1,18 +1,22 @@
 //! Sums of rewards, and rewards that fail.
 
 use grpo_core::Completion;
-use grpo_reward::{Numeric, RewardError, Rubric, Scores, SoftFormat, TagCount};
+use grpo_reward::{Numeric, RewardError, Rubric, Scores, SettingError, SoftFormat, TagCount};
 
 use crate::completion;
 
 const RIGHT: &str = "<reasoning>\nHalf.\n</reasoning>\n<answer>\n18\n</answer>\n";
+
+fn ungated(total: f32, each: &[f32]) -> Scores {
+    Scores { total, each: each.to_vec(), paid: each.to_vec() }
+}
 
 #[test]
 fn gsm8k() {
     let owned = Rubric::<String>::gsm8k();
     let borrowed = Rubric::<str>::gsm8k();
     let check = |text: &str, each: [f32; 2]| {
-        let expected = Ok(Scores { total: each[0] + each[1], each: each.to_vec() });
+        let expected = Ok(ungated(each[0] + each[1], &each));
         assert_eq!(owned.score(&"18".to_owned(), &completion(text)), expected);
         assert_eq!(borrowed.score("18", &completion(text)), expected);
     };
@@ -30,7 +34,7 @@ fn weights_are_in_the_total_only() {
         .with("length", -1.0, |_: &str, completion: &Completion| completion.n_tokens as f32)
         .with("watched", 0.0, |_: &str, _: &Completion| 7.0);
     let scores = rubric.score("18", &completion(RIGHT)).unwrap();
-    assert_eq!(scores, Scores { total: 1.0 + 1.0 - 1.0, each: vec![2.0, 0.5, 1.0, 7.0] });
+    assert_eq!(scores, ungated(1.0 + 1.0 - 1.0, &[2.0, 0.5, 1.0, 7.0]));
     assert_eq!(rubric.names().collect::<Vec<_>>(), ["correctness", "tags", "length", "watched"]);
     assert_eq!(rubric.weights().collect::<Vec<_>>(), [0.5, 2.0, -1.0, 0.0]);
     assert_eq!((rubric.len(), rubric.is_empty()), (4, false));
@@ -41,7 +45,7 @@ fn weights_are_in_the_total_only() {
 fn no_part_pays_nothing() {
     let rubric = Rubric::<str>::default();
     assert!(rubric.is_empty());
-    assert_eq!(rubric.score("18", &completion(RIGHT)), Ok(Scores { total: 0.0, each: vec![] }));
+    assert_eq!(rubric.score("18", &completion(RIGHT)), Ok(ungated(0.0, &[])));
 }
 
 #[test]
@@ -49,7 +53,66 @@ fn a_name_is_unique() {
     let rubric = Rubric::<str>::gsm8k().with("format", 3.0, SoftFormat::default());
     assert_eq!(rubric.names().collect::<Vec<_>>(), ["correctness", "format"]);
     let scores = rubric.score("18", &completion("<reasoning></reasoning><answer>18</answer>")).unwrap();
-    assert_eq!(scores, Scores { total: 3.5, each: vec![2.0, 0.5] });
+    assert_eq!(scores, ungated(3.5, &[2.0, 0.5]));
+}
+
+/// A reward of whatever the text says for it: `a=1 b=-2`.
+fn named(name: &'static str) -> impl Fn(&str, &Completion) -> f32 {
+    move |_, completion| {
+        let value =
+            completion.text.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        value.map_or(0.0, |value| value.parse().unwrap())
+    }
+}
+
+#[test]
+fn a_gated_part_counts_behind_an_open_gate_only() {
+    let rubric = Rubric::<str>::new()
+        .with("a", 0.0, named("a"))
+        .with("b", 2.0, named("b"))
+        .with("c", 1.0, named("c"))
+        .gate("b", "a")
+        .unwrap()
+        .gate("c", "b")
+        .unwrap();
+    let check = |text: &str, total: f32, each: [f32; 3], paid: [f32; 3]| {
+        let expected = Scores { total, each: each.to_vec(), paid: paid.to_vec() };
+        assert_eq!(rubric.score("", &completion(text)), Ok(expected), "{text}");
+    };
+    check("a=1 b=3 c=5", 11.0, [1.0, 3.0, 5.0], [1.0, 3.0, 5.0]);
+    // A gate is what its reward is, not what it is paid: `c` counts behind a shut `b`.
+    check("b=3 c=5", 5.0, [0.0, 3.0, 5.0], [0.0, 0.0, 5.0]);
+    check("a=1 c=5", 0.0, [1.0, 0.0, 5.0], [1.0, 0.0, 0.0]);
+    // Punishment is no open gate, and a shut gate takes punishment away too.
+    check("a=-1 b=3", 0.0, [-1.0, 3.0, 0.0], [-1.0, 0.0, 0.0]);
+    check("b=-3", 0.0, [0.0, -3.0, 0.0], [0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn a_gate_of_an_unknown_name_is_an_error() {
+    for (name, by, missing) in [("x", "format", "x"), ("format", "y", "y")] {
+        let error = Rubric::<str>::gsm8k().gate(name, by).unwrap_err();
+        let known = vec!["correctness".to_owned(), "format".to_owned()];
+        assert_eq!(error, SettingError::NoSuchPart { name: missing.to_owned(), known });
+        assert!(error.to_string().contains("has `correctness`, `format`"), "{error}");
+    }
+}
+
+#[test]
+fn a_part_that_is_replaced_loses_its_gate() {
+    let wrong = RIGHT.replace("18", "17");
+    let gated = Rubric::<str>::gsm8k().gate("format", "correctness").unwrap();
+    assert_eq!(gated.score("18", &completion(&wrong)).unwrap().total, 0.0);
+    let replaced = gated.with("format", 1.0, SoftFormat::default());
+    assert_eq!(replaced.score("18", &completion(&wrong)).unwrap().total, 0.5);
+}
+
+#[test]
+fn what_is_not_finite_is_an_error_behind_a_shut_gate_too() {
+    let rubric = Rubric::<str>::gsm8k().with("nan", 1.0, |_: &str, _: &Completion| f32::NAN);
+    let rubric = rubric.gate("nan", "correctness").unwrap();
+    let error = rubric.score("18", &completion("17")).unwrap_err();
+    assert!(matches!(&error, RewardError::NotFinite { reward, .. } if reward == "nan"), "{error}");
 }
 
 #[test]

@@ -1,0 +1,197 @@
+//! Adapters in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`.
+
+use std::io::Write;
+use std::path::Path;
+
+use burn::module::Param;
+use burn::tensor::{Tensor, TensorData};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::checkpoint::Checkpoint;
+use crate::json::read_json;
+use crate::load::{Source, transpose};
+use crate::names::{Weight, layer};
+use crate::projection::Adapter;
+use crate::save::{Stored, write_atomically, write_tensors};
+use crate::{LoraTarget, ModelError, Precision, Qwen2};
+
+const CONFIG: &str = "adapter_config.json";
+const WEIGHTS: &str = "adapter_model.safetensors";
+
+/// What of PEFT's configuration decides what an adapter computes.
+#[derive(Deserialize)]
+struct PeftConfig {
+    peft_type: String,
+    r: usize,
+    lora_alpha: f64,
+    #[serde(default)]
+    use_rslora: bool,
+    /// Everything else.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// Options that do not change what a trained adapter computes. Any other one must be off: PEFT has many that do, and new ones
+/// with every version.
+const HARMLESS: [&str; 14] = [
+    "task_type",
+    "base_model_name_or_path",
+    "lora_dropout",
+    "target_modules",
+    "exclude_modules",
+    "inference_mode",
+    "revision",
+    "auto_mapping",
+    "peft_version",
+    "layers_pattern",
+    "layers_to_transform",
+    "megatron_core",
+    "qalora_group_size",
+    "eva_config",
+];
+
+/// Ways to begin that leave the matrix beside the adapter as it is.
+const BEGINNINGS: [&str; 3] = ["gaussian", "orthogonal", "eva"];
+
+/// Whether an option has the value that it has where nobody has asked for it.
+fn is_off(key: &str, value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Object(map) => map.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Bool(true) => key == "init_lora_weights",
+        Value::String(text) => match key {
+            "bias" => text == "none",
+            "init_lora_weights" => BEGINNINGS.contains(&text.as_str()),
+            _ => false,
+        },
+        Value::Number(_) => false,
+    }
+}
+
+impl PeftConfig {
+    fn read(path: &Path) -> Result<Self, ModelError> {
+        let config: Self = read_json(path)?;
+        let refuse = |key: &str, value: String, expected: &str| {
+            let (key, expected) = (key.to_string(), expected.to_string());
+            Err(ModelError::Unsupported { path: path.into(), key, value, expected })
+        };
+        if config.peft_type != "LORA" {
+            return refuse("peft_type", config.peft_type, "only LORA can be loaded");
+        }
+        if config.r == 0 {
+            return refuse("r", "0".into(), "an adapter has a rank of at least 1");
+        }
+        let other =
+            config.rest.iter().find(|(key, value)| !HARMLESS.contains(&key.as_str()) && !is_off(key, value));
+        if let Some((key, value)) = other {
+            return refuse(
+                key,
+                value.to_string(),
+                "only plain LoRA can be loaded: merge the adapter with PEFT",
+            );
+        }
+        Ok(config)
+    }
+
+    fn scale(&self) -> f64 {
+        let rank = self.r as f64;
+        self.lora_alpha / if self.use_rslora { rank.sqrt() } else { rank }
+    }
+}
+
+impl Qwen2 {
+    /// Writes the adapters to `folder` in PEFT's format and F32, so that PEFT loads them onto `base_model`, a folder or an id on
+    /// the Hub. Safe as [`save`](Self::save) is.
+    ///
+    /// # Panics
+    ///
+    /// If the model has no adapters.
+    pub fn save_adapter(&self, folder: &Path, base_model: &str) -> Result<(), ModelError> {
+        assert!(self.has_lora(), "the model has no adapters to save");
+        std::fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
+        let mut weights = Vec::new();
+        for (i, target, adapter) in self.adapters() {
+            let [a, b] = names(i, target);
+            weights.extend(
+                [(a, &adapter.a), (b, &adapter.b)].map(|(name, w)| (name, Stored::Weight(Weight::Matrix(w)))),
+            );
+        }
+        write_tensors(&folder.join(WEIGHTS), &weights, Precision::F32)?;
+        let config =
+            serde_json::to_string_pretty(&self.peft_config(base_model)).expect("a JSON value can be written");
+        write_atomically(&folder.join(CONFIG), |file| file.write_all(config.as_bytes()))
+    }
+
+    fn peft_config(&self, base_model: &str) -> Value {
+        let mut targets: Vec<&str> = self.adapters().map(|(_, target, _)| target.name()).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        let (_, _, first) = self.adapters().next().expect("the model has adapters");
+        let rank = first.a.val().dims()[1];
+        json!({
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": base_model,
+            "r": rank,
+            "lora_alpha": first.scale * rank as f64,
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "fan_in_fan_out": false,
+            "inference_mode": true,
+            "target_modules": targets,
+        })
+    }
+
+    /// The model with the adapters of a folder in PEFT's format, and its own weights frozen: see
+    /// [`with_lora`](Self::with_lora). Layers and projections may be any; a tensor that is no adapter of this model's
+    /// projections is an error, and so is a file without any.
+    pub fn load_adapter(self, folder: &Path) -> Result<Self, ModelError> {
+        let config = PeftConfig::read(&folder.join(CONFIG))?;
+        let path = folder.join(WEIGHTS);
+        let mut source = Checkpoint::open_file(path.clone())?;
+        let mut unknown: Vec<String> = source.names().map(str::to_owned).collect();
+        unknown.sort_unstable();
+        if unknown.is_empty() {
+            return Err(ModelError::MissingTensor { path, tensor: names(0, LoraTarget::QProj)[0].clone() });
+        }
+        let device = self.device();
+        let mut failure = None;
+        let model = self.adapted(|i, target, projection| {
+            let [a, b] = names(i, target);
+            let before = unknown.len();
+            unknown.retain(|name| *name != a && *name != b);
+            if failure.is_some() || unknown.len() == before {
+                return None;
+            }
+            let [input, output] = projection.dims();
+            let mut read = |name: &str, rows, columns| {
+                let values = source.read(name, &[columns, rows])?;
+                let values = TensorData::new(transpose(&values, columns, rows), [rows, columns]);
+                Ok(Param::from_tensor(Tensor::from_data(values, &device)))
+            };
+            let matrices = read(&a, input, config.r).and_then(|a| Ok((a, read(&b, config.r, output)?)));
+            match matrices {
+                Ok((a, b)) => Some(Adapter { a, b, scale: config.scale() }),
+                Err(error) => {
+                    failure = Some(error);
+                    None
+                }
+            }
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        match unknown.into_iter().next() {
+            Some(tensor) => Err(ModelError::UnknownTensor { path, tensor }),
+            None => Ok(model),
+        }
+    }
+}
+
+/// The names of an adapter's two matrices.
+fn names(i: usize, target: LoraTarget) -> [String; 2] {
+    let place = layer(i, &target.part());
+    ["lora_A", "lora_B"].map(|matrix| format!("base_model.model.{place}.{matrix}.weight"))
+}

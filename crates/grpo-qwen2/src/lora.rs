@@ -1,0 +1,196 @@
+//! Low-rank adapters (LoRA, arXiv 2106.09685): a few parameters beside frozen matrices, which are trained in their place.
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rand_distr::{Distribution, Uniform};
+
+use crate::model::Block;
+use crate::projection::{Adapter, Projection};
+use crate::{ModelError, Qwen2};
+
+/// Which adapters a model gets, in PEFT's terms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoraConfig {
+    /// Columns of the first and rows of the second matrix of an adapter (PEFT's `r`).
+    pub rank: usize,
+    /// An adapter's output is scaled by `alpha / rank` (PEFT's `lora_alpha`).
+    pub alpha: f64,
+    /// The linear layers that get one, in every decoder layer (PEFT's `target_modules`).
+    pub targets: Vec<LoraTarget>,
+}
+
+impl Default for LoraConfig {
+    /// Rank 16 and alpha 32 beside every linear layer.
+    fn default() -> Self {
+        Self { rank: 16, alpha: 32.0, targets: LoraTarget::ALL.to_vec() }
+    }
+}
+
+/// A linear layer of a decoder layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // they have the names that they have in every Qwen2 checkpoint
+pub enum LoraTarget {
+    QProj,
+    KProj,
+    VProj,
+    OProj,
+    GateProj,
+    UpProj,
+    DownProj,
+}
+
+impl LoraTarget {
+    /// All of them, in the order of the forward pass.
+    pub const ALL: [Self; 7] =
+        [Self::QProj, Self::KProj, Self::VProj, Self::OProj, Self::GateProj, Self::UpProj, Self::DownProj];
+
+    /// The name that checkpoints have for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QProj => "q_proj",
+            Self::KProj => "k_proj",
+            Self::VProj => "v_proj",
+            Self::OProj => "o_proj",
+            Self::GateProj => "gate_proj",
+            Self::UpProj => "up_proj",
+            Self::DownProj => "down_proj",
+        }
+    }
+
+    /// Its place in a decoder layer.
+    pub(crate) fn part(self) -> String {
+        let module = match self {
+            Self::QProj | Self::KProj | Self::VProj | Self::OProj => "self_attn",
+            Self::GateProj | Self::UpProj | Self::DownProj => "mlp",
+        };
+        format!("{module}.{}", self.name())
+    }
+}
+
+impl fmt::Display for LoraTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for LoraTarget {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        let known = Self::ALL.into_iter().find(|target| target.name() == name);
+        known.ok_or_else(|| ModelError::UnknownTarget { name: name.into() })
+    }
+}
+
+impl Block {
+    pub(crate) fn projection(&self, target: LoraTarget) -> &Projection {
+        let (attention, mlp) = (&self.self_attn, &self.mlp);
+        match target {
+            LoraTarget::QProj => &attention.q_proj,
+            LoraTarget::KProj => &attention.k_proj,
+            LoraTarget::VProj => &attention.v_proj,
+            LoraTarget::OProj => &attention.o_proj,
+            LoraTarget::GateProj => &mlp.gate_proj,
+            LoraTarget::UpProj => &mlp.up_proj,
+            LoraTarget::DownProj => &mlp.down_proj,
+        }
+    }
+
+    pub(crate) fn projection_mut(&mut self, target: LoraTarget) -> &mut Projection {
+        let (attention, mlp) = (&mut self.self_attn, &mut self.mlp);
+        match target {
+            LoraTarget::QProj => &mut attention.q_proj,
+            LoraTarget::KProj => &mut attention.k_proj,
+            LoraTarget::VProj => &mut attention.v_proj,
+            LoraTarget::OProj => &mut attention.o_proj,
+            LoraTarget::GateProj => &mut mlp.gate_proj,
+            LoraTarget::UpProj => &mut mlp.up_proj,
+            LoraTarget::DownProj => &mut mlp.down_proj,
+        }
+    }
+}
+
+impl Qwen2 {
+    /// The model with new adapters, its own weights frozen: a backward pass gives gradients of the adapters alone. It
+    /// computes the same at first, because the second matrix of every adapter is zero; the first is drawn as by PEFT
+    /// (uniform within ±1/√in), the same from the same seed.
+    ///
+    /// Weights are shared, not copied: a clone kept from before is the reference model at no cost in memory.
+    ///
+    /// # Panics
+    ///
+    /// If the rank is 0.
+    pub fn with_lora(self, config: &LoraConfig, seed: u64) -> Self {
+        assert!(config.rank > 0, "an adapter has a rank of at least 1");
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        let device = self.device();
+        self.adapted(|_, target, projection| {
+            config.targets.contains(&target).then(|| {
+                let [input, output] = projection.dims();
+                Adapter {
+                    a: Param::from_tensor(uniform([input, config.rank], &mut generator, &device)),
+                    b: Param::from_tensor(Tensor::zeros([config.rank, output], &device)),
+                    scale: config.alpha / config.rank as f64,
+                }
+            })
+        })
+    }
+
+    /// The model with its own weights frozen and the adapters that `adapter` gives for a layer's projection.
+    pub(crate) fn adapted(
+        self,
+        mut adapter: impl FnMut(usize, LoraTarget, &Projection) -> Option<Adapter>,
+    ) -> Self {
+        let mut model = self.without_lora().no_grad();
+        for (layer, block) in model.layers.iter_mut().enumerate() {
+            for target in LoraTarget::ALL {
+                let projection = block.projection_mut(target);
+                projection.adapter = adapter(layer, target, projection);
+            }
+        }
+        model
+    }
+
+    /// The model without its adapters, frozen; weights are shared, not copied.
+    pub fn without_lora(&self) -> Self {
+        let mut model = self.clone();
+        for block in &mut model.layers {
+            for target in LoraTarget::ALL {
+                block.projection_mut(target).adapter = None;
+            }
+        }
+        model
+    }
+
+    /// Whether adapters are trained in place of the weights.
+    pub fn has_lora(&self) -> bool {
+        self.adapters().next().is_some()
+    }
+
+    /// The matrices `[in, rank]` and `[rank, out]` of an adapter; none where there is none.
+    pub fn adapter_weights(&self, layer: usize, target: LoraTarget) -> Option<[&Param<Tensor<2>>; 2]> {
+        let adapter = self.layers.get(layer)?.projection(target).adapter.as_ref()?;
+        Some([&adapter.a, &adapter.b])
+    }
+
+    /// Every adapter, with its layer and the projection that it stands beside.
+    pub(crate) fn adapters(&self) -> impl Iterator<Item = (usize, LoraTarget, &Adapter)> {
+        self.layers.iter().enumerate().flat_map(|(layer, block)| {
+            let adapter = move |target| block.projection(target).adapter.as_ref().map(|a| (layer, target, a));
+            LoraTarget::ALL.into_iter().filter_map(adapter)
+        })
+    }
+}
+
+/// Numbers within ±1/√rows.
+fn uniform(shape: [usize; 2], generator: &mut ChaCha8Rng, device: &Device) -> Tensor<2> {
+    let bound = 1.0 / (shape[0] as f32).sqrt();
+    let numbers = Uniform::new_inclusive(-bound, bound).expect("the bound is a positive number");
+    let values: Vec<f32> = numbers.sample_iter(generator).take(shape[0] * shape[1]).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}

@@ -1,0 +1,64 @@
+//! Linear layers, with or without a low-rank adapter beside the matrix.
+
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Tensor};
+use grpo_kernels::{product, swiglu_product};
+
+/// `x · weight + bias`, plus what the adapter says; computed in f32 whatever the weight is stored in.
+#[derive(Module, Debug)]
+pub(crate) struct Projection {
+    /// `[in, out]`
+    pub(crate) weight: Param<Tensor<2>>,
+    /// `[out]`
+    pub(crate) bias: Option<Param<Tensor<1>>>,
+    pub(crate) adapter: Option<Adapter>,
+}
+
+/// `x · a · b · scale`: a change of the matrix beside it that has few parameters (LoRA).
+#[derive(Module, Debug)]
+pub(crate) struct Adapter {
+    /// `[in, rank]`
+    pub(crate) a: Param<Tensor<2>>,
+    /// `[rank, out]`
+    pub(crate) b: Param<Tensor<2>>,
+    #[module(skip)]
+    pub(crate) scale: f64,
+}
+
+impl Projection {
+    pub(crate) fn apply(&self, x: Tensor<2>) -> Tensor<2> {
+        self.add(product(x.clone(), self.weight.val()), |a| product(x, a))
+    }
+
+    /// The same of `swiglu(gate, up)`, which is not kept for the backward pass.
+    pub(crate) fn apply_gated(&self, gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
+        let y = swiglu_product(gate.clone(), up.clone(), self.weight.val());
+        self.add(y, |a| swiglu_product(gate, up, a))
+    }
+
+    /// Bias and adapter added to `y`; `inward` is the input times the adapter's first matrix.
+    fn add(&self, y: Tensor<2>, inward: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
+        let y = match &self.bias {
+            Some(bias) => y + bias.val().unsqueeze(),
+            None => y,
+        };
+        match &self.adapter {
+            Some(Adapter { a, b, scale }) => y + product(inward(a.val()).mul_scalar(*scale), b.val()),
+            None => y,
+        }
+    }
+
+    /// The matrix with the adapter's change in it, in f32.
+    pub(crate) fn merged(&self) -> Tensor<2> {
+        let weight = self.weight.val().cast(DType::F32);
+        match &self.adapter {
+            Some(Adapter { a, b, scale }) => weight + a.val().matmul(b.val()).mul_scalar(*scale),
+            None => weight,
+        }
+    }
+
+    /// Width of the input and of the output.
+    pub(crate) fn dims(&self) -> [usize; 2] {
+        self.weight.val().dims()
+    }
+}

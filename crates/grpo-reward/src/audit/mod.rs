@@ -1,0 +1,231 @@
+/*!
+Whether a rubric pays for being right, before a run trains on it.
+
+An [`Audit`] scores texts that it makes from right completions ("golds") of a few problems:
+
+* the gold itself, which must earn full marks, or nothing can be learned;
+* [tricks](Trick), which must earn less than the gold, or the trick is learned;
+* harmless [variants](Variant) of a number, which must earn as much as the gold;
+* and texts of a megabyte, on which no reward may be slow.
+
+A gold is written in a [`Layout`]. The answer is what the last pair of answer tags holds, and the tricks put
+something else there. Without tags all of the gold is the answer, and tricks with tags are left out.
+
+```
+use grpo_reward::Rubric;
+use grpo_reward::audit::{Audit, Case};
+
+let gold = "<reasoning>\nHalf of 36.\n</reasoning>\n<answer>\n18\n</answer>\n";
+let cases = [Case { truth: "18", prompt: "What is half of 36?", gold, marks: 2.5 }];
+let report = Audit::default().run(&Rubric::gsm8k(), &cases)?;
+assert!(!report.is_fatal(), "{report}");
+
+// A reward that is content with the truth anywhere in the text.
+let anywhere = Rubric::new().with("correctness", 1.0, |truth: &str, completion: &grpo_core::Completion| {
+    if completion.text.contains(truth) { 2.5 } else { 0.0 }
+});
+let report = Audit::default().run(&anywhere, &cases)?;
+assert!(report.to_string().contains("answer in the reasoning only"), "{report}");
+# Ok::<(), grpo_reward::SettingError>(())
+```
+*/
+
+mod report;
+mod texts;
+
+use std::fmt;
+use std::time::Duration;
+
+use grpo_core::{Completion, Finish};
+
+pub use self::report::{AuditError, AuditReport, Check, Finding, Problem, Severity, Tally};
+use self::texts::Gold;
+pub use self::texts::{Trick, Variant};
+use crate::{Layout, RewardError, Rubric, Scores, SettingError};
+
+/// What rounding may take from full marks.
+const TOLERANCE: f32 = 1e-4;
+
+/// How a rubric is examined.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audit {
+    /// The tags of the golds: `<reasoning>` and `<answer>` by default.
+    pub layout: Layout,
+    /// The part of the rubric that pays for being right. Tricks and variants are judged by its reward, or by
+    /// the total where there is none.
+    pub right: Option<String>,
+    /// The tricks to try: all of them by default. Leave out what is no trick for the task.
+    pub tricks: Vec<Trick>,
+    /// How long one part may take for a gold: 50 ms by default.
+    pub limit: Duration,
+    /// How long one part may take for a text of a megabyte: 1 s by default.
+    pub long_limit: Duration,
+}
+
+/// A problem, and a right completion of it.
+#[derive(Debug)]
+pub struct Case<'a, T: ?Sized> {
+    /// What is true of the problem.
+    pub truth: &'a T,
+    /// The prompt's text.
+    pub prompt: &'a str,
+    /// The right answer in its expected form.
+    pub gold: &'a str,
+    /// The total that the gold must earn.
+    pub marks: f32,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            layout: Layout::REASONING,
+            right: None,
+            tricks: Trick::ALL.to_vec(),
+            limit: Duration::from_millis(50),
+            long_limit: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Audit {
+    /// Examines `rubric`. Where it is wrong is in the report; a reward that panics is, too.
+    ///
+    /// Rewards see one token for every 4 bytes, and completions that ended by themselves. Texts of a megabyte
+    /// are made from the first gold only.
+    ///
+    /// # Errors
+    ///
+    /// Where there are no cases, or the rubric has no part that is named as [`right`](Self::right).
+    pub fn run<T: fmt::Debug + ?Sized>(
+        &self,
+        rubric: &Rubric<T>,
+        cases: &[Case<'_, T>],
+    ) -> Result<AuditReport, SettingError> {
+        if cases.is_empty() {
+            return Err(SettingError::NoCases);
+        }
+        let right = self.right.as_deref().map(|name| rubric.index(name)).transpose()?;
+        let mut report = AuditReport::new(cases.len());
+        for (index, case) in cases.iter().enumerate() {
+            Examination { audit: self, rubric, right, case, index, report: &mut report }.run();
+        }
+        Ok(report)
+    }
+}
+
+/// One case in the course of an audit.
+struct Examination<'a, T: ?Sized> {
+    audit: &'a Audit,
+    rubric: &'a Rubric<T>,
+    right: Option<usize>,
+    case: &'a Case<'a, T>,
+    index: usize,
+    report: &'a mut AuditReport,
+}
+
+impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
+    fn run(&mut self) {
+        let Some(scores) = self.gold() else { return };
+        let gold = Gold::new(&self.audit.layout, self.case.prompt, self.case.gold);
+        // Long texts are made of the first gold only.
+        let first = self.index == 0;
+        for &trick in self.audit.tricks.iter().filter(|trick| first || !trick.is_long()) {
+            if let Some(text) = trick.text(&gold) {
+                self.trick(trick, &text, &scores);
+            }
+        }
+        for variant in Variant::ALL {
+            if let Some(text) = variant.text(&gold) {
+                self.variant(variant, &text, &scores);
+            }
+        }
+    }
+
+    /// What the gold earned, unless it failed: then there is nothing to compare with.
+    fn gold(&mut self) -> Option<Scores> {
+        let (text, wanted, right) = (self.case.gold, self.case.marks, self.right);
+        let problem = |scores: &Scores| match judged(scores, right) {
+            _ if scores.total < wanted - TOLERANCE => {
+                Some(Problem::TooLittle { earned: scores.total, wanted })
+            }
+            earned if earned <= 0.0 => Some(Problem::NothingForBeingRight { earned }),
+            _ => None,
+        };
+        let (scores, first) = self.check(Check::Gold, text, problem)?;
+        // Twice, because the first time a reward may have to prepare itself.
+        let (_, second) = self.score(text).ok()?;
+        let times: Vec<_> = first.into_iter().zip(second).map(|(a, b)| a.min(b)).collect();
+        self.speed(text, &times, self.audit.limit);
+        problem(&scores).is_none().then_some(scores)
+    }
+
+    fn trick(&mut self, trick: Trick, text: &str, gold: &Scores) {
+        // An answer without its closing tag is no less right: it is the format that has to cost something.
+        let right = self.right.filter(|_| trick != Trick::Unclosed);
+        let wanted = judged(gold, right);
+        let scored = self.check(Check::Trick(trick), text, |scores| {
+            let earned = judged(scores, right);
+            (earned >= wanted - TOLERANCE).then_some(Problem::TooMuch { earned, wanted })
+        });
+        if let Some((_, times)) = scored.filter(|_| trick.is_long()) {
+            self.speed(text, &times, self.audit.long_limit);
+        }
+    }
+
+    fn variant(&mut self, variant: Variant, text: &str, gold: &Scores) {
+        let (right, wanted) = (self.right, judged(gold, self.right));
+        self.check(Check::Variant(variant), text, |scores| {
+            let earned = judged(scores, right);
+            (earned < wanted - TOLERANCE).then_some(Problem::TooLittle { earned, wanted })
+        });
+    }
+
+    fn speed(&mut self, text: &str, times: &[Duration], limit: Duration) {
+        let slow = self.rubric.names().zip(times).filter(|(_, time)| **time > limit);
+        let parts: Vec<_> = slow.map(|(name, time)| (name.to_owned(), *time)).collect();
+        let problem = (!parts.is_empty()).then_some(Problem::Slow { parts, limit });
+        self.record(Check::Speed, text, problem, vec![]);
+    }
+
+    /// Scores a text, and reports what `judge` finds wrong with it.
+    fn check(
+        &mut self,
+        check: Check,
+        text: &str,
+        judge: impl FnOnce(&Scores) -> Option<Problem>,
+    ) -> Option<(Scores, Vec<Duration>)> {
+        match self.score(text) {
+            Ok((scores, times)) => {
+                let names = self.rubric.names().map(str::to_owned);
+                self.record(check, text, judge(&scores), names.zip(scores.each.iter().copied()).collect());
+                Some((scores, times))
+            }
+            Err(error) => {
+                self.record(check, text, Some(Problem::Failed(error)), vec![]);
+                None
+            }
+        }
+    }
+
+    fn score(&self, text: &str) -> Result<(Scores, Vec<Duration>), RewardError> {
+        let (text, n_tokens) = (text.to_owned(), 1 + text.len() / 4);
+        self.rubric.score_timed(self.case.truth, &Completion { text, n_tokens, finish: Finish::Stop })
+    }
+
+    fn record(&mut self, check: Check, text: &str, problem: Option<Problem>, rewards: Vec<(String, f32)>) {
+        let finding = problem.map(|problem| Finding {
+            check,
+            case: self.index,
+            truth: format!("{:?}", self.case.truth),
+            text: text.to_owned(),
+            rewards,
+            problem,
+        });
+        self.report.add(check, finding);
+    }
+}
+
+/// What the scores are judged by: the part that pays for being right, or the total.
+fn judged(scores: &Scores, right: Option<usize>) -> f32 {
+    right.map_or(scores.total, |part| scores.each[part])
+}

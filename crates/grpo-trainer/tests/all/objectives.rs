@@ -1,0 +1,193 @@
+//! What is minimised, and what rewards are compared by.
+
+use grpo_core::{Advantage, Aggregation, Completion, Ddof, Finish, Objective, Surrogate};
+use grpo_reward::Rubric;
+use grpo_trainer::{EvaluationOptions, Experience, ReferenceSync, Trainer, TrainerConfig};
+
+use crate::common::{config, even, fingerprint, policy, problems, trainer};
+
+#[test]
+fn the_kl_term_keeps_the_policy_near_the_reference() {
+    let distance = |beta| {
+        let objective = Objective { beta, ..Objective::grpo() };
+        let mut trainer = trainer(TrainerConfig { objective, ..config() });
+        let start = fingerprint(&trainer);
+        let kls: Vec<Option<f64>> = (0..12).map(|_| trainer.step(&problems()).unwrap().kl).collect();
+        assert_eq!(
+            kls[0].map(|kl| kl.abs() < 1e-6),
+            (beta > 0.0).then_some(true),
+            "a fresh policy is its reference"
+        );
+        fingerprint(&trainer).iter().zip(&start).map(|(a, b)| (a - b).abs()).sum::<f32>()
+    };
+    let (free, tied) = (distance(0.0), distance(5.0));
+    assert!(tied < 0.6 * free, "moved by {free} without and {tied} with a KL term");
+}
+
+#[test]
+fn further_updates_use_the_ratio_to_the_old_policy() {
+    let mut trainer = trainer(TrainerConfig { updates: 4, learning_rate: 1e-2, ..config() });
+    let metrics = trainer.step(&problems()).unwrap();
+    assert!(
+        metrics.clip_ratio_region_mean > Some(0.0),
+        "four large updates leave the trust region: {metrics:?}"
+    );
+    assert!(
+        metrics.sampling_logp_difference_max < 1e-3,
+        "the sampler is compared before the first update only"
+    );
+}
+
+/// Every objective teaches the task, over the same fifteen steps.
+#[test]
+fn every_objective_learns() {
+    let (token, sequence) = (Objective::dapo(), Objective::gspo());
+    for objective in [
+        Objective::bnpo(),
+        Objective::dapo(),
+        Objective::dr_grpo(12),
+        Objective::gspo(),
+        Objective::cispo(),
+        Objective::sapo(),
+        Objective::luspo(),
+        Objective::vespo(),
+        Objective { top_entropy_quantile: 0.5, ..token },
+        Objective { off_policy_threshold: Some(0.1), ..sequence },
+    ] {
+        let mut trainer = trainer(TrainerConfig { objective: objective.clone(), updates: 2, ..config() });
+        let options = EvaluationOptions::sampled(30);
+        for _ in 0..15 {
+            trainer.step(&problems()).unwrap();
+        }
+        let after = trainer.evaluate(&problems(), &options).unwrap().reward;
+        assert!(after > 0.8, "{objective:?}: the mean reward is {after}");
+    }
+}
+
+#[test]
+fn truncated_completions_are_compared_but_not_trained_on() {
+    let config = TrainerConfig { mask_truncated_completions: true, objective: Objective::dapo(), ..config() };
+    let mut trainer = trainer(config);
+    let mut experiences = trainer.roll_out(&problems()).unwrap();
+    let kept = [(0, 1), (0, 4), (2, 5)];
+    for (g, group) in experiences.groups.iter_mut().enumerate() {
+        for (s, experience) in group.experiences.iter_mut().enumerate() {
+            let ended = kept.contains(&(g, s));
+            experience.sample.finish = if ended { Finish::Stop } else { Finish::Length };
+        }
+    }
+    let metrics = trainer.learn(&experiences).unwrap();
+    // With ratios of 1, the loss is minus the mean advantage over the tokens that are left.
+    let of_kept = |value: fn(&Experience) -> f64| -> f64 {
+        kept.iter().map(|(g, s)| value(&experiences.groups[*g].experiences[*s])).sum()
+    };
+    let tokens = of_kept(|e| e.sample.tokens.len() as f64);
+    let sum = of_kept(|e| e.sample.tokens.len() as f64 * f64::from(e.advantage));
+    assert!(sum.abs() > 0.1 && (metrics.loss + sum / tokens).abs() < 1e-4, "{} {sum}", metrics.loss);
+    assert!(metrics.grad_norm > 0.0);
+
+    // Where all are cut off there is nothing to learn, and nothing is moved.
+    let before = fingerprint(&trainer);
+    experiences.groups.iter_mut().flat_map(|group| &mut group.experiences).for_each(|e| {
+        e.sample.finish = Finish::Length;
+    });
+    let metrics = trainer.learn(&experiences).unwrap();
+    assert_eq!((metrics.loss, metrics.grad_norm), (0.0, 0.0));
+    assert_eq!(fingerprint(&trainer), before);
+}
+
+#[test]
+fn advantages_can_be_scaled_by_the_batch_and_rewards_normalized_apart() {
+    let config = TrainerConfig {
+        aggregation: Aggregation::NormalizeThenSum,
+        advantage: Advantage::BatchScaled { ddof: Ddof::Sample },
+        ..config()
+    };
+    let length = |_: &u32, completion: &Completion| 100.0 * even(&0, completion).powi(2);
+    let rubric = Rubric::new().with("even", 1.0, even).with("much", 1.0, length);
+    let trainer = Trainer::new(policy(&config), rubric, config).unwrap();
+    let advantages: Vec<f64> =
+        trainer.roll_out(&problems()).unwrap().iter().map(|e| f64::from(e.advantage)).collect();
+    let n = advantages.len() as f64;
+    let squares: f64 = advantages.iter().map(|a| a * a).sum();
+    assert!(advantages.iter().sum::<f64>().abs() < 1e-4, "{advantages:?}");
+    assert!((squares / (n - 1.0) - 1.0).abs() < 1e-3, "the deviation of all is 1: {advantages:?}");
+}
+
+#[test]
+fn the_reference_follows_the_policy() {
+    let sync = ReferenceSync { steps: 2, mixup_alpha: 1.0 };
+    let mut trainer = trainer(TrainerConfig { reference_sync: Some(sync), ..config() });
+    let kls: Vec<f64> = (0..5).map(|_| trainer.step(&problems()).unwrap().kl.unwrap()).collect();
+    // After the second and the fourth step the reference is the policy.
+    let same: Vec<bool> = kls.iter().map(|kl| kl.abs() < 1e-6).collect();
+    assert_eq!(same, [true, false, true, false, true], "{kls:?}");
+}
+
+/// The metrics of one step of an objective, at which all ratios are 1.
+fn first_step(objective: Objective) -> serde_json::Value {
+    let metrics = trainer(TrainerConfig { objective, ..config() }).step(&problems()).unwrap();
+    serde_json::to_value(metrics).unwrap()
+}
+
+#[test]
+fn every_surrogate_has_its_own_metrics() {
+    let has = |objective: Objective| {
+        let metrics = first_step(objective);
+        [
+            "clip_ratio/region_mean",
+            "cispo_clip_ratio",
+            "vespo/phi_seq_mean",
+            "off_policy_ratio",
+            "redrawn_groups",
+        ]
+        .map(|name| metrics.get(name).and_then(|value| value.as_f64()).map(|value| (1e3 * value).round()))
+    };
+    assert_eq!(has(Objective::grpo()), [Some(0.0), None, None, None, None]);
+    assert_eq!(has(Objective::cispo()), [None, Some(0.0), None, None, None]);
+    assert_eq!(has(Objective::sapo()), [None; 5]);
+    assert_eq!(has(Objective::vespo()), [None, None, Some(1000.0), None, None]);
+    let masked = Objective { off_policy_threshold: Some(0.5), ..Objective::grpo() };
+    assert_eq!(has(masked), [Some(0.0), None, None, Some(0.0), None]);
+    // A bound below every ratio: all that did better are at it.
+    let low = Objective { surrogate: Surrogate::Cispo { max: 0.5 }, ..Objective::cispo() };
+    assert!(has(low)[1] > Some(200.0));
+}
+
+/// Far from the policy that it claims to be sampled by, what did worse is left out.
+#[test]
+fn completions_that_are_off_the_policy_are_masked() {
+    let objective = Objective { off_policy_threshold: Some(0.5), ..Objective::dapo() };
+    // The gate before the first step would refuse such samples.
+    let mut trainer = trainer(TrainerConfig { objective, ..config() });
+    trainer.step(&problems()).unwrap();
+    let mut experiences = trainer.roll_out(&problems()).unwrap();
+    let worse = experiences.iter().filter(|e| e.advantage < 0.0).count() as f64;
+    // Only groups with a signal pass through the model.
+    let trained = 6.0 * experiences.groups.iter().filter(|group| group.has_signal()).count() as f64;
+    for experience in experiences.groups.iter_mut().flat_map(|group| &mut group.experiences) {
+        experience.sample.logprobs.iter_mut().for_each(|old| *old += 1.0);
+    }
+    let metrics = trainer.learn(&experiences).unwrap();
+    assert!((metrics.off_policy_ratio.unwrap() - worse / trained).abs() < 1e-9, "{metrics:?}");
+}
+
+#[test]
+fn only_tokens_of_high_entropy_are_learned_from() {
+    let objective = Objective { top_entropy_quantile: 0.25, ..Objective::dapo() };
+    let mut trainer = trainer(TrainerConfig { objective, ..config() });
+    let mut experiences = trainer.roll_out(&problems()).unwrap();
+    // Twelve tokens each, of which three have more entropy than all others.
+    for experience in experiences.groups.iter_mut().flat_map(|group| &mut group.experiences) {
+        experience.sample.entropies = (0..12).map(|token| if token < 3 { 2.0 } else { 1.0 }).collect();
+    }
+    // With the advantages of one completion alone, ratios of 1 give a loss of minus its share of the tokens.
+    for (i, experience) in experiences.groups.iter_mut().flat_map(|group| &mut group.experiences).enumerate()
+    {
+        experience.advantage = if i == 0 { 2.0 } else { 0.0 };
+    }
+    let metrics = trainer.learn(&experiences).unwrap();
+    // The two groups without a signal are in the divisor, as everything that was sampled is.
+    let expected = -2.0 * 3.0 / (18.0 * 12.0);
+    assert!((metrics.loss - expected).abs() < 1e-5, "{} {expected}", metrics.loss);
+}
