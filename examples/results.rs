@@ -10,9 +10,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use grpo_examples::embedded;
 use grpo_examples::plot::{Curves, svg};
+use grpo_examples::recipe::Recipe;
 use grpo_examples::study::{Plan, Run, Score, Variant};
 
 /// Train the embedded model in several ways and seeds; print a table and draw curves.
@@ -21,6 +22,9 @@ struct Args {
     /// This variant (may be given again) in place of those that are drawn.
     #[arg(long)]
     variant: Vec<Variant>,
+    /// This objective (may be given again), likewise.
+    #[arg(long)]
+    objective: Vec<Recipe>,
     /// Seeds of each variant.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
@@ -41,19 +45,24 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     grpo_examples::allocator::keep_memory();
     let args = Args::parse();
-    let variants = if args.variant.is_empty() { &Variant::DRAWN[..] } else { &args.variant };
+    let objectives = args.objective.iter().copied().map(Variant::Of);
+    let mut variants: Vec<Variant> = objectives.chain(args.variant.iter().copied()).collect();
+    let draws = variants.is_empty();
+    if draws {
+        variants = Variant::DRAWN.to_vec();
+    }
     std::fs::create_dir_all(&args.runs)?;
     let mut all = Vec::new();
     for variant in variants {
         let runs =
-            (0..args.seeds).map(|seed| run(*variant, seed, &args)).collect::<anyhow::Result<Vec<Run>>>()?;
-        all.push((*variant, runs));
+            (0..args.seeds).map(|seed| run(variant, seed, &args)).collect::<anyhow::Result<Vec<Run>>>()?;
+        all.push((variant, runs));
     }
     let tests: Vec<&str> = first_scores(&all[0].1[0]).map(|score| score.test.as_str()).collect();
     for test in &tests {
         println!("\n{}", table(test, &all));
     }
-    if args.variant.is_empty() {
+    if draws {
         draw(&args.out, tests[0], &all)?;
     }
     Ok(())
@@ -61,7 +70,7 @@ fn main() -> anyhow::Result<()> {
 
 /// The run of a variant and seed: read, if it is there.
 fn run(variant: Variant, seed: u64, args: &Args) -> anyhow::Result<Run> {
-    let name = variant.to_possible_value().expect("no variant is hidden").get_name().to_string();
+    let name = variant.name();
     let path = args.runs.join(format!("{name}-{}-{}-{seed}.json", args.steps, args.every));
     if path.exists() {
         return serde_json::from_slice(&std::fs::read(&path)?).context(path.display().to_string());
@@ -94,7 +103,7 @@ fn table(test: &str, all: &[(Variant, Vec<Run>)]) -> String {
             let tokens = |length: Option<&f64>| length.map_or("–".to_string(), |n| format!("{n:.0}"));
             table += &format!(
                 "\n| {} | {} | {} | {} | {:+.1} | {} | {} | {kl} | {} → {} | {:.0} s |",
-                variant.name(),
+                variant.title(),
                 run.seed,
                 before.correct,
                 after.correct,
@@ -114,7 +123,7 @@ fn draw(out: &Path, test: &str, all: &[(Variant, Vec<Run>)]) -> anyhow::Result<(
     std::fs::create_dir_all(out)?;
     let curves = |points: &dyn Fn(&Run) -> Vec<(f64, f64)>| -> Vec<Curves> {
         let curves = |(variant, runs): &(Variant, Vec<Run>)| Curves {
-            name: variant.name().to_string(),
+            name: variant.title().to_string(),
             runs: runs.iter().map(points).collect(),
         };
         all.iter().map(curves).collect()

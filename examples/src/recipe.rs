@@ -30,6 +30,21 @@ pub enum Recipe {
 }
 
 impl Recipe {
+    /// What it is called in a table.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Grpo => "GRPO, β = 0.04, ddof 0",
+            Self::Bnpo => "BNPO",
+            Self::Dapo => "DAPO",
+            Self::DrGrpo => "Dr. GRPO",
+            Self::Gspo => "GSPO",
+            Self::Cispo => "CISPO",
+            Self::Sapo => "SAPO",
+            Self::Luspo => "LUSPO",
+            Self::Vespo => "VESPO",
+        }
+    }
+
     /// The numbers of a run by this recipe, which are `base` otherwise.
     pub fn config(self, base: TrainerConfig) -> TrainerConfig {
         let objective = match self {

@@ -1,6 +1,7 @@
 //! Runs on the embedded task that differ in one thing, to say what it changes.
 
 use burn::tensor::Device;
+use clap::ValueEnum;
 use grpo_core::{Advantage, Ddof, Objective};
 use grpo_qwen2::LoraConfig;
 use grpo_trainer::{
@@ -17,30 +18,15 @@ use crate::{embedded, gsm8k};
 /// What is different about a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Variant {
-    /// The defaults: β 0.04, standard deviation with ddof 0.
-    Grpo,
+    /// Only the objective, if that: of GRPO it is the defaults.
+    #[value(skip)]
+    Of(Recipe),
     /// No KL term.
     Beta0,
     /// Standard deviation with ddof 1, as TRL has it.
     Ddof1,
     /// Every group's rewards dealt out to its completions at random: the same rewards, but they say nothing.
     Shuffled,
-    /// BNPO.
-    Bnpo,
-    /// DAPO, with dynamic sampling and its reward against overlong completions.
-    Dapo,
-    /// Dr. GRPO.
-    DrGrpo,
-    /// GSPO.
-    Gspo,
-    /// CISPO.
-    Cispo,
-    /// SAPO.
-    Sapo,
-    /// LUSPO.
-    Luspo,
-    /// VESPO.
-    Vespo,
     /// GRPO of adapters of rank 16 at ten times the learning rate.
     Lora,
 }
@@ -88,38 +74,32 @@ pub struct Score {
 
 impl Variant {
     /// What the curves show.
-    pub const DRAWN: [Self; 4] = [Self::Grpo, Self::Beta0, Self::Ddof1, Self::Shuffled];
+    pub const DRAWN: [Self; 4] = [Self::Of(Recipe::Grpo), Self::Beta0, Self::Ddof1, Self::Shuffled];
 
-    /// What it is called.
-    pub fn name(self) -> &'static str {
+    /// What it is called in a table.
+    pub fn title(self) -> &'static str {
         match self {
-            Self::Grpo => "GRPO, β = 0.04, ddof 0",
+            Self::Of(recipe) => recipe.title(),
             Self::Beta0 => "β = 0",
             Self::Ddof1 => "ddof 1",
             Self::Shuffled => "shuffled rewards",
-            Self::Bnpo => "BNPO",
-            Self::Dapo => "DAPO",
-            Self::DrGrpo => "Dr. GRPO",
-            Self::Gspo => "GSPO",
-            Self::Cispo => "CISPO",
-            Self::Sapo => "SAPO",
-            Self::Luspo => "LUSPO",
-            Self::Vespo => "VESPO",
             Self::Lora => "GRPO with LoRA",
         }
     }
 
+    /// What it is called on the command line.
+    pub fn name(self) -> String {
+        let value = match self {
+            Self::Of(recipe) => recipe.to_possible_value(),
+            _ => self.to_possible_value(),
+        };
+        value.expect("no other is hidden").get_name().to_string()
+    }
+
     fn recipe(self) -> Recipe {
         match self {
-            Self::Grpo | Self::Beta0 | Self::Ddof1 | Self::Shuffled | Self::Lora => Recipe::Grpo,
-            Self::Bnpo => Recipe::Bnpo,
-            Self::Dapo => Recipe::Dapo,
-            Self::DrGrpo => Recipe::DrGrpo,
-            Self::Gspo => Recipe::Gspo,
-            Self::Cispo => Recipe::Cispo,
-            Self::Sapo => Recipe::Sapo,
-            Self::Luspo => Recipe::Luspo,
-            Self::Vespo => Recipe::Vespo,
+            Self::Of(recipe) => recipe,
+            Self::Beta0 | Self::Ddof1 | Self::Shuffled | Self::Lora => Recipe::Grpo,
         }
     }
 
@@ -135,7 +115,7 @@ impl Variant {
                 learning_rate: 10.0 * base.learning_rate,
                 ..base
             },
-            _ => base,
+            Self::Of(_) | Self::Shuffled => base,
         }
     }
 

@@ -36,6 +36,9 @@ fn main() {
         "logprobs-8x436" => logprobs(&name, &load(folder), false),
         "logprobs-shared" => logprobs(&name, &load(folder), true),
         "step" => step(&name, folder, TrainerConfig::default()),
+        "step-narrow" => {
+            step(&name, folder, TrainerConfig { narrow_rollouts: true, ..TrainerConfig::default() })
+        }
         "step-checkpointing" => step(&name, folder, checkpointing()),
         "step-lora" => step(&name, folder, lora(TrainerConfig::default())),
         "step-lora-checkpointing" => step(&name, folder, lora(checkpointing())),

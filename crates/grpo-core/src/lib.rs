@@ -57,6 +57,7 @@ assert!((loss - 0.353478).abs() < 1e-6);
 */
 
 mod advantage;
+mod correction;
 mod logprobs;
 mod loss;
 mod objective;
@@ -65,6 +66,7 @@ mod reward;
 mod surrogate;
 
 pub use advantage::{Advantage, Aggregation, Ddof};
+pub use correction::{Bound, Level, SamplerCorrection};
 pub use logprobs::{LogProbs, LogProbsError};
 pub use loss::CompletionLoss;
 pub use objective::{Kl, Normalization, Objective, Ratio, Surrogate};

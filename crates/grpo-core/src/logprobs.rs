@@ -48,8 +48,8 @@ impl<'a> LogProbs<'a> {
     /// gradient flows through it.
     ///
     /// A 0 masks a token: all but those of high entropy, say ([`Objective::entropy_threshold`](crate::Objective::entropy_threshold)).
-    /// Another number can correct for a sampler that is not quite the old policy (as TRL's truncated importance sampling does,
-    /// but for VESPO).
+    /// Another number corrects for a sampler that is not quite the old policy ([`SamplerCorrection`](crate::SamplerCorrection)); so
+    /// does TRL, but for VESPO, where it puts that number into φ.
     ///
     /// # Errors
     ///

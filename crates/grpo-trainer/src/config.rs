@@ -1,4 +1,4 @@
-use grpo_core::{Advantage, Aggregation, Finish, Objective};
+use grpo_core::{Advantage, Aggregation, Finish, Objective, SamplerCorrection};
 use grpo_qwen2::LoraConfig;
 use grpo_rollout::Sampling;
 
@@ -20,6 +20,11 @@ pub struct TrainerConfig {
     /// The loss (TRL: `beta`, `epsilon`, `epsilon_high`, `delta`, `loss_type`, `importance_sampling_level`,
     /// `off_policy_mask_threshold`, `top_entropy_quantile`).
     pub objective: Objective,
+    /// Samples with matrices in BF16: reads half as much for every token, and holds a copy of the model in half its memory. The
+    /// loss is corrected for what was rounded.
+    pub narrow_rollouts: bool,
+    /// How it is corrected (TRL: `vllm_importance_sampling_mode`, `…_clip_min`, `…_clip_max`).
+    pub sampler_correction: SamplerCorrection,
     /// Leaves completions that were cut off out of the loss. They are still compared with their group.
     pub mask_truncated_completions: bool,
     /// How often [`Trainer::roll_out_dynamic`](crate::Trainer::roll_out_dynamic) draws again where a group has no signal.
@@ -80,6 +85,8 @@ impl Default for TrainerConfig {
             aggregation: Aggregation::default(),
             advantage: Advantage::default(),
             objective: Objective::grpo(),
+            narrow_rollouts: false,
+            sampler_correction: SamplerCorrection::default(),
             mask_truncated_completions: false,
             max_redraws: 0,
             reference_sync: None,

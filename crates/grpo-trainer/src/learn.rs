@@ -1,5 +1,6 @@
 //! The second half of a step: from experiences to new weights.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use grpo_core::{CompletionLoss, LogProbs};
@@ -26,8 +27,10 @@ impl<P: Policy, T> Trainer<P, T> {
             self.config.schedule.factor(self.step, self.config.max_steps, self.config.warmup_steps);
         let learning_rate = self.config.learning_rate * schedule;
         let mut observed = Observed::default();
+        // Of every completion, where the sampler's log-probabilities are not quite the old policy's.
+        let mut old = BTreeMap::new();
         for _ in 0..self.config.updates {
-            let accumulated = self.accumulate(experiences, &mut observed);
+            let accumulated = self.accumulate(experiences, &mut old, &mut observed);
             let grad_norm = match accumulated {
                 Ok(loss) if loss.is_finite() => self.policy.update(learning_rate, self.config.max_grad_norm),
                 _ => {
@@ -60,6 +63,7 @@ impl<P: Policy, T> Trainer<P, T> {
     fn accumulate(
         &mut self,
         experiences: &Experiences,
+        old: &mut BTreeMap<usize, Vec<f64>>,
         observed: &mut Observed,
     ) -> Result<f64, TrainerError> {
         let trained = |e: &&Experience| self.config.trains_on(e);
@@ -82,7 +86,12 @@ impl<P: Policy, T> Trainer<P, T> {
             }
             let mut gradient = Vec::with_capacity(scores.len());
             for (Member { experience, index, .. }, scores) in batch.members().zip(&scores) {
-                let term = self.completion_loss(experience, scores, threshold)?;
+                let old = match self.config.narrow_rollouts {
+                    true => old.entry(index).or_insert_with(|| double(&scores.logprobs)),
+                    false => &mut double(&experience.sample.logprobs),
+                };
+                let weights = self.weights(experience, old, threshold, observed);
+                let term = self.completion_loss(experience, scores, old, &weights)?;
                 loss += scales[index] * term.loss;
                 observed.add(&term, scores);
                 gradient.push(
@@ -99,31 +108,46 @@ impl<P: Policy, T> Trainer<P, T> {
         Ok(loss)
     }
 
-    /// The loss of a completion, in which only tokens of at least the `threshold` of entropy have a surrogate.
+    /// The factor of each token's surrogate: 0 below the `threshold` of entropy, and what corrects for the sampler.
+    fn weights(
+        &self,
+        experience: &Experience,
+        old: &[f64],
+        threshold: Option<f64>,
+        observed: &mut Observed,
+    ) -> Vec<f64> {
+        let sample = &experience.sample;
+        let mut weights = vec![1.0; old.len()];
+        if self.config.narrow_rollouts {
+            weights = self.config.sampler_correction.weights(old, &double(&sample.logprobs));
+            observed.add_corrections(&weights);
+        }
+        if let Some(threshold) = threshold {
+            for (weight, entropy) in weights.iter_mut().zip(&sample.entropies) {
+                *weight *= if f64::from(*entropy) >= threshold { 1.0 } else { 0.0 };
+            }
+        }
+        weights
+    }
+
     fn completion_loss(
         &self,
         experience: &Experience,
         scores: &Scores,
-        threshold: Option<f64>,
+        old: &[f64],
+        weights: &[f64],
     ) -> Result<CompletionLoss, TrainerError> {
-        let (current, old) = (double(&scores.logprobs), double(&experience.sample.logprobs));
-        let mut logprobs = LogProbs::new(&current, &old)?;
-        let reference = double(&experience.reference);
+        let (current, reference) = (double(&scores.logprobs), double(&experience.reference));
+        let mut logprobs = LogProbs::new(&current, old)?.with_weights(weights)?;
         if self.config.objective.needs_reference() {
             logprobs = logprobs.with_reference(&reference)?;
-        }
-        let weights = threshold.map(|threshold| {
-            let weight = |entropy: f64| if entropy >= threshold { 1.0 } else { 0.0 };
-            double(&experience.sample.entropies).into_iter().map(weight).collect::<Vec<f64>>()
-        });
-        if let Some(weights) = &weights {
-            logprobs = logprobs.with_weights(weights)?;
         }
         Ok(self.config.objective.completion_loss(logprobs, experience.advantage.into())?)
     }
 
     /// Compares the log-probabilities of the sampler with those of the training pass. In the first step that trains on
-    /// anything they must agree, or what is trained is not what was sampled from.
+    /// anything they must agree, or what is trained is not what was sampled from; but for narrow rollouts, which are corrected
+    /// for.
     fn check_sampler(
         &self,
         batch: &MicroBatch<'_>,
@@ -137,7 +161,7 @@ impl<P: Policy, T> Trainer<P, T> {
                 observed.add_difference(difference.into());
                 // Not `>=`: a difference that is not a number must not pass.
                 let agrees = difference < TOLERANCE;
-                if !self.sampler_checked && !agrees {
+                if !self.sampler_checked && !agrees && !self.config.narrow_rollouts {
                     let (problem, sample) = (member.group.problem, member.sample);
                     return Err(TrainerError::Mismatch {
                         problem,

@@ -58,6 +58,7 @@ impl MemoryPlan {
             ("weights", weights),
             ("adapters", adapters),
             ("reference", if own_reference { reference * all } else { 0 }),
+            ("narrow copy", if config.narrow_rollouts { F32 / 2 * all } else { 0 }),
             ("gradients", F32 * trained),
             ("optimizer", 2 * F32 * trained),
             ("key-value cache", rows * length as u64 * model.cached_per_token() as u64 * F32),

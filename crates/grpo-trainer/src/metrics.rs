@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use grpo_core::{CompletionLoss, Finish, Surrogate};
 use grpo_qwen2::Scores;
+use grpo_reward::RewardStatistics;
 use serde::Serialize;
 
-use crate::{Experience, Experiences, Trainer};
+use crate::{Experiences, Trainer};
 
 /// The figures of a step, under TRL's names where TRL has them.
 ///
@@ -71,6 +72,15 @@ pub struct Metrics {
     /// The largest such distance.
     #[serde(rename = "sampling/sampling_logp_difference/max")]
     pub sampling_logp_difference_max: f64,
+    /// Mean over tokens of the factor that corrects for the sampler; only of narrow rollouts.
+    #[serde(rename = "sampling/importance_sampling_ratio/mean", skip_serializing_if = "Option::is_none")]
+    pub importance_sampling_ratio_mean: Option<f64>,
+    /// The smallest of them.
+    #[serde(rename = "sampling/importance_sampling_ratio/min", skip_serializing_if = "Option::is_none")]
+    pub importance_sampling_ratio_min: Option<f64>,
+    /// The largest.
+    #[serde(rename = "sampling/importance_sampling_ratio/max", skip_serializing_if = "Option::is_none")]
+    pub importance_sampling_ratio_max: Option<f64>,
     /// Norm of the gradient of all weights together, before clipping; of the last update.
     pub grad_norm: f64,
     /// The learning rate of the step.
@@ -112,6 +122,7 @@ pub(crate) struct Observed {
     off_policy: Mean,
     differences: Mean,
     max_difference: f64,
+    corrections: Vec<f64>,
 }
 
 impl Observed {
@@ -129,6 +140,15 @@ impl Observed {
     pub(crate) fn add_difference(&mut self, difference: f64) {
         self.differences.add(difference);
         self.max_difference = self.max_difference.max(difference);
+    }
+
+    pub(crate) fn add_corrections(&mut self, weights: &[f64]) {
+        self.corrections.extend(weights);
+    }
+
+    /// What `reduce` makes of the corrections, if there are any.
+    fn corrections(&self, reduce: impl Fn(f64, f64) -> f64) -> Option<f64> {
+        self.corrections.iter().copied().reduce(reduce)
     }
 
     pub(crate) fn end_update(&mut self, loss: f64, grad_norm: f64) {
@@ -195,6 +215,11 @@ impl Metrics {
             completions_clipped_ratio: share(cut, lengths().count()),
             sampling_logp_difference_mean: observed.differences.value(),
             sampling_logp_difference_max: observed.max_difference,
+            importance_sampling_ratio_mean: observed
+                .corrections(|a, b| a + b)
+                .map(|sum| sum / observed.corrections.len() as f64),
+            importance_sampling_ratio_min: observed.corrections(f64::min),
+            importance_sampling_ratio_max: observed.corrections(f64::max),
             grad_norm: observed.grad_norms.last().copied().unwrap_or(0.0),
             learning_rate,
             num_tokens: trainer.num_tokens,
@@ -210,13 +235,11 @@ impl Metrics {
 }
 
 fn by_reward<'a>(names: impl Iterator<Item = &'a str>, experiences: &Experiences) -> BTreeMap<String, f64> {
-    let mut all = BTreeMap::new();
-    for (i, name) in names.enumerate() {
-        let scores = |e: &Experience| f64::from(e.scores.each[i]);
-        all.insert(format!("rewards/{name}/mean"), experiences.iter().map(scores).collect::<Mean>().value());
-        all.insert(format!("rewards/{name}/std"), std(experiences.iter().map(scores).collect()));
-    }
-    all
+    let statistics = RewardStatistics::of(names, experiences.iter().map(|e| &e.scores));
+    let named = |of: RewardStatistics| {
+        [(format!("rewards/{}/mean", of.name), of.mean), (format!("rewards/{}/std", of.name), of.std)]
+    };
+    statistics.into_iter().flat_map(named).collect()
 }
 
 /// The standard deviation with ddof 1; 0 of fewer than two values.

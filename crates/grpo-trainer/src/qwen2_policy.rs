@@ -15,6 +15,8 @@ pub struct Qwen2Policy {
     /// Taken out only while the optimizer moves it.
     model: Option<Qwen2>,
     reference: Option<Qwen2>,
+    /// The model in BF16, to sample with.
+    narrow: Option<Qwen2>,
     chat: ChatTokenizer,
     files: ModelFiles,
     name: String,
@@ -42,6 +44,7 @@ impl Qwen2Policy {
             }
         };
         Ok(Self {
+            narrow: config.narrow_rollouts.then(|| model.narrow()),
             model: Some(model),
             reference,
             chat,
@@ -76,6 +79,11 @@ impl Qwen2Policy {
         MemoryPlan::new(self.model().config(), config, problems, prompt, frozen.is_narrow())
     }
 
+    /// What samples.
+    fn sampler(&self) -> &Qwen2 {
+        self.narrow.as_ref().unwrap_or(self.model())
+    }
+
     /// The ids of a conversation up to where the assistant's turn begins.
     pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
         self.chat.prompt(messages)
@@ -108,15 +116,15 @@ impl Decoder for Qwen2Policy {
     }
 
     fn prefill(&self, prompts: &[&[u32]], capacity: usize) -> (KvCache, Tensor<2>) {
-        self.model().prefill(prompts, capacity)
+        self.sampler().prefill(prompts, capacity)
     }
 
     fn decode(&self, tokens: &[u32], cache: &mut KvCache) -> Tensor<2> {
-        self.model().decode(tokens, cache)
+        self.sampler().decode(tokens, cache)
     }
 
     fn select(&self, cache: KvCache, rows: &[usize]) -> KvCache {
-        self.model().select(cache, rows)
+        self.sampler().select(cache, rows)
     }
 }
 
@@ -158,6 +166,8 @@ impl Policy for Qwen2Policy {
         let gradients = std::mem::take(&mut self.gradients);
         let model = self.model.take().expect("the model is only away during an update");
         let (model, norm) = self.optimizer.step(model, gradients, learning_rate, max_grad_norm);
+        // The old copy goes before there is a new one.
+        self.narrow = self.narrow.take().map(drop).map(|()| model.narrow());
         self.model = Some(model);
         norm
     }

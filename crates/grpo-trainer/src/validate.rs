@@ -1,6 +1,6 @@
 //! Whether a configuration can be trained with.
 
-use grpo_core::{Normalization, Surrogate};
+use grpo_core::{Normalization, SamplerCorrection, Surrogate};
 
 use crate::{TrainerConfig, TrainerError};
 
@@ -27,6 +27,12 @@ impl TrainerConfig {
             return Err(invalid("temperature", 0, expected));
         }
         self.validate_objective()?;
+        let SamplerCorrection { min, max, .. } = self.sampler_correction;
+        not_negative("importance_sampling_clip_min", min)?;
+        if max.is_nan() || max < min.max(1.0) {
+            let expected = "it must be at least 1, the ratio of a sampler that is the policy";
+            return Err(invalid("importance_sampling_clip_max", max, expected));
+        }
         self.validate_optimizer()?;
         self.validate_lora()?;
         self.validate_reference()
@@ -87,6 +93,10 @@ impl TrainerConfig {
         }
         if lora.targets.is_empty() {
             return Err(invalid("targets", "empty", "adapters need a linear layer to stand beside"));
+        }
+        if self.narrow_rollouts {
+            let expected = "with LoRA frozen weights are sampled with as they are stored already";
+            return Err(invalid("narrow_rollouts", true, expected));
         }
         positive("alpha", lora.alpha)
     }

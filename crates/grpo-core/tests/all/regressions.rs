@@ -1,7 +1,8 @@
 //! Mistakes that trainers are known for, each named after it, and behaviour at the edges.
 
 use grpo_core::{
-    Advantage, Aggregation, Ddof, LogProbs, LogProbsError, Normalization, Objective, Ratio, Surrogate,
+    Advantage, Aggregation, Bound, Ddof, Level, LogProbs, LogProbsError, Normalization, Objective, Ratio,
+    SamplerCorrection, Surrogate,
 };
 
 use crate::step::{Row, lengths, scaled, step};
@@ -174,6 +175,26 @@ fn weights_do_not_reach_the_kl() {
     assert!((kl_alone(&masked) - kl_alone(&full)).abs() < 1e-15);
     let logprobs = LogProbs::new(&[-1.0], &[-1.0]).unwrap();
     assert!(logprobs.with_weights(&[1.0, 1.0]).unwrap_err().to_string().contains("weights"));
+}
+
+/// TRL's four modes, and what is not a number is not hidden.
+#[test]
+fn a_sampler_is_corrected_for_within_bounds() {
+    let (old, sampled) = ([-1.0, -2.0, f64::NAN], [-2.0, -1.5, -1.0]);
+    let weights = |level, bound| {
+        let correction = SamplerCorrection { level, bound, min: 0.7, max: 2.0 };
+        correction.weights(&old[..2], &sampled[..2]).iter().map(|w| (1e3 * w).round()).collect::<Vec<f64>>()
+    };
+    // Ratios e and e^-0.5 = 0.607; of both together e^0.5 = 1.649.
+    assert_eq!(weights(Level::Token, Bound::Truncate), [2000.0, 700.0]);
+    assert_eq!(weights(Level::Token, Bound::Mask), [0.0, 0.0]);
+    assert_eq!(weights(Level::Sequence, Bound::Truncate), [1649.0, 1649.0]);
+    let masked = SamplerCorrection { max: 1.5, ..SamplerCorrection::default() };
+    assert_eq!(masked.weights(&old[..2], &sampled[..2]), [0.0, 0.0]);
+    for level in [Level::Token, Level::Sequence] {
+        let weights = SamplerCorrection { level, ..SamplerCorrection::default() }.weights(&old, &sampled);
+        assert!(weights[2].is_nan(), "{weights:?}");
+    }
 }
 
 /// Only what got a negative advantage and has been unlearned already is left out; its KL stays.

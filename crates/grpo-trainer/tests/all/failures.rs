@@ -1,6 +1,6 @@
 //! What is refused, and what stops a run.
 
-use grpo_core::{Completion, Objective, Surrogate};
+use grpo_core::{Completion, Objective, SamplerCorrection, Surrogate};
 use grpo_qwen2::{Group, LoraConfig};
 use grpo_reward::Rubric;
 use grpo_rollout::Sampling;
@@ -15,6 +15,7 @@ fn bad_options_are_named() {
     let refused = |config: TrainerConfig| config.validate().unwrap_err().to_string();
     let of = |objective| TrainerConfig { objective, ..config() };
     let synced = |sync| TrainerConfig { reference_sync: Some(sync), ..config() };
+    let corrected = |sampler_correction| TrainerConfig { sampler_correction, ..config() };
     let clipped = |delta| Surrogate::Clipped { low: 0.2, high: 0.2, delta };
     for (name, config) in [
         ("group_size", TrainerConfig { group_size: 0, ..config() }),
@@ -37,6 +38,18 @@ fn bad_options_are_named() {
         (
             "sync_ref_model",
             TrainerConfig { lora: Some(LoraConfig::default()), ..synced(ReferenceSync::default()) },
+        ),
+        (
+            "narrow_rollouts",
+            TrainerConfig { lora: Some(LoraConfig::default()), narrow_rollouts: true, ..config() },
+        ),
+        (
+            "importance_sampling_clip_max",
+            corrected(SamplerCorrection { max: 0.5, ..SamplerCorrection::default() }),
+        ),
+        (
+            "importance_sampling_clip_min",
+            corrected(SamplerCorrection { min: -1.0, ..SamplerCorrection::default() }),
         ),
         ("rank", TrainerConfig { lora: Some(LoraConfig { rank: 0, ..LoraConfig::default() }), ..config() }),
         (

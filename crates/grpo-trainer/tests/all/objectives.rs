@@ -1,6 +1,8 @@
 //! What is minimised, and what rewards are compared by.
 
-use grpo_core::{Advantage, Aggregation, Completion, Ddof, Finish, Objective, Surrogate};
+use grpo_core::{
+    Advantage, Aggregation, Bound, Completion, Ddof, Finish, Level, Objective, SamplerCorrection, Surrogate,
+};
 use grpo_reward::Rubric;
 use grpo_trainer::{EvaluationOptions, Experience, ReferenceSync, Trainer, TrainerConfig};
 
@@ -190,4 +192,24 @@ fn only_tokens_of_high_entropy_are_learned_from() {
     // The two groups without a signal are in the divisor, as everything that was sampled is.
     let expected = -2.0 * 3.0 / (18.0 * 12.0);
     assert!((metrics.loss - expected).abs() < 1e-5, "{} {expected}", metrics.loss);
+}
+
+/// A sampler in BF16 is not quite the policy. The loss knows: in the first update its ratios are 1, and its weights are not.
+#[test]
+fn narrow_rollouts_are_corrected_for_and_learned_from() {
+    let correction = SamplerCorrection { level: Level::Token, bound: Bound::Truncate, min: 0.0, max: 1.02 };
+    let config =
+        TrainerConfig { narrow_rollouts: true, sampler_correction: correction, updates: 2, ..config() };
+    let mut trainer = trainer(config);
+    let metrics = trainer.step(&problems()).unwrap();
+    assert!(metrics.sampling_logp_difference_max > 1e-3, "rounding shows: {metrics:?}");
+    let range = [metrics.importance_sampling_ratio_min, metrics.importance_sampling_ratio_max];
+    assert!(range[0] < Some(0.999) && range[1] > Some(1.001) && range[1] <= Some(1.02), "{range:?}");
+    let mean = metrics.importance_sampling_ratio_mean.unwrap();
+    assert!((mean - 1.0).abs() < 0.01, "{mean}");
+    for _ in 0..14 {
+        trainer.step(&problems()).unwrap();
+    }
+    let after = trainer.evaluate(&problems(), &EvaluationOptions::sampled(30)).unwrap().reward;
+    assert!(after > 0.9, "the mean reward is {after}");
 }

@@ -1,0 +1,75 @@
+//! Weights for tokens that were not drawn from quite the old policy.
+
+/// How far a weight may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bound {
+    /// To the nearer end of the range (TRL's `"…_truncate"`).
+    Truncate,
+    /// Beyond the range it is 0: what is so unlikely for one of the two is not learned from (TRL's `"…_mask"`).
+    Mask,
+}
+
+/// What has a weight of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Level {
+    /// Every token (TRL's `"token_…"`).
+    Token,
+    /// Every completion: the product of its tokens' (TRL's `"sequence_…"`).
+    Sequence,
+}
+
+/// Importance sampling from a sampler that is not quite the old policy, because its weights are rounded, say (Yao et al. 2025,
+/// "Your Efficient RL Framework Secretly Brings You Off-Policy Training"; TRL's `vllm_importance_sampling_correction`).
+///
+/// The weight is `exp(old − sampled)` within `min` and `max`, for
+/// [`LogProbs::with_weights`](crate::LogProbs::with_weights).
+///
+/// ```
+/// use grpo_core::{Bound, Level, SamplerCorrection};
+///
+/// let (old, sampled) = ([-1.0_f64, -0.5], [-1.0 - 2.0_f64.ln(), -0.5]);
+/// let correction = SamplerCorrection { level: Level::Token, bound: Bound::Truncate, min: 0.0, max: 1.5 };
+/// assert_eq!(correction.weights(&old, &sampled), [1.5, 1.0]);
+/// let sequence = SamplerCorrection { level: Level::Sequence, max: 3.0, ..correction };
+/// assert!(sequence.weights(&old, &sampled).iter().all(|weight| (weight - 2.0).abs() < 1e-12));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SamplerCorrection {
+    /// What has a weight of its own.
+    pub level: Level,
+    /// How far it may go.
+    pub bound: Bound,
+    /// The lower end of the range (TRL's `vllm_importance_sampling_clip_min`).
+    pub min: f64,
+    /// The upper end of the range (TRL's `vllm_importance_sampling_clip_max`).
+    pub max: f64,
+}
+
+impl Default for SamplerCorrection {
+    /// TRL's: completions that are more than three times as probable for the old policy are masked.
+    fn default() -> Self {
+        Self { level: Level::Sequence, bound: Bound::Mask, min: 0.0, max: 3.0 }
+    }
+}
+
+impl SamplerCorrection {
+    /// The weight of every token of a completion, given its log-probabilities under the old policy and under the sampler.
+    pub fn weights(&self, old: &[f64], sampled: &[f64]) -> Vec<f64> {
+        let log_ratios = old.iter().zip(sampled).map(|(old, sampled)| old - sampled);
+        match self.level {
+            Level::Token => log_ratios.map(|log_ratio| self.bounded(log_ratio.exp())).collect(),
+            Level::Sequence => vec![self.bounded(log_ratios.sum::<f64>().exp()); old.len()],
+        }
+    }
+
+    fn bounded(&self, weight: f64) -> f64 {
+        // What is not a number stays so: the loss is to show it.
+        if weight > self.max {
+            if self.bound == Bound::Mask { 0.0 } else { self.max }
+        } else if weight < self.min {
+            if self.bound == Bound::Mask { 0.0 } else { self.min }
+        } else {
+            weight
+        }
+    }
+}
