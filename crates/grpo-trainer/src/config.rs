@@ -20,8 +20,8 @@ pub struct TrainerConfig {
     /// The loss (TRL: `beta`, `epsilon`, `epsilon_high`, `delta`, `loss_type`, `importance_sampling_level`,
     /// `off_policy_mask_threshold`, `top_entropy_quantile`).
     pub objective: Objective,
-    /// Samples with matrices in BF16: reads half as much for every token, and holds a copy of the model in half its memory. The
-    /// loss is corrected for what was rounded.
+    /// Samples with matrices in BF16, in evaluations too: reads half as much for every token, and holds a copy of the model in
+    /// half its memory. The loss is corrected for what was rounded.
     pub narrow_rollouts: bool,
     /// How it is corrected (TRL: `vllm_importance_sampling_mode`, `…_clip_min`, `…_clip_max`).
     pub sampler_correction: SamplerCorrection,
