@@ -91,9 +91,10 @@ fn activations(model: &Config, config: &TrainerConfig) -> u64 {
 
 impl fmt::Display for MemoryPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-        let part = |(name, bytes): &(&str, u64)| format!("{name} {:.2}", gib(*bytes));
-        let parts: Vec<String> = self.parts.iter().map(part).collect();
-        write!(f, "{:.2} GiB: {}", gib(self.total()), parts.join(", "))
+        let (unit, name) = if self.total() < 1 << 30 { (1 << 20, "MiB") } else { (1 << 30, "GiB") };
+        let size = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(unit));
+        let parts: Vec<String> =
+            self.parts.iter().map(|(part, bytes)| format!("{part} {}", size(*bytes))).collect();
+        write!(f, "{} {name}: {}", size(self.total()), parts.join(", "))
     }
 }
