@@ -19,6 +19,8 @@ const GROUP: usize = 8;
 
 #[path = "../../../examples/src/allocator.rs"]
 mod allocator;
+#[path = "../../../examples/src/memory.rs"]
+mod memory;
 
 fn main() {
     allocator::keep_memory();
@@ -110,6 +112,7 @@ fn logprobs(name: &str, model: &Qwen2, shared: bool) {
 
 /// Log-probabilities of one completion; how much memory they take beside the model is the peak's growth.
 fn score(name: &str, model: &Qwen2, tokens: usize) {
+    let peak = || memory::peak().unwrap_or(0) / 1024;
     let before = peak();
     let start = Instant::now();
     let completion = ids(1..tokens + 1);
@@ -117,13 +120,6 @@ fn score(name: &str, model: &Qwen2, tokens: usize) {
     model.score(&groups, 1.0);
     report(name, start, tokens);
     println!("{} MB more than the model", (peak() - before) / 1000);
-}
-
-/// The most memory that this process has held so far, in kB, where the system says.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
-    line.trim().trim_end_matches("kB").trim().parse().expect("the system gives a number")
 }
 
 fn checkpointing() -> TrainerConfig {

@@ -63,13 +63,16 @@ impl SamplerCorrection {
     }
 
     fn bounded(&self, weight: f64) -> f64 {
-        // What is not a number stays so: the loss is to show it.
-        if weight > self.max {
-            if self.bound == Bound::Mask { 0.0 } else { self.max }
+        let end = if weight > self.max {
+            self.max
         } else if weight < self.min {
-            if self.bound == Bound::Mask { 0.0 } else { self.min }
+            self.min
         } else {
-            weight
+            return weight; // also what is not a number: the loss is to show it
+        };
+        match self.bound {
+            Bound::Truncate => end,
+            Bound::Mask => 0.0,
         }
     }
 }

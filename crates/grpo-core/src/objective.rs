@@ -172,8 +172,12 @@ impl Objective {
     /// assert_eq!(objective.entropy_threshold(vec![0.1, 1.2, 0.7, 0.9]), Some(0.8));
     /// assert_eq!(Objective::grpo().entropy_threshold(vec![0.1, 1.2]), None);
     /// ```
-    pub fn entropy_threshold(&self, mut entropies: Vec<f64>) -> Option<f64> {
-        let last = entropies.len().checked_sub(1).filter(|_| self.top_entropy_quantile < 1.0)?;
+    pub fn entropy_threshold(&self, entropies: impl IntoIterator<Item = f64>) -> Option<f64> {
+        if self.top_entropy_quantile >= 1.0 {
+            return None;
+        }
+        let mut entropies: Vec<f64> = entropies.into_iter().collect();
+        let last = entropies.len().checked_sub(1)?;
         entropies.sort_by(f64::total_cmp);
         let position = (1.0 - self.top_entropy_quantile).clamp(0.0, 1.0) * last as f64;
         let (low, high) = (entropies[position.floor() as usize], entropies[position.ceil() as usize]);

@@ -63,9 +63,7 @@ impl Checkpoint {
         let shards = files.iter().map(|file| Shard::open(folder.join(file))).collect::<Result<_, _>>()?;
         Ok(Self { root: index, shards, places })
     }
-}
 
-impl Checkpoint {
     /// The tensors of one file.
     pub(crate) fn open_file(path: PathBuf) -> Result<Self, ModelError> {
         let shard = Shard::open(path.clone())?;

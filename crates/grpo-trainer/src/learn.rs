@@ -69,8 +69,7 @@ impl<P: Policy, T> Trainer<P, T> {
         let trained = |e: &&Experience| self.config.trains_on(e);
         let length = |e: &Experience| if trained(&e) { e.sample.tokens.len() } else { 0 };
         let scales = self.config.objective.scales(&experiences.iter().map(length).collect::<Vec<_>>());
-        let entropies =
-            experiences.iter().filter(trained).flat_map(|e| double(&e.sample.entropies)).collect();
+        let entropies = experiences.iter().filter(trained).flat_map(|e| double(&e.sample.entropies));
         let threshold = self.config.objective.entropy_threshold(entropies);
         let needs_reference = self.config.objective.needs_reference();
         // A group without a signal costs no forward and no backward pass.
