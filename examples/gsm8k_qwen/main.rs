@@ -104,7 +104,7 @@ fn train(
             let shown = display::step(&metrics, steps, &experiences, first);
             bar.suspend(|| println!("{shown}"));
         }
-        bar.set_message(format!("{:.0} tokens/s", metrics.tokens_per_second));
+        bar.set_message(format!("{:.0} tokens/s", metrics.times.tokens_per_second));
         bar.inc(1);
         if interrupted.load(Ordering::Relaxed) && metrics.step < steps {
             bar.suspend(|| println!("Interrupted after step {} of {steps}.", metrics.step));

@@ -25,7 +25,7 @@ pub fn step(metrics: &Metrics, steps: u64, experiences: &Experiences, first: &Pr
         metrics.reward,
         metrics.completions_mean_length,
         100.0 * metrics.completions_clipped_ratio,
-        metrics.step_time,
+        metrics.times.step_time,
         head(&first.question),
         first.truth,
         head(response),

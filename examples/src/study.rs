@@ -142,7 +142,7 @@ impl Variant {
                 shuffle(&mut experiences, &mut Dice::new(seed.wrapping_mul(steps).wrapping_add(step)));
             }
             let metrics = trainer.learn(&experiences)?;
-            run.seconds += metrics.step_time;
+            run.seconds += metrics.times.step_time;
             run.rewards.push(metrics.reward);
             run.lengths.push(metrics.completions_mean_length);
             run.kl = metrics.kl;

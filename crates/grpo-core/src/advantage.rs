@@ -6,6 +6,7 @@ const EPSILON: f64 = 1e-4;
 /// What the sum of squared deviations is divided by to get a variance: `n − ddof` ("delta degrees of
 /// freedom").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Ddof {
     /// `n`: the standard deviation of exactly these rewards, as in DeepSeekMath and NumPy.
     #[default]
@@ -28,6 +29,7 @@ pub enum Ddof {
 /// assert!((advantages[0] - 1.22).abs() < 0.005 && advantages[2] == 0.0);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Advantage {
     /// `(reward − mean) / (std + 1e-4)`: GRPO as published (DeepSeekMath, section 4.1.2; TRL's
     /// `scale_rewards="group"`, there with [`Ddof::Sample`]).
@@ -100,6 +102,7 @@ impl Advantage {
 /// assert!(combined[0] < 0.0 && combined[1] > 0.0);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Aggregation {
     /// The weighted sum (TRL's `multi_objective_aggregation="sum_then_normalize"`).
     #[default]

@@ -2,6 +2,7 @@
 
 /// How far a weight may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Bound {
     /// To the nearer end of the range (TRL's `"…_truncate"`).
     Truncate,
@@ -11,6 +12,7 @@ pub enum Bound {
 
 /// What has a weight of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Level {
     /// Every token (TRL's `"token_…"`).
     Token,
@@ -34,6 +36,7 @@ pub enum Level {
 /// assert!(sequence.weights(&old, &sampled).iter().all(|weight| (weight - 2.0).abs() < 1e-12));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SamplerCorrection {
     /// What has a weight of its own.
     pub level: Level,

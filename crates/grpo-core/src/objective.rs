@@ -2,6 +2,7 @@
 
 /// How far the current policy has moved from the one that sampled, per token or per completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Ratio {
     /// `exp(current − old)` of each token: GRPO (TRL's `importance_sampling_level="token"`).
     Token,
@@ -14,6 +15,7 @@ pub enum Ratio {
 ///
 /// `sg` marks what no gradient flows through.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Surrogate {
     /// `−min(min(ρ, delta) · A, clip(ρ, 1 − low, 1 + high) · A)`: PPO and GRPO. Beyond the trust region a ratio
     /// earns nothing more, and a token that is there has no gradient.
@@ -58,6 +60,7 @@ pub enum Surrogate {
 
 /// The estimator of the KL divergence from the reference at one token, where `d = reference − current`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Kl {
     /// Schulman's k3, `exp(d) − d − 1`: never negative; its value is unbiased while the tokens are the
     /// current policy's own.
@@ -69,6 +72,7 @@ pub enum Kl {
 
 /// How token losses become the loss of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Normalization {
     /// Mean over the tokens of a completion, then over completions: GRPO (TRL's `loss_type="grpo"`). A token
     /// of a short completion weighs more.
@@ -103,6 +107,7 @@ pub enum Normalization {
 /// assert_eq!(objective.beta, 0.04);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Objective {
     /// Per token or per completion.
     pub ratio: Ratio,

@@ -1,6 +1,5 @@
 //! Adapters in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`.
 
-use std::io::Write;
 use std::path::Path;
 
 use burn::module::Param;
@@ -8,13 +7,12 @@ use burn::tensor::{Tensor, TensorData};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::checkpoint::Checkpoint;
 use crate::json::read_json;
-use crate::load::{Source, transpose};
-use crate::names::{Weight, layer};
+use crate::load::transpose;
+use crate::names::adapter_names;
 use crate::projection::Adapter;
-use crate::save::{Stored, write_atomically, write_tensors};
-use crate::{LoraTarget, ModelError, Precision, Qwen2};
+use crate::save::{transposed, write_file};
+use crate::{LoraTarget, ModelError, Precision, Qwen2, TensorFile, write_tensors};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -94,11 +92,6 @@ impl PeftConfig {
         }
         Ok(config)
     }
-
-    fn scale(&self) -> f64 {
-        let rank = self.r as f64;
-        self.lora_alpha / if self.use_rslora { rank.sqrt() } else { rank }
-    }
 }
 
 impl Qwen2 {
@@ -113,15 +106,13 @@ impl Qwen2 {
         std::fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
         let mut weights = Vec::new();
         for (i, target, adapter) in self.adapters() {
-            let [a, b] = names(i, target);
-            weights.extend(
-                [(a, &adapter.a), (b, &adapter.b)].map(|(name, w)| (name, Stored::Weight(Weight::Matrix(w)))),
-            );
+            let [a, b] = adapter_names(i, target);
+            weights.extend([transposed(a, &adapter.a), transposed(b, &adapter.b)]);
         }
         write_tensors(&folder.join(WEIGHTS), &weights, Precision::F32)?;
         let config =
             serde_json::to_string_pretty(&self.peft_config(base_model)).expect("a JSON value can be written");
-        write_atomically(&folder.join(CONFIG), |file| file.write_all(config.as_bytes()))
+        write_file(&folder.join(CONFIG), config.as_bytes())
     }
 
     fn peft_config(&self, base_model: &str) -> Value {
@@ -129,13 +120,13 @@ impl Qwen2 {
         targets.sort_unstable();
         targets.dedup();
         let (_, _, first) = self.adapters().next().expect("the model has adapters");
-        let rank = first.a.val().dims()[1];
         json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
             "base_model_name_or_path": base_model,
-            "r": rank,
-            "lora_alpha": first.scale * rank as f64,
+            "r": first.rank(),
+            "lora_alpha": first.alpha,
+            "use_rslora": first.rank_stabilized,
             "lora_dropout": 0.0,
             "bias": "none",
             "fan_in_fan_out": false,
@@ -150,16 +141,19 @@ impl Qwen2 {
     pub fn load_adapter(self, folder: &Path) -> Result<Self, ModelError> {
         let config = PeftConfig::read(&folder.join(CONFIG))?;
         let path = folder.join(WEIGHTS);
-        let mut source = Checkpoint::open_file(path.clone())?;
+        let mut source = TensorFile::open(&path)?;
         let mut unknown: Vec<String> = source.names().map(str::to_owned).collect();
         unknown.sort_unstable();
         if unknown.is_empty() {
-            return Err(ModelError::MissingTensor { path, tensor: names(0, LoraTarget::QProj)[0].clone() });
+            return Err(ModelError::MissingTensor {
+                path,
+                tensor: adapter_names(0, LoraTarget::QProj)[0].clone(),
+            });
         }
         let device = self.device();
         let mut failure = None;
         let model = self.adapted(|i, target, projection| {
-            let [a, b] = names(i, target);
+            let [a, b] = adapter_names(i, target);
             let before = unknown.len();
             unknown.retain(|name| *name != a && *name != b);
             if failure.is_some() || unknown.len() == before {
@@ -173,7 +167,9 @@ impl Qwen2 {
             };
             let matrices = read(&a, input, config.r).and_then(|a| Ok((a, read(&b, config.r, output)?)));
             match matrices {
-                Ok((a, b)) => Some(Adapter { a, b, scale: config.scale() }),
+                Ok((a, b)) => {
+                    Some(Adapter { a, b, alpha: config.lora_alpha, rank_stabilized: config.use_rslora })
+                }
                 Err(error) => {
                     failure = Some(error);
                     None
@@ -188,10 +184,4 @@ impl Qwen2 {
             None => Ok(model),
         }
     }
-}
-
-/// The names of an adapter's two matrices.
-fn names(i: usize, target: LoraTarget) -> [String; 2] {
-    let place = layer(i, &target.part());
-    ["lora_A", "lora_B"].map(|matrix| format!("base_model.model.{place}.{matrix}.weight"))
 }

@@ -69,6 +69,14 @@ pub enum ModelError {
         /// The tensor's name.
         tensor: String,
     },
+    /// A file of an optimizer's state has a tensor that belongs to no weight that is trained.
+    #[error("{}: tensor `{tensor}` belongs to no weight that is trained: the file is of another run", path.display())]
+    UnknownState {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+    },
     /// A linear layer that an adapter is asked for has a name that no layer has.
     #[error("there is no linear layer `{name}`: choose from {}", targets())]
     UnknownTarget {
@@ -86,6 +94,12 @@ pub enum ModelError {
         found: Vec<usize>,
         /// The shape the configuration asks for.
         expected: Vec<usize>,
+    },
+    /// A model is of another shape than the one whose place it is to take.
+    #[error("{}: the model has another shape (config.json) than the one that the run began with", path.display())]
+    OtherShape {
+        /// The model's folder.
+        path: PathBuf,
     },
     /// A tensor has a number format that cannot be trained.
     #[error("{}: tensor `{tensor}` is {found}, but only BF16, F16 and F32 weights are supported", path.display())]

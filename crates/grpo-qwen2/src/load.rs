@@ -33,6 +33,14 @@ impl Qwen2 {
         Ok(load(folder, true, device)?.no_grad())
     }
 
+    /// The model, which was read from `folder`, if it is of this shape.
+    pub fn of_shape(self, config: &Config, folder: &Path) -> Result<Self, ModelError> {
+        match self.config == *config {
+            true => Ok(self),
+            false => Err(ModelError::OtherShape { path: folder.into() }),
+        }
+    }
+
     /// A model that has learned nothing, to be trained: matrices drawn from a normal distribution of deviation 0.02
     /// (transformers' `initializer_range`), biases 0 and norms 1. The same seed gives the same model.
     pub fn init(config: Config, seed: u64, device: &Device) -> Self {

@@ -8,13 +8,14 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, Uniform};
+use serde::{Deserialize, Serialize};
 
 use crate::model::Block;
 use crate::projection::{Adapter, Projection};
 use crate::{ModelError, Qwen2};
 
 /// Which adapters a model gets, in PEFT's terms.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoraConfig {
     /// Columns of the first and rows of the second matrix of an adapter (PEFT's `r`).
     pub rank: usize,
@@ -32,7 +33,8 @@ impl Default for LoraConfig {
 }
 
 /// A linear layer of a decoder layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(missing_docs)] // they have the names that they have in every Qwen2 checkpoint
 pub enum LoraTarget {
     QProj,
@@ -135,7 +137,8 @@ impl Qwen2 {
                 Adapter {
                     a: Param::from_tensor(uniform([input, config.rank], &mut generator, &device)),
                     b: Param::from_tensor(Tensor::zeros([config.rank, output], &device)),
-                    scale: config.alpha / config.rank as f64,
+                    alpha: config.alpha,
+                    rank_stabilized: false,
                 }
             })
         })

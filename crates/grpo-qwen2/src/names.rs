@@ -1,10 +1,10 @@
 //! The names that tensors have in a Hugging Face folder.
 
-use burn::module::Param;
+use burn::module::{Param, ParamId};
 use burn::nn::RmsNorm;
 use burn::tensor::Tensor;
 
-use crate::projection::Projection;
+use crate::projection::{Adapter, Projection};
 use crate::{LoraTarget, Qwen2};
 
 /// A weight of the model, as it is held in memory.
@@ -17,7 +17,37 @@ pub enum Weight<'a> {
     Vector(&'a Param<Tensor<1>>),
 }
 
+impl Weight<'_> {
+    /// What the module calls it.
+    pub fn id(&self) -> ParamId {
+        match self {
+            Self::Matrix(w) | Self::Table(w) => w.id,
+            Self::Vector(w) => w.id,
+        }
+    }
+
+    /// How many numbers it has.
+    pub fn elements(&self) -> usize {
+        match self {
+            Self::Matrix(w) | Self::Table(w) => w.dims().iter().product(),
+            Self::Vector(w) => w.dims().iter().product(),
+        }
+    }
+}
+
 impl Qwen2 {
+    /// What is trained, by name: the adapters where there are some (with PEFT's names), or all weights.
+    pub fn trained(&self) -> Vec<(String, Weight<'_>)> {
+        let adapters: Vec<_> = self
+            .adapters()
+            .flat_map(|(i, target, Adapter { a, b, .. })| {
+                let [name_a, name_b] = adapter_names(i, target);
+                [(name_a, Weight::Matrix(a)), (name_b, Weight::Matrix(b))]
+            })
+            .collect();
+        if adapters.is_empty() { self.weights() } else { adapters }
+    }
+
     /// Every weight with the name that transformers gives it, in the order of the forward pass; without adapters.
     pub fn weights(&self) -> Vec<(String, Weight<'_>)> {
         let mut all = vec![(EMBED_TOKENS.to_string(), Weight::Table(&self.embed_tokens))];
@@ -54,4 +84,10 @@ fn projection(name: String, projection: &Projection) -> impl Iterator<Item = (St
     let bias = projection.bias.iter().map(Weight::Vector).zip(["bias"]);
     let all = std::iter::once((Weight::Matrix(&projection.weight), "weight")).chain(bias);
     all.map(move |(weight, kind)| (format!("{name}.{kind}"), weight))
+}
+
+/// The names of an adapter's two matrices.
+pub(crate) fn adapter_names(i: usize, target: LoraTarget) -> [String; 2] {
+    let place = layer(i, &target.part());
+    ["lora_A", "lora_B"].map(|matrix| format!("base_model.model.{place}.{matrix}.weight"))
 }

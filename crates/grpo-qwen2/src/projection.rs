@@ -14,15 +14,30 @@ pub(crate) struct Projection {
     pub(crate) adapter: Option<Adapter>,
 }
 
-/// `x · a · b · scale`: a change of the matrix beside it that has few parameters (LoRA).
+/// `x · a · b` times a scale: a change of the matrix beside it that has few parameters (LoRA).
 #[derive(Module, Debug)]
 pub(crate) struct Adapter {
     /// `[in, rank]`
     pub(crate) a: Param<Tensor<2>>,
     /// `[rank, out]`
     pub(crate) b: Param<Tensor<2>>,
+    /// The scale is this by the rank.
     #[module(skip)]
-    pub(crate) scale: f64,
+    pub(crate) alpha: f64,
+    /// … or by its root (rsLoRA, arXiv 2312.03732).
+    #[module(skip)]
+    pub(crate) rank_stabilized: bool,
+}
+
+impl Adapter {
+    pub(crate) fn rank(&self) -> usize {
+        self.a.val().dims()[1]
+    }
+
+    fn scale(&self) -> f64 {
+        let rank = self.rank() as f64;
+        self.alpha / if self.rank_stabilized { rank.sqrt() } else { rank }
+    }
 }
 
 impl Projection {
@@ -43,7 +58,10 @@ impl Projection {
             None => y,
         };
         match &self.adapter {
-            Some(Adapter { a, b, scale }) => y + product(inward(a.val()).mul_scalar(*scale), b.val()),
+            Some(adapter) => {
+                let inward = inward(adapter.a.val()).mul_scalar(adapter.scale());
+                y + product(inward, adapter.b.val())
+            }
             None => y,
         }
     }
@@ -52,7 +70,7 @@ impl Projection {
     pub(crate) fn merged(&self) -> Tensor<2> {
         let weight = self.weight.val().cast(DType::F32);
         match &self.adapter {
-            Some(Adapter { a, b, scale }) => weight + a.val().matmul(b.val()).mul_scalar(*scale),
+            Some(adapter) => weight + adapter.a.val().matmul(adapter.b.val()).mul_scalar(adapter.scale()),
             None => weight,
         }
     }

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use grpo_core::{Completion, Reward};
+use serde::{Deserialize, Serialize};
 
 use crate::{Correctness, RewardError, SettingError, StrictFormat};
 
@@ -44,7 +45,7 @@ struct Part<T: ?Sized> {
 }
 
 /// What a completion earned.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// `Σ weight · paid`.
     pub total: f32,

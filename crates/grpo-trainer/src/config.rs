@@ -1,11 +1,12 @@
 use grpo_core::{Advantage, Aggregation, Finish, Objective, SamplerCorrection};
 use grpo_qwen2::LoraConfig;
 use grpo_rollout::Sampling;
+use serde::Serialize;
 
 use crate::{Experience, OptimizerConfig, Schedule};
 
 /// Every number of a run. Where TRL's `GRPOConfig` has the option under another name, the field says so.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainerConfig {
     /// Completions of a problem (TRL: `num_generations`); at least 2, or there is nothing to compare.
     pub group_size: usize,
@@ -59,7 +60,7 @@ pub struct TrainerConfig {
 }
 
 /// The reference follows the policy (TR-DPO, arXiv 2404.09656).
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ReferenceSync {
     /// Steps from one move to the next (TRL: `ref_model_sync_steps`, which counts updates).
     pub steps: u64,

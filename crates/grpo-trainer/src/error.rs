@@ -1,6 +1,11 @@
+use std::path::PathBuf;
+
 use grpo_core::LogProbsError;
+use grpo_qwen2::ModelError;
 use grpo_reward::RewardError;
 use grpo_rollout::RolloutError;
+
+use crate::RunLogError;
 
 /// Why training cannot start or go on. The policy is as it was after the last whole update.
 #[derive(Debug, thiserror::Error)]
@@ -78,4 +83,66 @@ pub enum TrainerError {
 
 fn at(problem: &Option<u64>) -> String {
     problem.map_or(String::new(), |id| format!("problem {id}: "))
+}
+
+/// Why a checkpoint could not be written or taken up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// A file or folder could not be read or written.
+    #[error("{}: {source}; make room, or see to its permissions", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A checkpoint is not as it was written.
+    #[error("{}: the checkpoint is damaged: {reason}", path.display())]
+    Damaged {
+        /// The checkpoint, or the file in it.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no checkpoint that is as it was written.
+    #[error(
+        "{}: every checkpoint is damaged ({}); move the folder away to begin again from the start",
+        path.display(), list(damaged)
+    )]
+    AllDamaged {
+        /// The folder of checkpoints.
+        path: PathBuf,
+        /// What is wrong with each, newest first.
+        damaged: Vec<CheckpointError>,
+    },
+    /// The configuration is not the one that the checkpoint was written under.
+    #[error(
+        "{}: the run was begun with another configuration ({}): take that, or begin a new run from its model",
+        path.display(), differences.join("; ")
+    )]
+    Changed {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs, as `objective.beta: 0.04 -> 0.1`.
+        differences: Vec<String>,
+    },
+    /// The policy could not be written or read.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The run's record could not be written.
+    #[error(transparent)]
+    Log(#[from] RunLogError),
+}
+
+impl CheckpointError {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}
+
+fn list(errors: &[CheckpointError]) -> String {
+    errors.iter().map(CheckpointError::to_string).collect::<Vec<_>>().join("; ")
 }

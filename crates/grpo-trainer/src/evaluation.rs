@@ -30,14 +30,13 @@ impl EvaluationOptions {
 }
 
 /// How a policy does on some problems.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Mean of the weighted sum of rewards.
     pub reward: f64,
     /// For every reward, by name: the share of completions that it gave anything.
     pub rewarded: Vec<(String, Proportion)>,
     /// Every completion's text and scores, problem by problem.
-    #[serde(skip)]
     pub completions: Vec<(String, Scores)>,
 }
 

@@ -20,11 +20,11 @@ impl<P: Policy, T> Trainer<P, T> {
     ///
     /// An update whose loss or gradient is not finite moves nothing and ends the step, which counts as skipped; ten skipped
     /// steps in a row are an error.
-    #[tracing::instrument(skip_all, fields(step = self.step + 1))]
+    #[tracing::instrument(skip_all, fields(step = self.progress.step + 1))]
     pub fn learn(&mut self, experiences: &Experiences) -> Result<Metrics, TrainerError> {
         let start = Instant::now();
         let schedule =
-            self.config.schedule.factor(self.step, self.config.max_steps, self.config.warmup_steps);
+            self.config.schedule.factor(self.progress.step, self.config.max_steps, self.config.warmup_steps);
         let learning_rate = self.config.learning_rate * schedule;
         let mut observed = Observed::default();
         // Of every completion, where the sampler's log-probabilities are not quite the old policy's.
@@ -43,20 +43,25 @@ impl<P: Policy, T> Trainer<P, T> {
                 break;
             }
         }
-        self.skipped = if observed.is_finite() { 0 } else { self.skipped + 1 };
-        if self.skipped > 0 {
-            tracing::warn!(in_a_row = self.skipped, "step skipped: the loss or the gradient is not finite");
+        self.progress.skipped = if observed.is_finite() { 0 } else { self.progress.skipped + 1 };
+        if self.progress.skipped >= MAX_SKIPPED {
+            return Err(TrainerError::Diverged { skipped: self.progress.skipped });
         }
-        if self.skipped >= MAX_SKIPPED {
-            return Err(TrainerError::Diverged { skipped: self.skipped });
-        }
-        self.sampler_checked |= observed.compared();
-        self.step += 1;
-        if let Some(sync) = self.config.reference_sync.filter(|sync| self.step.is_multiple_of(sync.steps)) {
+        self.progress.sampler_checked |= observed.compared();
+        self.progress.step += 1;
+        if let Some(sync) =
+            self.config.reference_sync.filter(|sync| self.progress.step.is_multiple_of(sync.steps))
+        {
             self.policy.mix_reference(sync.mixup_alpha);
         }
-        self.num_tokens += experiences.seen_tokens;
-        Ok(Metrics::new(self, experiences, &observed, learning_rate, start.elapsed()))
+        self.progress.num_tokens += experiences.seen_tokens;
+        let mut metrics = Metrics::new(self, experiences, &observed, learning_rate, start.elapsed());
+        metrics.diagnoses =
+            self.progress.health.observe(&metrics, observed.trained(), TOLERANCE.into(), &self.config);
+        for diagnosis in &metrics.diagnoses {
+            tracing::warn!(step = self.progress.step, "{diagnosis}");
+        }
+        Ok(metrics)
     }
 
     /// Adds up the loss, which is returned, and its gradient over the whole batch, micro-batch by micro-batch.
@@ -160,7 +165,7 @@ impl<P: Policy, T> Trainer<P, T> {
                 observed.add_difference(difference.into());
                 // Not `>=`: a difference that is not a number must not pass.
                 let agrees = difference < TOLERANCE;
-                if !self.sampler_checked && !agrees && !self.config.narrow_rollouts {
+                if !self.progress.sampler_checked && !agrees && !self.config.narrow_rollouts {
                     let (problem, sample) = (member.group.problem, member.sample);
                     return Err(TrainerError::Mismatch {
                         problem,

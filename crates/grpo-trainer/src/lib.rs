@@ -13,10 +13,12 @@
 //! The trainer is plain logic over plain numbers: the loss and its gradient by every log-probability come from
 //! [`grpo_core::Objective`], and the policy's backward pass starts from that gradient.
 
+mod checkpoints;
 mod config;
 mod error;
 mod evaluation;
 mod experience;
+mod health;
 mod learn;
 mod memory;
 mod metrics;
@@ -25,22 +27,26 @@ mod optimizer;
 mod order;
 mod policy;
 mod qwen2_policy;
+mod resume;
 mod roll_out;
 mod run_log;
 mod schedule;
 mod trainer;
 mod validate;
 
+pub use checkpoints::{Checkpoint, Checkpoints, Latest, sha256};
 pub use config::{ReferenceSync, TrainerConfig};
-pub use error::TrainerError;
+pub use error::{CheckpointError, TrainerError};
 pub use evaluation::{Evaluation, EvaluationOptions, Proportion};
 pub use experience::{Experience, Experiences, Group, Problem};
+pub use health::Diagnosis;
 pub use memory::MemoryPlan;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Times};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use order::Order;
 pub use policy::Policy;
 pub use qwen2_policy::Qwen2Policy;
-pub use run_log::{RunLog, RunLogError};
+pub use resume::Resumable;
+pub use run_log::{LogPosition, RunLog, RunLogError, completion_lines, metrics_line};
 pub use schedule::Schedule;
 pub use trainer::Trainer;

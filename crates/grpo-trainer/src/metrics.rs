@@ -6,7 +6,7 @@ use grpo_qwen2::Scores;
 use grpo_reward::RewardStatistics;
 use serde::Serialize;
 
-use crate::{Experiences, Trainer};
+use crate::{Diagnosis, Experiences, Trainer};
 
 /// The figures of a step, under TRL's names where TRL has them.
 ///
@@ -89,6 +89,17 @@ pub struct Metrics {
     pub num_tokens: u64,
     /// Steps skipped in a row because the loss or the gradient was not finite.
     pub skipped_steps: usize,
+    /// What is going wrong, if anything is; written as text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub diagnoses: Vec<Diagnosis>,
+    /// How long the step took. Not written with the rest, which is the same whenever the run is repeated.
+    #[serde(skip)]
+    pub times: Times,
+}
+
+/// How long the parts of a step took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Times {
     /// Seconds of the step.
     pub step_time: f64,
     /// Seconds spent sampling.
@@ -161,6 +172,11 @@ impl Observed {
         self.differences.n > 0
     }
 
+    /// Whether any token was trained on.
+    pub(crate) fn trained(&self) -> bool {
+        self.tokens > 0
+    }
+
     /// Updates that have ended.
     pub(crate) fn updates(&self) -> usize {
         self.losses.len()
@@ -193,7 +209,7 @@ impl Metrics {
         let flat = groups.iter().filter(|group| !group.has_signal()).count();
         let cut = experiences.iter().filter(|e| e.sample.finish == Finish::Length).count();
         Self {
-            step: trainer.step,
+            step: trainer.progress.step,
             loss: observed.losses.iter().copied().collect::<Mean>().value(),
             reward: totals().collect::<Mean>().value(),
             reward_std: std(totals().collect()),
@@ -222,14 +238,17 @@ impl Metrics {
             importance_sampling_ratio_max: observed.corrections(f64::max),
             grad_norm: observed.grad_norms.last().copied().unwrap_or(0.0),
             learning_rate,
-            num_tokens: trainer.num_tokens,
-            skipped_steps: trainer.skipped,
-            step_time: generate + reward + reference + learn,
-            time_generate: generate,
-            time_reward: reward,
-            time_reference: reference,
-            time_learn: learn,
-            tokens_per_second: experiences.sampled_tokens as f64 / generate.max(f64::MIN_POSITIVE),
+            num_tokens: trainer.progress.num_tokens,
+            skipped_steps: trainer.progress.skipped,
+            diagnoses: Vec::new(),
+            times: Times {
+                step_time: generate + reward + reference + learn,
+                time_generate: generate,
+                time_reward: reward,
+                time_reference: reference,
+                time_learn: learn,
+                tokens_per_second: experiences.sampled_tokens as f64 / generate.max(f64::MIN_POSITIVE),
+            },
         }
     }
 }

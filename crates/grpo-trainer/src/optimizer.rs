@@ -1,10 +1,15 @@
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::optim::{self, AdaptiveMomentumState, GradientsParams, ModuleOptimizer};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use grpo_kernels::{AdamW, sum_of_squares};
+use grpo_qwen2::{ModelError, NamedTensor, Precision, TensorFile, Weight, write_tensors};
+use serde::Serialize;
 
 /// The numbers of AdamW, with TRL's defaults.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct OptimizerConfig {
     /// Decay of the mean of gradients (TRL: `adam_beta1`).
     pub beta1: f32,
@@ -24,13 +29,22 @@ impl Default for OptimizerConfig {
 
 /// AdamW with the gradient's global norm clipped.
 pub struct Optimizer {
-    adamw: ModuleOptimizer,
+    config: OptimizerConfig,
+    moments: HashMap<ParamId, Moments>,
+}
+
+/// What AdamW knows of a parameter.
+struct Moments {
+    /// Updates so far.
+    time: usize,
+    /// Means of its gradient and of its square, flat.
+    means: [Tensor<1>; 2],
 }
 
 impl Optimizer {
     /// An optimizer that has seen no gradient.
     pub fn new(config: &OptimizerConfig) -> Self {
-        Self { adamw: ModuleOptimizer::from(Update(*config)) }
+        Self { config: *config, moments: HashMap::new() }
     }
 
     /// One step of `module` against `gradients`, scaled down to a global norm of `max_grad_norm` if they are longer.
@@ -51,43 +65,85 @@ impl Optimizer {
         if norm > max_grad_norm {
             module.visit(&mut Scale { gradients: &mut gradients, factor: max_grad_norm / norm });
         }
-        // Burn's optimizers take modules under autodiff only.
-        let module = self.adamw.step(learning_rate, module.train(), gradients);
-        (module.valid(), norm)
+        (module.map(&mut Update { optimizer: self, gradients, learning_rate }), norm)
+    }
+
+    /// Writes what it knows of `parameters` to a safetensors file, with torch's names: for each of them `exp_avg` and
+    /// `exp_avg_sq`, flat and in the order of this crate's own memory, and `step`.
+    pub(crate) fn save(&self, path: &Path, parameters: &[(String, Weight<'_>)]) -> Result<(), ModelError> {
+        let mut tensors = Vec::new();
+        for (name, weight) in parameters {
+            let Some(Moments { time, means }) = self.moments.get(&weight.id()) else { continue };
+            let device = means[0].device();
+            let time = move || Tensor::<1>::from_data([*time as f32], &device);
+            tensors.push(NamedTensor::new(format!("{name}.step"), [1], time));
+            for (mean, kind) in means.iter().zip(MEANS) {
+                let name = format!("{name}.{kind}");
+                tensors.push(NamedTensor::new(name, [weight.elements()], || mean.clone()));
+            }
+        }
+        write_tensors(path, &tensors, Precision::F32)
+    }
+
+    /// The optimizer with what [`save`](Self::save) has written of `parameters`, on `device`. A file that lacks a part of
+    /// what is known of one of them, or has other tensors, is an error.
+    pub(crate) fn load(
+        self,
+        path: &Path,
+        parameters: &[(String, Weight<'_>)],
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let mut file = TensorFile::open(path)?;
+        let mut unknown: HashSet<String> = file.names().map(str::to_owned).collect();
+        let mut moments = HashMap::new();
+        for (name, weight) in parameters {
+            let step = format!("{name}.step");
+            if !unknown.remove(&step) {
+                continue;
+            }
+            let time = file.read(&step, &[1])?[0] as usize;
+            let mut mean = |kind| {
+                let name = format!("{name}.{kind}");
+                unknown.remove(&name);
+                let values = file.read(&name, &[weight.elements()])?;
+                Ok::<_, ModelError>(Tensor::from_data(values.as_slice(), device))
+            };
+            let means = [mean(MEANS[0])?, mean(MEANS[1])?];
+            moments.insert(weight.id(), Moments { time, means });
+        }
+        match unknown.into_iter().min() {
+            Some(tensor) => Err(ModelError::UnknownState { path: path.into(), tensor }),
+            None => Ok(Self { moments, ..self }),
+        }
     }
 }
 
-/// The update of one parameter.
-#[derive(Clone)]
-struct Update(OptimizerConfig);
+/// What torch calls the two means.
+const MEANS: [&str; 2] = ["exp_avg", "exp_avg_sq"];
 
-impl optim::Optimizer for Update {
-    type State<const D: usize> = AdaptiveMomentumState<D>;
+/// Moves every parameter that has a gradient.
+struct Update<'a> {
+    optimizer: &'a mut Optimizer,
+    gradients: GradientsParams,
+    learning_rate: f64,
+}
 
-    fn step<const D: usize>(
-        &self,
-        learning_rate: f64,
-        weight: Tensor<D>,
-        gradient: Tensor<D>,
-        state: Option<AdaptiveMomentumState<D>>,
-    ) -> (Tensor<D>, Option<AdaptiveMomentumState<D>>) {
-        let (time, moments) = match state {
-            Some(state) => (state.time + 1, [state.moment_1, state.moment_2]),
-            None => (1, [gradient.zeros_like(), gradient.zeros_like()]),
-        };
-        let Self(OptimizerConfig { beta1, beta2, epsilon, weight_decay }) = *self;
+impl ModuleMapper for Update<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
+        let (shape, n) = (gradient.dims(), gradient.dims().iter().product::<usize>());
+        let Moments { time, means } = self.optimizer.moments.remove(&param.id).unwrap_or_else(|| {
+            let zeros = || gradient.zeros_like().reshape([n]);
+            Moments { time: 0, means: [zeros(), zeros()] }
+        });
+        let OptimizerConfig { beta1, beta2, epsilon, weight_decay } = self.optimizer.config;
+        let (learning_rate, time) = (self.learning_rate, time + 1);
         let adamw = AdamW { learning_rate, beta1, beta2, epsilon, weight_decay, time };
-        let (weight, [first, second]) = adamw.update(weight, gradient, moments);
-        (weight, Some(AdaptiveMomentumState::new(time, first, second)))
-    }
-
-    fn to_device<const D: usize>(
-        mut state: AdaptiveMomentumState<D>,
-        device: &Device,
-    ) -> AdaptiveMomentumState<D> {
-        state.moment_1 = state.moment_1.to_device(device);
-        state.moment_2 = state.moment_2.to_device(device);
-        state
+        let (id, weight, mapper) = param.consume();
+        let (weight, means) = adamw.update(weight, gradient, means.map(|mean| mean.reshape(shape)));
+        let means = means.map(|mean| mean.reshape([n]));
+        self.optimizer.moments.insert(id, Moments { time, means });
+        Param::from_mapped_value(id, weight, mapper)
     }
 }
 

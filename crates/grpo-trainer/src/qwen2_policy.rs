@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
@@ -7,7 +7,7 @@ use grpo_qwen2::{
 };
 use grpo_rollout::Decoder;
 
-use crate::{MemoryPlan, Optimizer, Policy, TrainerConfig};
+use crate::{MemoryPlan, Optimizer, Policy, Resumable, TrainerConfig};
 
 /// A Qwen2 model in training: all weights, with a frozen copy as the reference, or adapters beside frozen weights, which are
 /// the reference too; and AdamW.
@@ -15,6 +15,8 @@ pub struct Qwen2Policy {
     /// Taken out only while the optimizer moves it.
     model: Option<Qwen2>,
     reference: Option<Qwen2>,
+    /// Whether the reference is no longer what it was loaded as.
+    reference_moved: bool,
     /// The model in BF16, to sample with.
     narrow: Option<Qwen2>,
     chat: ChatTokenizer,
@@ -47,6 +49,7 @@ impl Qwen2Policy {
             narrow: config.narrow_rollouts.then(|| model.narrow()),
             model: Some(model),
             reference,
+            reference_moved: false,
             chat,
             files: ModelFiles::read(folder)?,
             name: folder.display().to_string(),
@@ -160,6 +163,7 @@ impl Policy for Qwen2Policy {
     fn mix_reference(&mut self, alpha: f64) {
         let reference = self.reference.take().expect("the trainer asks for it only if there is one");
         self.reference = Some(reference.mix(self.model(), alpha));
+        self.reference_moved = true;
     }
 
     fn update(&mut self, learning_rate: f64, max_grad_norm: f64) -> f64 {
@@ -174,5 +178,40 @@ impl Policy for Qwen2Policy {
 
     fn discard(&mut self) {
         self.gradients = GradientsParams::new();
+    }
+}
+
+/// In a checkpoint, the model or its adapters by themselves: each is a folder that other programs can use.
+const MODEL: &str = "model";
+const ADAPTER: &str = "adapter";
+const REFERENCE: &str = "reference";
+const OPTIMIZER: &str = "optimizer.safetensors";
+
+impl Resumable for Qwen2Policy {
+    fn save_state(&self, folder: &Path) -> Result<(), ModelError> {
+        self.save(&folder.join(if self.model().has_lora() { ADAPTER } else { MODEL }))?;
+        if let Some(reference) = self.reference.as_ref().filter(|_| self.reference_moved) {
+            reference.save(&self.files, &folder.join(REFERENCE), Precision::F32)?;
+        }
+        self.optimizer.save(&folder.join(OPTIMIZER), &self.model().trained())
+    }
+
+    fn load_state(mut self, folder: &Path) -> Result<Self, ModelError> {
+        let (device, config) = (self.model().device(), self.model().config().clone());
+        let load = |folder: PathBuf| Qwen2::load(&folder, &device)?.of_shape(&config, &folder);
+        // What is there goes before the other comes, to be held once.
+        let model = match self.model.take().filter(Qwen2::has_lora) {
+            Some(model) => model.load_adapter(&folder.join(ADAPTER))?,
+            None => load(folder.join(MODEL))?,
+        };
+        if folder.join(REFERENCE).exists() {
+            self.reference = None;
+            self.reference = Some(load(folder.join(REFERENCE))?);
+            self.reference_moved = true;
+        }
+        self.optimizer = self.optimizer.load(&folder.join(OPTIMIZER), &model.trained(), &device)?;
+        self.narrow = self.narrow.take().map(drop).map(|()| model.narrow());
+        self.model = Some(model);
+        Ok(self)
     }
 }

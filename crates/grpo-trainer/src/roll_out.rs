@@ -21,7 +21,7 @@ impl<P: Policy, T> Trainer<P, T> {
     /// [`max_redraws`](crate::TrainerConfig::max_redraws) times. Of what is drawn for them only groups with a signal are
     /// kept; where there are too few, or no more problems, groups without one stay. The problems should be none that the
     /// step has met: the same problem gets the same completions.
-    #[tracing::instrument(skip_all, fields(step = self.step + 1))]
+    #[tracing::instrument(skip_all, fields(step = self.progress.step + 1))]
     pub fn roll_out_dynamic<E: From<TrainerError>>(
         &self,
         problems: &[Problem<T>],
@@ -92,8 +92,12 @@ impl<P: Policy, T> Trainer<P, T> {
         let noise: Vec<Vec<Noise>> = problems
             .iter()
             .map(|problem| {
-                let key =
-                    |sample| Noise { seed: self.config.seed, step: self.step, problem: problem.id, sample };
+                let key = |sample| Noise {
+                    seed: self.config.seed,
+                    step: self.progress.step,
+                    problem: problem.id,
+                    sample,
+                };
                 (0..self.config.group_size as u64).map(key).collect()
             })
             .collect();

@@ -1,5 +1,7 @@
 use grpo_reward::Rubric;
+use serde::{Deserialize, Serialize};
 
+use crate::health::Health;
 use crate::{Metrics, Policy, Problem, TrainerConfig, TrainerError};
 
 /// Trains a policy on problems whose completions a rubric can score.
@@ -7,6 +9,13 @@ pub struct Trainer<P, T> {
     pub(crate) policy: P,
     pub(crate) rubric: Rubric<T>,
     pub(crate) config: TrainerConfig,
+    pub(crate) progress: Progress,
+}
+
+/// Where a run is, and what it remembers of earlier steps.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Progress {
     /// Steps taken, skipped ones included.
     pub(crate) step: u64,
     /// Tokens of prompts and completions seen.
@@ -15,6 +24,7 @@ pub struct Trainer<P, T> {
     pub(crate) skipped: usize,
     /// Whether the sampler's log-probabilities have been found to be the trainer's.
     pub(crate) sampler_checked: bool,
+    pub(crate) health: Health,
 }
 
 impl<P: Policy, T> Trainer<P, T> {
@@ -27,7 +37,7 @@ impl<P: Policy, T> Trainer<P, T> {
         if config.objective.needs_reference() && !policy.has_reference() {
             return Err(TrainerError::NoReference { beta: config.objective.beta });
         }
-        Ok(Self { policy, rubric, config, step: 0, num_tokens: 0, skipped: 0, sampler_checked: false })
+        Ok(Self { policy, rubric, config, progress: Progress::default() })
     }
 
     /// One training step: roll out, then learn.
@@ -38,7 +48,7 @@ impl<P: Policy, T> Trainer<P, T> {
 
     /// Steps taken, skipped ones included.
     pub fn steps(&self) -> u64 {
-        self.step
+        self.progress.step
     }
 
     /// The policy as it is now.

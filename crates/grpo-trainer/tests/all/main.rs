@@ -1,8 +1,11 @@
 //! One binary for all integration tests of the crate.
 
+mod checkpoints;
 mod common;
 mod failures;
+mod health;
 mod lora;
 mod objectives;
+mod resume;
 mod signal;
 mod training;

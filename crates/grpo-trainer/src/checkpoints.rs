@@ -1,0 +1,265 @@
+//! Checkpoints on the disk: folders that are whole or not there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::num::NonZeroUsize;
+use std::path::{Component, Path, PathBuf};
+
+use grpo_qwen2::{rename_durably, sync_folder, write_atomically};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::CheckpointError;
+
+const MANIFEST: &str = "manifest.json";
+/// The version of the manifest and of what it lists.
+const FORMAT: u32 = 1;
+/// Digits of a step in a folder's name.
+const DIGITS: usize = 8;
+/// The most bytes that a manifest may have: far above any real one.
+const MAX_MANIFEST: u64 = 1 << 20;
+/// What ends the name of a folder that is being written or deleted.
+const PARTIAL: &str = ".partial";
+
+/// The checkpoints of a run: a folder `step-00000050` each, with a manifest of the sizes and SHA-256 sums of its files.
+///
+/// A checkpoint is written under another name, synced and then renamed; it is deleted under another name, too. So one that
+/// has its name is whole, unless its files were damaged later, which the manifest tells.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    folder: PathBuf,
+    keep: NonZeroUsize,
+}
+
+/// A checkpoint whose files are as they were written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The folder.
+    pub path: PathBuf,
+    /// Steps taken before it.
+    pub step: u64,
+}
+
+/// The newest whole checkpoint.
+#[derive(Debug)]
+pub struct Latest {
+    /// None if there is no checkpoint at all.
+    pub checkpoint: Option<Checkpoint>,
+    /// What is wrong with newer ones.
+    pub damaged: Vec<CheckpointError>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format: u32,
+    files: BTreeMap<String, Entry>,
+}
+
+#[derive(Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    bytes: u64,
+    sha256: String,
+}
+
+impl Checkpoints {
+    /// Checkpoints in `folder`, which is made when there is something to write; of all but the newest `keep` of them the space
+    /// is given back.
+    pub fn new(folder: impl Into<PathBuf>, keep: NonZeroUsize) -> Self {
+        Self { folder: folder.into(), keep }
+    }
+
+    /// Lets `write` fill the folder of a checkpoint after `step` steps. If one of that step is there and whole, it stays.
+    pub fn save<E: From<CheckpointError>>(
+        &self,
+        step: u64,
+        write: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
+        let path = self.path(step);
+        if verify(&path).is_err() {
+            self.write(&path, write)?;
+        }
+        self.prune()?;
+        Ok(path)
+    }
+
+    fn write<E: From<CheckpointError>>(
+        &self,
+        path: &Path,
+        write: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<(), E> {
+        std::fs::create_dir_all(&self.folder).map_err(CheckpointError::io(&self.folder))?;
+        remove(path)?;
+        let partial = partial(path);
+        remove(&partial)?;
+        std::fs::create_dir(&partial).map_err(CheckpointError::io(&partial))?;
+        write(&partial).inspect_err(|_| {
+            // Half a checkpoint is of no use; why there is no whole one is the error to report.
+            let _ = std::fs::remove_dir_all(&partial);
+        })?;
+        seal(&partial)?;
+        Ok(rename_durably(&partial, path).map_err(CheckpointError::io(path))?)
+    }
+
+    /// The newest whole checkpoint after at most so many steps. Where there are some and all are damaged, that is an error.
+    pub fn latest(&self, at_most: u64) -> Result<Latest, CheckpointError> {
+        let mut damaged = Vec::new();
+        for step in self.steps()?.into_iter().rev().filter(|step| *step <= at_most) {
+            let path = self.path(step);
+            match verify(&path) {
+                Ok(()) => return Ok(Latest { checkpoint: Some(Checkpoint { path, step }), damaged }),
+                Err(error) => damaged.push(error),
+            }
+        }
+        match damaged.is_empty() {
+            true => Ok(Latest { checkpoint: None, damaged }),
+            false => Err(CheckpointError::AllDamaged { path: self.folder.clone(), damaged }),
+        }
+    }
+
+    /// The steps that there are checkpoints of, in order.
+    pub fn steps(&self) -> Result<Vec<u64>, CheckpointError> {
+        let names = names(&self.folder)?;
+        let step = |name: &String| name.strip_prefix("step-")?.parse().ok();
+        let steps = names.iter().filter_map(step);
+        // A name with fewer digits, say, is none of ours.
+        let mut steps: Vec<u64> = steps.filter(|step| names.contains(&name(*step))).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    fn path(&self, step: u64) -> PathBuf {
+        self.folder.join(name(step))
+    }
+
+    /// Deletes what is older than the newest, and what was left half written or half deleted.
+    fn prune(&self) -> Result<(), CheckpointError> {
+        let steps = self.steps()?;
+        for step in &steps[..steps.len().saturating_sub(self.keep.get())] {
+            remove(&self.path(*step))?;
+        }
+        for name in names(&self.folder)?.iter().filter(|name| name.ends_with(PARTIAL)) {
+            remove(&self.folder.join(name))?;
+        }
+        Ok(())
+    }
+}
+
+fn name(step: u64) -> String {
+    format!("step-{step:0DIGITS$}")
+}
+
+/// The names in a folder; none if there is no such folder.
+fn names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(CheckpointError::io(folder))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry.map_err(CheckpointError::io(folder))?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+fn partial(path: &Path) -> PathBuf {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(PARTIAL);
+    partial.into()
+}
+
+/// Deletes a folder, if there is one; before any of its files goes, so does its name.
+fn remove(path: &Path) -> Result<(), CheckpointError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let doomed = if path.to_string_lossy().ends_with(PARTIAL) { path.into() } else { partial(path) };
+    if doomed != path {
+        remove(&doomed)?;
+        std::fs::rename(path, &doomed).map_err(CheckpointError::io(path))?;
+    }
+    std::fs::remove_dir_all(&doomed).map_err(CheckpointError::io(&doomed))
+}
+
+/// Syncs all files of a folder, and lists them in its manifest with what is read back of them.
+fn seal(folder: &Path) -> Result<(), CheckpointError> {
+    let mut files = BTreeMap::new();
+    for name in files_of(folder)? {
+        let path = folder.join(&name);
+        files.insert(name, entry(&path)?);
+        File::open(&path).and_then(|file| file.sync_all()).map_err(CheckpointError::io(&path))?;
+        let parent = path.parent().expect("a file is in a folder");
+        sync_folder(parent).map_err(CheckpointError::io(parent))?;
+    }
+    let path = folder.join(MANIFEST);
+    let manifest = serde_json::to_string_pretty(&Manifest { format: FORMAT, files });
+    let manifest = manifest.expect("names and numbers can be written") + "\n";
+    write_atomically(&path, |file| file.write_all(manifest.as_bytes())).map_err(CheckpointError::io(&path))
+}
+
+/// Checks a folder against its manifest: it has all files of it, as they were, and no others.
+fn verify(folder: &Path) -> Result<(), CheckpointError> {
+    let damaged = |reason: String| CheckpointError::Damaged { path: folder.into(), reason };
+    let path = folder.join(MANIFEST);
+    let file = File::open(&path).map_err(CheckpointError::io(&path))?;
+    let mut text = String::new();
+    file.take(MAX_MANIFEST).read_to_string(&mut text).map_err(CheckpointError::io(&path))?;
+    let manifest: Manifest =
+        serde_json::from_str(&text).map_err(|e| damaged(format!("{MANIFEST} cannot be read: {e}")))?;
+    if manifest.format != FORMAT {
+        return Err(damaged(format!(
+            "{MANIFEST} is of format {}, and this version reads {FORMAT}",
+            manifest.format
+        )));
+    }
+    for (name, expected) in &manifest.files {
+        if !is_inside(name) {
+            return Err(damaged(format!("{MANIFEST} lists `{name}`, which is not in this folder")));
+        }
+        if entry(&folder.join(name))? != *expected {
+            return Err(damaged(format!("{name} is not what was written")));
+        }
+    }
+    let listed: BTreeSet<&str> = manifest.files.keys().map(String::as_str).chain([MANIFEST]).collect();
+    match files_of(folder)?.into_iter().find(|name| !listed.contains(name.as_str())) {
+        Some(name) => Err(damaged(format!("{name} is not listed in {MANIFEST}"))),
+        None => Ok(()),
+    }
+}
+
+/// Whether a path leads nowhere but down from where it begins.
+fn is_inside(path: &str) -> bool {
+    !path.is_empty()
+        && !path.contains('\\')
+        && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// The files in a folder and the folders in it, with `/` between their names. Links are followed nowhere.
+fn files_of(folder: &Path) -> Result<Vec<String>, CheckpointError> {
+    let mut files = Vec::new();
+    for name in names(folder)? {
+        let path = folder.join(&name);
+        let kind = path.symlink_metadata().map_err(CheckpointError::io(&path))?;
+        if kind.is_dir() {
+            files.extend(files_of(&path)?.into_iter().map(|inner| format!("{name}/{inner}")));
+        } else {
+            files.push(name);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn entry(path: &Path) -> Result<Entry, CheckpointError> {
+    let (bytes, sha256) = sha256(path).map_err(CheckpointError::io(path))?;
+    Ok(Entry { bytes, sha256 })
+}
+
+/// How many bytes a file has, and their SHA-256 in hexadecimal digits.
+pub fn sha256(path: &Path) -> std::io::Result<(u64, String)> {
+    let mut hasher = Sha256::new();
+    let bytes = std::io::copy(&mut File::open(path)?, &mut hasher)?;
+    Ok((bytes, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+}

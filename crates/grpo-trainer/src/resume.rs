@@ -1,0 +1,123 @@
+//! Putting a run down and taking it up again, to the bit.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use grpo_qwen2::{ModelError, write_atomically};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::trainer::Progress;
+use crate::{Checkpoint, CheckpointError, Checkpoints, LogPosition, Policy, RunLog, Schedule, Trainer};
+
+const STATE: &str = "state.json";
+
+/// A policy whose training can be put down and taken up again, to the bit.
+pub trait Resumable: Policy + Sized {
+    /// Writes everything that training has changed to files in a folder.
+    fn save_state(&self, folder: &Path) -> Result<(), ModelError>;
+
+    /// The policy as it was when [`save_state`](Self::save_state) was called; `self` is as the run began with it.
+    fn load_state(self, folder: &Path) -> Result<Self, ModelError>;
+}
+
+/// What a checkpoint holds besides the policy.
+#[derive(Serialize, Deserialize)]
+struct State {
+    /// The version of this crate.
+    written_by: String,
+    progress: Progress,
+    /// Everything that the steps to come depend on.
+    config: Value,
+    log: Option<LogPosition>,
+}
+
+impl<P: Resumable, T> Trainer<P, T> {
+    /// Writes a checkpoint of the run as it is after the last step, and where its record, if it keeps one, is.
+    ///
+    /// The order of problems and all sampling noise are determined by the seed and the step, so there is nothing of theirs
+    /// to keep.
+    pub fn save_checkpoint(
+        &self,
+        checkpoints: &Checkpoints,
+        log: Option<&mut RunLog>,
+    ) -> Result<PathBuf, CheckpointError> {
+        let log = log.map(RunLog::sync).transpose()?;
+        checkpoints.save(self.progress.step, |folder| {
+            self.policy.save_state(folder)?;
+            let state = State {
+                written_by: env!("CARGO_PKG_VERSION").to_string(),
+                progress: self.progress.clone(),
+                config: self.settings(),
+                log,
+            };
+            let state =
+                serde_json::to_string_pretty(&state).expect("names and numbers can be written") + "\n";
+            let path = folder.join(STATE);
+            write_atomically(&path, |file| file.write_all(state.as_bytes()))
+                .map_err(CheckpointError::io(&path))
+        })
+    }
+
+    /// This trainer, which is as the run began with it, after the steps of a checkpoint; and where the run's record was.
+    ///
+    /// What the steps to come depend on must be the same as when the checkpoint was written: the configuration (but for
+    /// [`max_steps`](crate::TrainerConfig::max_steps), if the learning rate does not depend on it), names and weights of the
+    /// rewards.
+    pub fn resume(self, checkpoint: &Checkpoint) -> Result<(Self, Option<LogPosition>), CheckpointError> {
+        let path = checkpoint.path.join(STATE);
+        let text = std::fs::read_to_string(&path).map_err(CheckpointError::io(&path))?;
+        let state: State = serde_json::from_str(&text)
+            .map_err(|e| CheckpointError::Damaged { path, reason: format!("it cannot be read: {e}") })?;
+        let differences = differences(&state.config, &self.settings());
+        if !differences.is_empty() {
+            let path = checkpoint.path.clone();
+            return Err(CheckpointError::Changed { path, differences });
+        }
+        let policy = self.policy.load_state(&checkpoint.path)?;
+        Ok((Self { policy, progress: state.progress, ..self }, state.log))
+    }
+
+    fn settings(&self) -> Value {
+        let mut config = json!(self.config);
+        if self.config.schedule == Schedule::Constant {
+            config.as_object_mut().expect("a configuration has names").remove("max_steps");
+        }
+        let rewards: Vec<_> = self.rubric.names().zip(self.rubric.weights()).collect();
+        config["rewards"] = json!(rewards);
+        config
+    }
+}
+
+/// What two configurations differ in, as `objective.beta: 0.04 -> 0.1`.
+fn differences(then: &Value, now: &Value) -> Vec<String> {
+    let (then, now) = (leaves(then), leaves(now));
+    let shown = |value: Option<&Value>| value.map_or("none".to_string(), Value::to_string);
+    let names: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    let changed = names.into_iter().filter(|name| then.get(*name) != now.get(*name));
+    changed.map(|name| format!("{name}: {} -> {}", shown(then.get(name)), shown(now.get(name)))).collect()
+}
+
+/// The values that are no objects, by their names from the outermost to the innermost.
+fn leaves(value: &Value) -> BTreeMap<String, Value> {
+    let Value::Object(map) = value else { return BTreeMap::from([(String::new(), value.clone())]) };
+    let inner = |(name, value): (&String, &Value)| -> Vec<(String, Value)> {
+        let join = |rest: String| if rest.is_empty() { name.clone() } else { format!("{name}.{rest}") };
+        leaves(value).into_iter().map(|(rest, value)| (join(rest), value)).collect()
+    };
+    map.iter().flat_map(inner).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_named() {
+        let then = json!({ "a": { "b": 0.04, "c": [1] }, "gone": true, "same": "x" });
+        let now = json!({ "a": { "b": 0.1, "c": [1] }, "new": {}, "same": "x" });
+        assert_eq!(differences(&then, &now), ["a.b: 0.04 -> 0.1", "gone: true -> none"]);
+        assert!(differences(&now, &now).is_empty());
+    }
+}

@@ -1,0 +1,178 @@
+//! A run that is put down and taken up again is the run that never was.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use grpo_core::{Objective, SamplerCorrection};
+use grpo_qwen2::{LoraConfig, LoraTarget};
+use grpo_reward::Rubric;
+use grpo_trainer::{
+    Checkpoint, CheckpointError, Checkpoints, Metrics, Qwen2Policy, ReferenceSync, RunLog, Schedule, Times,
+    Trainer, TrainerConfig,
+};
+
+use crate::common::{config, even, problems, trainer};
+
+type Run = Trainer<Qwen2Policy, u32>;
+
+fn checkpoints(folder: &Path) -> Checkpoints {
+    Checkpoints::new(folder.join("checkpoints"), NonZeroUsize::new(2).unwrap())
+}
+
+fn saved(trainer: &Run, folder: &Path) -> Checkpoint {
+    let checkpoints = checkpoints(folder);
+    trainer.save_checkpoint(&checkpoints, None).unwrap();
+    checkpoints.latest(u64::MAX).unwrap().checkpoint.unwrap()
+}
+
+fn step(trainer: &mut Run) -> Metrics {
+    Metrics { times: Times::default(), ..trainer.step(&problems()).unwrap() }
+}
+
+/// Every number of what is trained, as its bits.
+fn bits(trainer: &Run) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    trainer.policy().save(folder.path()).unwrap();
+    let name = if trainer.policy().model().has_lora() { "adapter_model" } else { "model" };
+    std::fs::read(folder.path().join(name).with_extension("safetensors")).unwrap()
+}
+
+/// Seven steps in one go, and the same with a new trainer after the third and the fifth.
+#[track_caller]
+fn goes_on(config: &TrainerConfig) {
+    let fresh = || trainer(config.clone());
+    let mut whole = fresh();
+    let expected: Vec<Metrics> = (0..7).map(|_| step(&mut whole)).collect();
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut parted = fresh();
+    let mut found = Vec::new();
+    for i in 0..7 {
+        if i == 3 || i == 5 {
+            let checkpoint = saved(&parted, folder.path());
+            assert_eq!(checkpoint.step, i);
+            parted = fresh().resume(&checkpoint).unwrap().0;
+        }
+        found.push(step(&mut parted));
+    }
+    assert_eq!(found, expected);
+    assert!(bits(&parted) == bits(&whole), "not every bit of the weights is the same");
+}
+
+#[test]
+fn all_weights_go_on_to_the_bit() {
+    goes_on(&config());
+}
+
+#[test]
+fn several_updates_and_a_course_of_the_learning_rate_go_on_to_the_bit() {
+    goes_on(&TrainerConfig {
+        updates: 2,
+        schedule: Schedule::Cosine,
+        warmup_steps: 2,
+        max_steps: 7,
+        ..config()
+    });
+}
+
+#[test]
+fn adapters_go_on_to_the_bit() {
+    // A scale that has no short decimal.
+    let lora = LoraConfig { rank: 3, alpha: 0.7, targets: vec![LoraTarget::QProj, LoraTarget::DownProj] };
+    goes_on(&TrainerConfig { lora: Some(lora), ..config() });
+}
+
+#[test]
+fn a_reference_that_moves_goes_on_to_the_bit() {
+    let sync = ReferenceSync { steps: 2, mixup_alpha: 0.6 };
+    goes_on(&TrainerConfig { reference_sync: Some(sync), ..config() });
+}
+
+#[test]
+fn narrow_rollouts_go_on_to_the_bit() {
+    let sampler_correction = SamplerCorrection::default();
+    goes_on(&TrainerConfig { narrow_rollouts: true, sampler_correction, ..config() });
+}
+
+#[test]
+fn a_changed_configuration_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = trainer(config());
+    step(&mut run);
+    let checkpoint = saved(&run, folder.path());
+    let refused = |trainer: Run| match trainer.resume(&checkpoint) {
+        Err(CheckpointError::Changed { differences, .. }) => differences,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it went on"),
+    };
+    let objective = Objective { beta: 0.5, ..Objective::grpo() };
+    let changed = TrainerConfig { objective, seed: 6, ..config() };
+    assert_eq!(refused(trainer(changed)), ["objective.beta: 0.04 -> 0.5", "seed: 5 -> 6"]);
+    let policy = crate::common::policy(&config());
+    let other = Trainer::new(policy, Rubric::new().with("even", 2.0, even), config()).unwrap();
+    assert_eq!(refused(other), [r#"rewards: [["even",1.0]] -> [["even",2.0]]"#]);
+    // With a constant learning rate a run may be made longer, with another one every step would have been different.
+    assert!(trainer(TrainerConfig { max_steps: 99, ..config() }).resume(&checkpoint).is_ok());
+    let linear = |max_steps| TrainerConfig { schedule: Schedule::Linear, max_steps, ..config() };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let checkpoint = saved(&trainer(linear(9)), elsewhere.path());
+    let error = trainer(linear(99)).resume(&checkpoint).err().unwrap().to_string();
+    assert!(error.contains("max_steps: 9 -> 99"), "{error}");
+}
+
+#[test]
+fn the_record_is_cut_to_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    let record = |trainer: &mut Run, log: &mut RunLog| {
+        let experiences = trainer.roll_out(&problems()).unwrap();
+        let metrics = trainer.learn(&experiences).unwrap();
+        log.append(&metrics, &experiences, trainer.rubric()).unwrap();
+    };
+    let mut run = trainer(config());
+    let mut log = RunLog::open(folder.path()).unwrap();
+    record(&mut run, &mut log);
+    let checkpoints = checkpoints(folder.path());
+    run.save_checkpoint(&checkpoints, Some(&mut log)).unwrap();
+    (0..2).for_each(|_| record(&mut run, &mut log));
+    let expected = ["metrics.jsonl", "completions.jsonl"].map(read);
+    // A line that was cut off by a kill.
+    std::fs::write(folder.path().join("metrics.jsonl"), [&expected[0][..], b"{\"step\": 4, \"lo"].concat())
+        .unwrap();
+
+    let checkpoint = checkpoints.latest(u64::MAX).unwrap().checkpoint.unwrap();
+    let (mut run, position) = trainer(config()).resume(&checkpoint).unwrap();
+    let mut log = RunLog::resume(folder.path(), position.unwrap()).unwrap();
+    (0..2).for_each(|_| record(&mut run, &mut log));
+    assert!(["metrics.jsonl", "completions.jsonl"].map(read) == expected);
+    assert_eq!(String::from_utf8(read("times.jsonl")).unwrap().lines().count(), 3);
+
+    std::fs::write(folder.path().join("metrics.jsonl"), "").unwrap();
+    let error = RunLog::resume(folder.path(), position.unwrap()).err().unwrap().to_string();
+    assert!(error.contains("metrics.jsonl") && error.contains("0 bytes"), "{error}");
+}
+
+#[test]
+fn a_damaged_state_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = trainer(config());
+    step(&mut run);
+    let checkpoint = saved(&run, folder.path());
+    let path = checkpoint.path.join("optimizer.safetensors");
+    let optimizer = std::fs::read(&path).unwrap();
+    let refused = || trainer(config()).resume(&checkpoint).err().unwrap().to_string();
+    for (bytes, expected) in
+        [(&optimizer[..100], "not a whole safetensors file"), (&b""[..], "not a whole safetensors file")]
+    {
+        std::fs::write(&path, bytes).unwrap();
+        assert!(refused().contains(expected), "{}", refused());
+    }
+    let other = tempfile::tempdir().unwrap();
+    let lora = TrainerConfig { lora: Some(LoraConfig::default()), ..config() };
+    let mut of_adapters = trainer(lora);
+    step(&mut of_adapters);
+    std::fs::copy(saved(&of_adapters, other.path()).path.join("optimizer.safetensors"), &path).unwrap();
+    assert!(refused().contains("belongs to no weight"), "{}", refused());
+    std::fs::write(checkpoint.path.join("state.json"), "{}").unwrap();
+    assert!(refused().contains("state.json"), "{}", refused());
+}

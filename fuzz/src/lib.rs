@@ -1,0 +1,24 @@
+//! Readers of files that others wrote, and of text that a model wrote, each as a function of bytes: whatever the bytes are,
+//! nothing may panic, hang or take memory without measure.
+//!
+//! `cargo fuzz run` searches for bytes that do (the programs in `fuzz_targets`); the tests try the seeds, mutations of them,
+//! and all that was ever found (`findings`).
+
+mod adapter;
+mod chat;
+mod dataset;
+mod model;
+mod rewards;
+mod target;
+
+pub use adapter::adapter;
+pub use chat::chat;
+pub use dataset::dataset;
+pub use model::model;
+pub use rewards::rewards;
+pub use target::{Target, let_panics_be_caught};
+
+/// All targets.
+pub fn targets() -> Vec<Target> {
+    vec![model(), chat(), adapter(), dataset(), rewards()]
+}
