@@ -7,7 +7,7 @@
 //!
 //! The first trains a tiny model that comes with the project, to see it work within minutes; the second the real thing.
 
-mod args;
+mod save;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,106 +16,155 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
-use args::Args;
 use clap::Parser;
 use grpo_data::Hub;
+use grpo_examples::args::Args;
 use grpo_examples::report::Comparison;
 use grpo_examples::roll_out::roll_out;
+use grpo_examples::run_folder::{Lock, RunFolder};
 use grpo_examples::task::{Task, Test};
 use grpo_examples::{device, display, gsm8k, memory, report};
-use grpo_qwen2::ModelError;
-use grpo_trainer::{Evaluation, EvaluationOptions, Order, Qwen2Policy, RunLog, Trainer};
+use grpo_trainer::{Evaluation, EvaluationOptions, LogPosition, Order, Qwen2Policy, RunLog, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
+use save::Saver;
 
 type QwenTrainer = Trainer<Qwen2Policy, String>;
 
 fn main() -> ExitCode {
     grpo_examples::allocator::keep_memory();
-    match run(&Args::parse()) {
+    match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("Error: {error}");
+            eprintln!("Error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(args: &Args) -> anyhow::Result<()> {
+fn run(args: Args) -> anyhow::Result<()> {
+    let (args, run, _lock) = match &args.resume {
+        Some(path) => take_up(path)?,
+        None => begin(args)?,
+    };
     let config = args.config();
-    config.validate()?;
     let (device, device_name) = device::choose(&args.device)?;
-    let out = args.out.clone().unwrap_or_else(default_out);
-    if out.join("metrics.jsonl").exists() || out.join("model").exists() {
-        bail!("{} holds a run already: choose another folder with --out", out.display());
-    }
-    let hub = Hub::from_env()?.with_progress(show_transfer());
-    let task = args.task(&hub)?;
-    gsm8k::check_golds(&gsm8k::rubric(), &task.train)?;
-    let policy = args.policy(&task.model, &device)?;
-    println!("{} ({} problems), {device_name}; files in {}", args.subject(), task.train.len(), out.display());
+    let task = run.task()?;
+    let trainer = args.trainer(&run, &device)?;
     println!(
-        "Memory: about {}",
-        policy.memory_plan(&config, args.problems_per_step(), gsm8k::longest_prompt(&task.train, &policy)?)
+        "{} ({} problems), {device_name}; files in {}",
+        args.subject(),
+        task.train.len(),
+        run.path.display()
     );
-    let mut trainer = Trainer::new(policy, args.rubric(), config)?;
-    let before = evaluate(&trainer, &task.tests)?;
+    let prompt = gsm8k::longest_prompt(&task.train, trainer.policy())?;
+    let plan = trainer.policy().memory_plan(&config, args.problems_per_step(), prompt);
+    println!("Memory: about {plan}");
+    let before = run.remembered("before.json", || evaluate(&trainer, &task.tests))?;
     for (test, evaluation) in task.tests.iter().zip(&before) {
         println!("Before training, {}: {}", test.name, display::shares(evaluation));
     }
-    let mut log = RunLog::open(&out)?;
-    let mut rewards = Vec::new();
-    let outcome = train(&mut trainer, &task, args, &out, &mut log, &mut rewards);
+    let (mut trainer, log) = restore(trainer, &run, &args)?;
+    let mut saver = Saver::new(&run, &args, log);
+    let outcome = train(&mut trainer, &task, &args, &mut saver);
     // What was trained before an error is worth keeping.
-    let saved = if trainer.steps() > 0 { Some(save_all(trainer.policy(), &out)?) } else { None };
+    let saved = if trainer.steps() > 0 { Some(save::model(trainer.policy(), &run.path)?) } else { None };
     let finished = outcome?;
-    println!("\n{}", report::plot(&rewards));
+    println!("\n{}", report::plot(&saver.rewards()?));
     if finished && !task.tests.is_empty() {
         let after = evaluate(&trainer, &task.tests)?;
-        show_changes(&task.tests, before, after, &out);
+        show_changes(&task.tests, before, after, &run);
     }
     if let Some(saved) = saved {
-        println!("\n{}", farewell(args, &out, &saved));
+        println!("\n{}", farewell(&args, &run.path, &saved, finished));
     }
     Ok(())
 }
 
+/// A new run.
+fn begin(args: Args) -> anyhow::Result<(Args, RunFolder, Lock)> {
+    let config = args.config();
+    config.validate()?;
+    device::choose(&args.device)?;
+    let out = args.out.clone().unwrap_or_else(default_out);
+    if RunFolder::is_taken(&out) {
+        bail!(
+            "{0} holds a run already: choose another folder with --out, or go on with it by --resume {0}",
+            out.display()
+        );
+    }
+    let hub = Hub::from_env()?.with_progress(show_transfer());
+    let task = args.task(&hub)?;
+    gsm8k::check_golds(&gsm8k::rubric(), &task.train)?;
+    let lock = RunFolder::lock(&out)?;
+    let options = std::env::args().skip(1).collect();
+    let run = RunFolder::create(&out, options, args.settings(), &task, args.adapter.as_deref())?;
+    Ok((args, run, lock))
+}
+
+/// A run that was begun before.
+fn take_up(path: &Path) -> anyhow::Result<(Args, RunFolder, Lock)> {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    if !path.is_dir() {
+        bail!("{}: there is no such folder; --resume takes the folder of a run", path.display());
+    }
+    if given.iter().any(|option| option == "--out" || option.starts_with("--out=")) {
+        bail!("--resume goes on in the folder of the run: leave --out away");
+    }
+    let lock = RunFolder::lock(path)?;
+    let run = RunFolder::open(path)?;
+    let args = Args::of_run(&run, &given)?;
+    args.config().validate()?;
+    run.check(&args.settings())?;
+    Ok((args, run, lock))
+}
+
+/// The trainer after the steps of the run's newest checkpoint, and the run's record at that step.
+fn restore(trainer: QwenTrainer, run: &RunFolder, args: &Args) -> anyhow::Result<(QwenTrainer, RunLog)> {
+    let latest = run.checkpoints(args.keep).latest(u64::MAX)?;
+    for error in latest.damaged {
+        eprintln!("{error}; going back to the one before");
+    }
+    let Some(checkpoint) = latest.checkpoint else {
+        if args.resume.is_some() {
+            println!("There is no checkpoint yet: going on from the start.");
+        }
+        return Ok((trainer, RunLog::resume(&run.path, LogPosition::default())?));
+    };
+    let (trainer, position) = trainer.resume(&checkpoint)?;
+    println!("Going on after step {} of {}.", checkpoint.step, args.config().max_steps);
+    Ok((trainer, RunLog::resume(&run.path, position.unwrap_or_default())?))
+}
+
 /// All steps (and then `true`), or as many as there are before Ctrl-C.
-fn train(
-    trainer: &mut QwenTrainer,
-    task: &Task,
-    args: &Args,
-    out: &Path,
-    log: &mut RunLog,
-    rewards: &mut Vec<f64>,
-) -> anyhow::Result<bool> {
+fn train(trainer: &mut QwenTrainer, task: &Task, args: &Args, saver: &mut Saver) -> anyhow::Result<bool> {
     let interrupted = on_interrupt()?;
     let (steps, seed) = (trainer.config().max_steps, trainer.config().seed);
-    let bar = progress_bar(steps);
+    let bar = progress_bar(trainer.steps(), steps);
     let mut order = Order::new(task.train.len(), seed);
-    for _ in 0..steps {
-        let experiences = roll_out(trainer, task, &mut order, args.problems_per_step())?;
+    while trainer.steps() < steps {
+        let experiences = roll_out(trainer, task, &mut order, args.problems_per_step())
+            .inspect_err(|_| bar.suspend(|| saver.save(trainer)))?;
         let metrics = trainer.learn(&experiences)?;
-        if let Err(error) = log.append(&metrics, &experiences, trainer.rubric()) {
-            bar.suspend(|| eprintln!("The step was not recorded: {error}"));
-        }
-        rewards.push(metrics.reward);
+        bar.suspend(|| saver.record(trainer, &metrics, &experiences));
         if metrics.step % args.show_every() == 0 || metrics.step == 1 {
             let first = &task.train[experiences.groups[0].problem as usize];
             let shown = display::step(&metrics, steps, &experiences, first);
             bar.suspend(|| println!("{shown}"));
         }
+        for diagnosis in &metrics.diagnoses {
+            bar.suspend(|| println!("Step {}: {diagnosis}.", metrics.step));
+        }
         bar.set_message(format!("{:.0} tokens/s", metrics.times.tokens_per_second));
         bar.inc(1);
         if interrupted.load(Ordering::Relaxed) && metrics.step < steps {
             bar.suspend(|| println!("Interrupted after step {} of {steps}.", metrics.step));
+            saver.save(trainer);
             return Ok(false);
         }
-        if metrics.step % args.save_every == 0 && metrics.step < steps {
-            let saved = bar.suspend(|| save(trainer.policy(), out))?;
-            bar.suspend(|| println!("Model saved in {}.", saved.display()));
-        }
+        bar.suspend(|| saver.save_if_due(trainer));
     }
     bar.finish_and_clear();
+    saver.save(trainer);
     // There is nothing left to finish: from here on, the first Ctrl-C ends the program.
     interrupted.store(true, Ordering::Relaxed);
     Ok(true)
@@ -135,7 +184,7 @@ fn evaluate(trainer: &QwenTrainer, tests: &[Test]) -> anyhow::Result<Vec<Evaluat
 }
 
 /// Shows, and keeps in the run's folder, what training has changed.
-fn show_changes(tests: &[Test], before: Vec<Evaluation>, after: Vec<Evaluation>, out: &Path) {
+fn show_changes(tests: &[Test], before: Vec<Evaluation>, after: Vec<Evaluation>, run: &RunFolder) {
     let pairs = before.into_iter().zip(after).zip(tests);
     let comparisons: Vec<Comparison> =
         pairs.map(|((before, after), test)| Comparison { name: test.name.clone(), before, after }).collect();
@@ -145,15 +194,13 @@ fn show_changes(tests: &[Test], before: Vec<Evaluation>, after: Vec<Evaluation>,
     let row = &tests[0].rows[i];
     println!("{why}: {}\nGold answer: {}", row.question, row.truth);
     println!("{}", report::side_by_side(&first.before.completions[i].0, &first.after.completions[i].0));
-    let path = out.join("evaluation.json");
-    let json = serde_json::to_string_pretty(&comparisons).expect("an evaluation is plain data");
-    if let Err(error) = std::fs::write(&path, json) {
-        eprintln!("{} could not be written: {error}", path.display());
+    if let Err(error) = run.write_json("evaluation.json", &comparisons) {
+        eprintln!("{error:#}");
     }
 }
 
 /// Where everything is, and what to do next.
-fn farewell(args: &Args, out: &Path, saved: &Path) -> String {
+fn farewell(args: &Args, out: &Path, saved: &Path, finished: bool) -> String {
     let mut lines = vec![
         format!("Model, in Hugging Face layout: {}", saved.display()),
         format!("Figures of every step, every completion, tests: {}/*.json*", out.display()),
@@ -167,6 +214,10 @@ fn farewell(args: &Args, out: &Path, saved: &Path) -> String {
     if let Some(peak) = memory::peak() {
         lines.push(format!("Peak memory: {:.2} GiB", peak as f64 / f64::from(1 << 30)));
     }
+    if !finished {
+        lines.push("To go on where it was interrupted:".to_string());
+        lines.push(format!("  cargo run --release --example gsm8k_qwen -- --resume '{}'", out.display()));
+    }
     let command = "  cargo run --release --example gsm8k_qwen -- --model";
     lines.push("To go on from the saved model, as the new reference, with other problems:".to_string());
     lines.push(format!("{command} '{}' {}", saved.display(), args.further()));
@@ -175,31 +226,6 @@ fn farewell(args: &Args, out: &Path, saved: &Path) -> String {
         lines.push(format!("{command} Qwen/Qwen2.5-0.5B-Instruct --dataset openai/gsm8k"));
     }
     lines.join("\n")
-}
-
-/// Saves what is trained in the run's folder, so that it can be gone on with: the model, or its adapters.
-fn save(policy: &Qwen2Policy, out: &Path) -> anyhow::Result<PathBuf> {
-    let name = if policy.model().has_lora() { "adapter" } else { "model" };
-    keep(out, name, |folder| policy.save(folder))
-}
-
-/// Saves what is trained, and adapters in the model's matrices too; returns the model's folder.
-fn save_all(policy: &Qwen2Policy, out: &Path) -> anyhow::Result<PathBuf> {
-    let saved = save(policy, out)?;
-    match policy.model().has_lora() {
-        true => keep(out, "model", |folder| policy.save_merged(folder)),
-        false => Ok(saved),
-    }
-}
-
-/// Writes to a folder of the run; if that fails, to the system's folder for temporary files, so that nothing trained is lost.
-fn keep(out: &Path, name: &str, write: impl Fn(&Path) -> Result<(), ModelError>) -> anyhow::Result<PathBuf> {
-    let folder = out.join(name);
-    let Err(error) = write(&folder) else { return Ok(folder) };
-    let rescue = std::env::temp_dir().join(format!("grpo-{name}-{}", std::process::id()));
-    eprintln!("The {name} could not be saved: {error}. Trying {}.", rescue.display());
-    write(&rescue)?;
-    Ok(rescue)
 }
 
 /// Set by the first Ctrl-C; the second ends the program at once.
@@ -215,10 +241,10 @@ fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(interrupted)
 }
 
-fn progress_bar(steps: u64) -> ProgressBar {
+fn progress_bar(step: u64, steps: u64) -> ProgressBar {
     let style = "{bar:30} {pos}/{len} steps, {msg}, {elapsed} gone, {eta} left";
     let style = ProgressStyle::with_template(style).expect("the template is valid");
-    let bar = ProgressBar::new(steps).with_style(style).with_message("sampling");
+    let bar = ProgressBar::new(steps).with_style(style).with_message("sampling").with_position(step);
     bar.enable_steady_tick(Duration::from_secs(1));
     bar
 }

@@ -2,6 +2,7 @@
 //! what a person sees of a run.
 
 pub mod allocator;
+pub mod args;
 pub mod ask;
 pub mod device;
 pub mod dice;
@@ -13,6 +14,7 @@ pub mod plot;
 pub mod recipe;
 pub mod report;
 pub mod roll_out;
+pub mod run_folder;
 pub mod study;
 pub mod task;
 pub mod word_problems;

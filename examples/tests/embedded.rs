@@ -29,7 +29,7 @@ fn template(question: &str) -> String {
 #[test]
 fn the_files_are_what_the_program_writes() {
     let out = tempfile::tempdir().unwrap();
-    common::run("word_problems", &["--out", out.path().to_str().unwrap()]);
+    common::succeed(common::example("word_problems").args(&["--out", out.path().to_str().unwrap()]));
     for dataset in Dataset::ALL {
         let written = load(out.path().join(dataset.file()), Split::Train).unwrap();
         let committed = load(embedded::folder("").join(dataset.file()), Split::Train).unwrap();
@@ -100,7 +100,14 @@ fn a_seed_is_a_stream() {
 fn the_model_is_made_by_the_program() {
     let out = tempfile::tempdir().unwrap();
     let folder = out.path().to_str().unwrap();
-    let shown = common::run("pretrain_tiny", &["--out", folder, "--steps", "2", "--problems", "4"]);
+    let shown = common::succeed(common::example("pretrain_tiny").args(&[
+        "--out",
+        folder,
+        "--steps",
+        "2",
+        "--problems",
+        "4",
+    ]));
     assert!(shown.contains("step 2, 64 demonstrations"), "{shown}");
     let mut size = 0;
     for entry in std::fs::read_dir(embedded::folder("model")).unwrap() {

@@ -224,10 +224,16 @@ fn without_a_model_the_embedded_one_is_trained_on_the_embedded_problems() {
     // Without tests there is nothing to compare.
     let untested = tempfile::tempdir().unwrap();
     let folder = untested.path().to_str().unwrap();
-    let shown = common::run(
-        "gsm8k_qwen",
-        &["--out", folder, "--device", "cpu", "--steps", "1", "--eval-problems", "0"],
-    );
+    let shown = common::succeed(common::example("gsm8k_qwen").args(&[
+        "--out",
+        folder,
+        "--device",
+        "cpu",
+        "--steps",
+        "1",
+        "--eval-problems",
+        "0",
+    ]));
     assert!(shown.contains("Mean reward by step") && !shown.contains("before"), "{shown}");
 }
 
@@ -237,7 +243,9 @@ fn strawberry_asks_the_same_question_twice() {
     let embedded = embedded::folder("model");
     let model = embedded.to_str().unwrap();
     for more in [&["--steps", "1"][..], &["--model", model, "--trained", model]] {
-        let shown = common::run("strawberry", &[&[question, "--device", "cpu"], more].concat());
+        let shown = common::succeed(
+            common::example("strawberry").args(&[&[question, "--device", "cpu"], more].concat()),
+        );
         assert!(shown.contains(question) && shown.contains("before") && shown.contains("6 * 8"), "{shown}");
     }
 }

@@ -46,7 +46,7 @@ fn shuffled_rewards_teach_nothing() {
 #[test]
 #[ignore = "takes a minute"]
 fn a_reward_of_ones_own_is_learned() {
-    let shown = common::run("custom_reward", &[]);
+    let shown = common::succeed(&mut common::example("custom_reward"));
     let rewards: Vec<f64> =
         shown.lines().filter_map(|line| line.split_once("mean reward ")?.1.parse().ok()).collect();
     assert!(rewards.last().unwrap() - rewards[0] > 0.3, "{shown}");

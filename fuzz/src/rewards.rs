@@ -30,7 +30,7 @@ fn read(folder: &Path) {
         let text = String::from_utf8_lossy(&bytes);
         let (truth, text) = text.split_once('\n').unwrap_or((&text, ""));
         let completion = Completion { text: text.to_string(), n_tokens: bytes.len(), finish: Finish::Stop };
-        let scores = rubric().and_then(|rubric| Ok(rubric.score(truth, &completion)));
+        let scores = rubric().map(|rubric| rubric.score(truth, &completion));
         scores.expect("the settings are right").expect("every reward is a finite number");
         let numbers: Vec<i64> = truth.split(' ').filter_map(|number| number.parse().ok()).collect();
         let countdown = CountdownTruth {

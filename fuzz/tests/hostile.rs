@@ -15,7 +15,6 @@ fn what_was_found_is_mended() {
         let Ok(entries) = std::fs::read_dir(folder) else { continue };
         for entry in entries {
             let path = entry.unwrap().path();
-            println!("{}", path.display());
             target.run(&std::fs::read(path).unwrap());
         }
     }

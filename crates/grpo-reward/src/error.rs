@@ -1,5 +1,7 @@
 //! What can be wrong with a setting, and what can go wrong with a reward that somebody else wrote.
 
+use std::time::Duration;
+
 /// A setting that no reward can have.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -96,6 +98,20 @@ pub enum RewardError {
         reward: String,
         /// What it panicked with.
         message: String,
+        /// The whole text that it was given.
+        completion: String,
+    },
+    /// A reward took longer than the rubric allows.
+    #[error(
+        "reward `{reward}` was still at work after {limit:?} on the completion {}: let it give 0.0 where it takes too \
+         many steps, or raise the limit",
+        excerpt(completion)
+    )]
+    TimedOut {
+        /// The name of the reward in its rubric.
+        reward: String,
+        /// The limit.
+        limit: Duration,
         /// The whole text that it was given.
         completion: String,
     },

@@ -73,6 +73,7 @@ mod quantity;
 mod repetition;
 mod rubric;
 mod statistics;
+mod time_limit;
 
 pub use choice::Choice;
 pub use correctness::Correctness;

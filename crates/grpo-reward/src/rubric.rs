@@ -2,12 +2,14 @@
 
 use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use grpo_core::{Completion, Reward};
 use serde::{Deserialize, Serialize};
 
+use crate::time_limit::{Failure, Score, score_all, within};
 use crate::{Correctness, RewardError, SettingError, StrictFormat};
 
 /// A named, weighted sum of rewards.
@@ -34,12 +36,14 @@ use crate::{Correctness, RewardError, SettingError, StrictFormat};
 /// ```
 pub struct Rubric<T: ?Sized> {
     parts: Vec<Part<T>>,
+    /// Scores within a limit of time; without one, there is none.
+    within: Option<Box<Score<T>>>,
 }
 
 struct Part<T: ?Sized> {
     name: String,
     weight: f32,
-    reward: Box<dyn Reward<T>>,
+    reward: Arc<dyn Reward<T>>,
     /// The index of the part that must be above 0 for this one to count.
     gate: Option<usize>,
 }
@@ -58,7 +62,7 @@ pub struct Scores {
 impl<T: ?Sized> Rubric<T> {
     /// A rubric without parts, under which every completion earns 0.
     pub fn new() -> Self {
-        Self { parts: Vec::new() }
+        Self { parts: Vec::new(), within: None }
     }
 
     /// Adds a part, or replaces the one that has this name (its gate included): names are unique, as metrics
@@ -72,7 +76,7 @@ impl<T: ?Sized> Rubric<T> {
     /// ```
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, weight: f32, reward: impl Reward<T> + 'static) -> Self {
-        let part = Part { name: name.into(), weight, reward: Box::new(reward), gate: None };
+        let part = Part { name: name.into(), weight, reward: Arc::new(reward), gate: None };
         match self.parts.iter_mut().find(|other| other.name == part.name) {
             Some(other) => *other = part,
             None => self.parts.push(part),
@@ -108,6 +112,37 @@ impl<T: ?Sized> Rubric<T> {
         Ok(self)
     }
 
+    /// Bounds the time that scoring a completion may take. A reward that hangs is an error then, which names it
+    /// ([`RewardError::TimedOut`]); its thread is left behind, as none can be stopped from outside, and ends when the reward or
+    /// the program does.
+    ///
+    /// A limit is a net, not a measure: whether a completion runs into it depends on the machine, so it is no
+    /// verdict on the completion. A reward that may take long (because it runs a program, say) should count its own
+    /// steps, and give 0 where they run out.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use grpo_core::{Completion, Finish};
+    /// use grpo_reward::Rubric;
+    ///
+    /// let hangs = |_: &str, _: &Completion| loop {
+    ///     std::thread::park();
+    /// };
+    /// let rubric = Rubric::<str>::gsm8k().with("stuck", 1.0, hangs).with_time_limit(Duration::from_millis(50));
+    /// let completion = Completion { text: "<answer>18</answer>".into(), n_tokens: 7, finish: Finish::Stop };
+    /// let error = rubric.score("18", &completion).unwrap_err();
+    /// assert!(error.to_string().starts_with("reward `stuck` was still at work after 50ms"));
+    /// ```
+    #[must_use]
+    pub fn with_time_limit(self, limit: Duration) -> Self
+    where
+        T: ToOwned + 'static,
+        T::Owned: Send,
+    {
+        Self { within: Some(within(limit)), ..self }
+    }
+
     /// The place of the part `name`.
     pub(crate) fn index(&self, name: &str) -> Result<usize, SettingError> {
         self.names().position(|other| other == name).ok_or_else(|| SettingError::NoSuchPart {
@@ -140,11 +175,15 @@ impl<T: ?Sized> Rubric<T> {
     ///
     /// # Errors
     ///
-    /// Where a reward panics, or is not finite. (The program's panic hook runs all the same, and by default
+    /// Where a reward panics, is not finite, or takes longer than the [limit](Self::with_time_limit). (The program's panic hook runs all the same, and by default
     /// prints the place of the panic. With `panic = "abort"` nothing can be caught.)
     pub fn score(&self, truth: &T, completion: &Completion) -> Result<Scores, RewardError> {
-        let each = self.parts.iter().map(|part| part.score(truth, completion)).collect::<Result<_, _>>()?;
-        self.pay(each, completion)
+        let rewards: Vec<_> = self.parts.iter().map(|part| part.reward.clone()).collect();
+        let scored = match &self.within {
+            Some(within) => within(rewards, truth, completion),
+            None => score_all(&rewards, truth, completion, &AtomicUsize::new(0)),
+        };
+        self.pay(scored.map_err(|(place, failure)| self.error(place, failure, completion))?, completion)
     }
 
     /// Scores one completion, and measures how long each part takes.
@@ -153,12 +192,26 @@ impl<T: ?Sized> Rubric<T> {
         truth: &T,
         completion: &Completion,
     ) -> Result<(Scores, Vec<Duration>), RewardError> {
-        let timed = |part: &Part<T>| {
+        let timed = |(place, part): (usize, &Part<T>)| {
             let start = Instant::now();
-            part.score(truth, completion).map(|reward| (reward, start.elapsed()))
+            let scored =
+                score_all(std::slice::from_ref(&part.reward), truth, completion, &AtomicUsize::new(0));
+            match scored {
+                Ok(reward) => Ok((reward[0], start.elapsed())),
+                Err((_, failure)) => Err(self.error(place, failure, completion)),
+            }
         };
-        let (each, times) = self.parts.iter().map(timed).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        let timed = self.parts.iter().enumerate().map(timed).collect::<Result<Vec<_>, _>>()?;
+        let (each, times) = timed.into_iter().unzip();
         Ok((self.pay(each, completion)?, times))
+    }
+
+    fn error(&self, place: usize, failure: Failure, completion: &Completion) -> RewardError {
+        let (reward, completion) = (self.parts[place].name.clone(), completion.text.clone());
+        match failure {
+            Failure::Panicked(message) => RewardError::Panicked { reward, message, completion },
+            Failure::TimedOut(limit) => RewardError::TimedOut { reward, limit, completion },
+        }
     }
 
     /// What the rewards come to behind their gates and with their weights.
@@ -193,20 +246,8 @@ impl<T: AsRef<str> + ?Sized> Rubric<T> {
     }
 }
 
-impl<T: ?Sized> Part<T> {
-    fn score(&self, truth: &T, completion: &Completion) -> Result<f32, RewardError> {
-        // Safe to assert: all of our state that the reward can reach is behind shared references.
-        catch_unwind(AssertUnwindSafe(|| self.reward.score(truth, completion))).map_err(|payload| {
-            RewardError::Panicked {
-                reward: self.name.clone(),
-                message: panic_message(payload.as_ref()),
-                completion: completion.text.clone(),
-            }
-        })
-    }
-}
-
-fn panic_message(payload: &(dyn Any + Send)) -> String {
+/// What a panic said.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
     let formatted = payload.downcast_ref::<String>().map(String::as_str);
     let literal = payload.downcast_ref::<&str>().copied();
     formatted.or(literal).unwrap_or("without a message").to_owned()

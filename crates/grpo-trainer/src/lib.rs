@@ -46,7 +46,7 @@ pub use optimizer::{Optimizer, OptimizerConfig};
 pub use order::Order;
 pub use policy::Policy;
 pub use qwen2_policy::Qwen2Policy;
-pub use resume::Resumable;
+pub use resume::{Resumable, differences};
 pub use run_log::{LogPosition, RunLog, RunLogError, completion_lines, metrics_line};
 pub use schedule::Schedule;
 pub use trainer::Trainer;

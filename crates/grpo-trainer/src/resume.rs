@@ -5,11 +5,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use grpo_qwen2::{ModelError, write_atomically};
+use grpo_reward::Rubric;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::trainer::Progress;
-use crate::{Checkpoint, CheckpointError, Checkpoints, LogPosition, Policy, RunLog, Schedule, Trainer};
+use crate::{
+    Checkpoint, CheckpointError, Checkpoints, LogPosition, Policy, RunLog, Schedule, Trainer, TrainerConfig,
+};
 
 const STATE: &str = "state.json";
 
@@ -80,18 +83,25 @@ impl<P: Resumable, T> Trainer<P, T> {
     }
 
     fn settings(&self) -> Value {
-        let mut config = json!(self.config);
-        if self.config.schedule == Schedule::Constant {
-            config.as_object_mut().expect("a configuration has names").remove("max_steps");
-        }
-        let rewards: Vec<_> = self.rubric.names().zip(self.rubric.weights()).collect();
-        config["rewards"] = json!(rewards);
-        config
+        self.config.settings(&self.rubric)
     }
 }
 
-/// What two configurations differ in, as `objective.beta: 0.04 -> 0.1`.
-fn differences(then: &Value, now: &Value) -> Vec<String> {
+impl TrainerConfig {
+    /// Everything that the steps of a run with these numbers and rewards depend on.
+    pub fn settings<T: ?Sized>(&self, rubric: &Rubric<T>) -> Value {
+        let mut settings = json!(self);
+        if self.schedule == Schedule::Constant {
+            settings.as_object_mut().expect("a configuration has names").remove("max_steps");
+        }
+        let rewards: Vec<_> = rubric.names().zip(rubric.weights()).collect();
+        settings["rewards"] = json!(rewards);
+        settings
+    }
+}
+
+/// What two settings differ in, each as `objective.beta: 0.04 -> 0.1`.
+pub fn differences(then: &Value, now: &Value) -> Vec<String> {
     let (then, now) = (leaves(then), leaves(now));
     let shown = |value: Option<&Value>| value.map_or("none".to_string(), Value::to_string);
     let names: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).collect();

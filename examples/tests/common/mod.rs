@@ -18,9 +18,9 @@ pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// Runs an example that is to succeed; returns what it has shown.
-pub fn run(name: &str, arguments: &[&str]) -> String {
-    let output = example(name).args(arguments).output().unwrap();
+/// Runs a program that is to succeed; returns what it has shown.
+pub fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap();
     let shown = text(&output);
     assert!(output.status.success(), "{shown}");
     shown

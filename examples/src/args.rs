@@ -2,18 +2,22 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
 use grpo_core::Objective;
 use grpo_data::Hub;
-use grpo_examples::embedded;
-use grpo_examples::gsm8k::{self, GsmRubric};
-use grpo_examples::recipe::Recipe;
-use grpo_examples::task::Task;
 use grpo_qwen2::{LoraConfig, LoraTarget, ModelError};
 use grpo_rollout::Sampling;
-use grpo_trainer::{Qwen2Policy, TrainerConfig};
+use grpo_trainer::{Qwen2Policy, Trainer, TrainerConfig};
+use serde_json::Value;
+
+use crate::embedded;
+use crate::gsm8k::{self, GsmRubric};
+use crate::recipe::Recipe;
+use crate::run_folder::RunFolder;
+use crate::task::Task;
 
 /// Train a Qwen2 model on word problems with GRPO.
 ///
@@ -57,7 +61,7 @@ pub struct Args {
     lora: Option<usize>,
     /// Goes on from the adapters of this folder, in PEFT's format, in place of new ones.
     #[arg(long, requires = "lora")]
-    adapter: Option<PathBuf>,
+    pub adapter: Option<PathBuf>,
     /// The scale of adapters is this by the rank [default: twice the rank].
     #[arg(long, requires = "lora")]
     lora_alpha: Option<f64>,
@@ -85,15 +89,25 @@ pub struct Args {
     /// Test problems to answer (greedily) before and after training [default: 0; embedded model: all].
     #[arg(long)]
     eval_problems: Option<usize>,
-    /// Steps after which the model is saved; it always is at the end.
+    /// Steps after which a checkpoint is written, to go on from; one always is at the end.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     pub save_every: u64,
+    /// The newest checkpoints that stay.
+    #[arg(long, default_value = "2")]
+    pub keep: NonZeroUsize,
+    /// Seconds that scoring a completion may take; a reward that takes longer ends the run, which can be resumed.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    reward_timeout: u64,
     /// Steps after which one is shown [default: 1; embedded model: 10].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     show_every: Option<u64>,
     /// Folder of the run [default: runs/<date-time>].
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Goes on with the run in this folder, from its newest checkpoint and with its options; of them, --steps can be another
+    /// one, and what is shown and saved.
+    #[arg(long)]
+    pub resume: Option<PathBuf>,
 }
 
 impl Args {
@@ -103,8 +117,12 @@ impl Args {
         let max_completion_length =
             self.max_completion_tokens.map_or(base.max_completion_length, NonZeroUsize::get);
         let base = self.objective.config(TrainerConfig { max_completion_length, ..base });
-        // An adapter begins at zero, and has few weights to move the model with.
-        let lora_factor = if self.lora.is_some() { 10.0 } else { 1.0 };
+        let learning_rate = match (self.lora, &self.model) {
+            (None, _) => base.learning_rate,
+            // Ten times that: an adapter begins at zero, and has few weights to move the model with.
+            (Some(_), Some(_)) => 1e-5,
+            (Some(_), None) => 3e-3,
+        };
         TrainerConfig {
             group_size: self.group_size.unwrap_or(base.group_size),
             sampling: Sampling {
@@ -112,7 +130,7 @@ impl Args {
                 ..base.sampling
             },
             objective: Objective { beta: self.beta.unwrap_or(base.objective.beta), ..base.objective },
-            learning_rate: self.learning_rate.unwrap_or(lora_factor * base.learning_rate),
+            learning_rate: self.learning_rate.unwrap_or(learning_rate),
             max_steps: self.steps.unwrap_or(base.max_steps),
             gradient_checkpointing: self.gradient_checkpointing,
             mask_truncated_completions: self.mask_truncated_completions,
@@ -134,10 +152,35 @@ impl Args {
         })
     }
 
+    /// The options of a run, with those that are given now in place of the same ones.
+    pub fn of_run(run: &RunFolder, given: &[String]) -> Result<Self, clap::Error> {
+        let program = std::iter::once("gsm8k_qwen");
+        let options = run.options().iter().chain(given).map(String::as_str);
+        Self::try_parse_from(program.chain(options))
+    }
+
+    /// The trainer of a run as it begins.
+    pub fn trainer(&self, run: &RunFolder, device: &Device) -> anyhow::Result<Trainer<Qwen2Policy, String>> {
+        let policy = self.policy(&run.path.join("start"), run.adapter().as_deref(), device)?;
+        Ok(Trainer::new(policy, self.rubric(), self.config())?)
+    }
+
+    /// What a run depends on.
+    pub fn settings(&self) -> Value {
+        let mut settings = self.config().settings(&self.rubric());
+        settings["problems_per_step"] = self.problems_per_step().into();
+        settings
+    }
+
     /// The policy to train.
-    pub fn policy(&self, folder: &Path, device: &Device) -> Result<Qwen2Policy, ModelError> {
+    fn policy(
+        &self,
+        folder: &Path,
+        adapter: Option<&Path>,
+        device: &Device,
+    ) -> Result<Qwen2Policy, ModelError> {
         let policy = Qwen2Policy::load(folder, device, &self.config())?;
-        let policy = match &self.adapter {
+        let policy = match adapter {
             Some(adapter) => policy.with_adapter(adapter)?,
             None => policy,
         };
@@ -149,7 +192,8 @@ impl Args {
 
     /// The rewards of the run.
     pub fn rubric(&self) -> GsmRubric {
-        self.objective.rubric(gsm8k::rubric(), self.config().max_completion_length)
+        let rubric = self.objective.rubric(gsm8k::rubric(), self.config().max_completion_length);
+        rubric.with_time_limit(Duration::from_secs(self.reward_timeout))
     }
 
     /// Problems of a step.

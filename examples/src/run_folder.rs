@@ -1,0 +1,244 @@
+//! The folder of a run: what it began with, and everything that it has made since. Nothing else is needed to take the run up
+//! again or to replay a step of it.
+//!
+//! ```text
+//! run.json                             the options, the settings, and SHA-256 sums of what is in start
+//! start/                               the model (and adapters) that it began with, its problems and its tests
+//! before.json                          the tests before training
+//! metrics.jsonl, completions.jsonl     every step and every completion: the same whenever the run is repeated
+//! times.jsonl                          how long the steps took
+//! checkpoints/                         the newest two, each to go on from
+//! model/, adapter/, evaluation.json    what came of it
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use grpo_data::{Problem, Split};
+use grpo_qwen2::write_atomically;
+use grpo_trainer::{Checkpoints, differences, sha256};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::task::{Task, Test};
+
+const DESCRIPTION: &str = "run.json";
+const START: &str = "start";
+const PROBLEMS: &str = "problems.jsonl";
+const FORMAT: u32 = 1;
+
+/// The folder of a run.
+pub struct RunFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    description: Description,
+}
+
+/// What a run is.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    format: u32,
+    /// The command line.
+    options: Vec<String>,
+    /// What the options, and the defaults of those that were not given, come to.
+    settings: Value,
+    /// The names of the tests.
+    tests: Vec<String>,
+    /// SHA-256 of every file that it began with.
+    start: BTreeMap<String, String>,
+}
+
+/// Held while a process works in a run's folder; given back when it ends, however it ends.
+pub struct Lock(#[allow(dead_code)] File); // the file is only there to be open
+
+impl RunFolder {
+    /// A new run in `path`, which may hold what another left behind that did not come to its first step.
+    pub fn create(
+        path: &Path,
+        options: Vec<String>,
+        settings: Value,
+        task: &Task,
+        adapter: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let start = path.join(START);
+        if start.exists() {
+            fs::remove_dir_all(&start).with_context(|| start.display().to_string())?;
+        }
+        fs::create_dir_all(&start).with_context(|| start.display().to_string())?;
+        copy_files(&task.model, &start)?;
+        if let Some(adapter) = adapter {
+            copy_files(adapter, &start.join("adapter"))?;
+        }
+        write_problems(&start.join(PROBLEMS), &task.train)?;
+        for (i, test) in task.tests.iter().enumerate() {
+            write_problems(&start.join(test_file(i)), &test.rows)?;
+        }
+        let tests = task.tests.iter().map(|test| test.name.clone()).collect();
+        let description = Description { format: FORMAT, options, settings, tests, start: sums(&start)? };
+        let run = Self { path: path.into(), description };
+        run.write_json(DESCRIPTION, &run.description)?;
+        Ok(run)
+    }
+
+    /// The run in `path`, if all that it began with is still as it was.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let file = path.join(DESCRIPTION);
+        let text = match fs::read_to_string(&file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                bail!(
+                    "{}: no run began here, or it was ended before it was set up: begin it again without --resume",
+                    path.display()
+                )
+            }
+            text => text.with_context(|| file.display().to_string())?,
+        };
+        let description: Description =
+            serde_json::from_str(&text).with_context(|| format!("{} cannot be read", file.display()))?;
+        if description.format != FORMAT {
+            bail!("{} is of format {}, and this version reads {FORMAT}", file.display(), description.format);
+        }
+        let start = path.join(START);
+        let found = sums(&start)?;
+        for (name, sum) in &description.start {
+            if found.get(name) != Some(sum) {
+                bail!("{} is not what the run began with: restore it", start.join(name).display());
+            }
+        }
+        Ok(Self { path: path.into(), description })
+    }
+
+    /// Whether there is anything in `path` that a new run would spoil.
+    pub fn is_taken(path: &Path) -> bool {
+        let recorded = fs::metadata(path.join("metrics.jsonl")).is_ok_and(|metrics| metrics.len() > 0);
+        recorded || ["checkpoints", "model", "adapter"].iter().any(|name| path.join(name).exists())
+    }
+
+    /// Keeps other processes from working in `path`.
+    pub fn lock(path: &Path) -> anyhow::Result<Lock> {
+        fs::create_dir_all(path).with_context(|| path.display().to_string())?;
+        let file = path.join("lock");
+        let file = File::create(&file).with_context(|| file.display().to_string())?;
+        if file.try_lock().is_err() {
+            bail!("{}: another process is at work on this run: end it first", path.display());
+        }
+        Ok(Lock(file))
+    }
+
+    /// The command line that the run was begun with.
+    pub fn options(&self) -> &[String] {
+        &self.description.options
+    }
+
+    /// An error that names what of `settings` is not as the run began.
+    pub fn check(&self, settings: &Value) -> anyhow::Result<()> {
+        let changed = differences(&self.description.settings, settings);
+        if !changed.is_empty() {
+            let path = self.path.display();
+            bail!(
+                "{path}: the run began with other settings ({}): a run goes on as it began",
+                changed.join("; ")
+            );
+        }
+        Ok(())
+    }
+
+    /// What the run trains on, and is measured on.
+    pub fn task(&self) -> anyhow::Result<Task> {
+        let start = self.path.join(START);
+        let load = |file: &str, split| grpo_data::load(start.join(file), split);
+        let test = |(i, name): (usize, &String)| {
+            Ok(Test { name: name.clone(), rows: load(&test_file(i), Split::Test)? })
+        };
+        let tests = self.description.tests.iter().enumerate().map(test).collect::<anyhow::Result<_>>()?;
+        Ok(Task { train: load(PROBLEMS, Split::Train)?, tests, model: start })
+    }
+
+    /// The adapters that it began with, if they were not new.
+    pub fn adapter(&self) -> Option<PathBuf> {
+        Some(self.path.join(START).join("adapter")).filter(|adapter| adapter.exists())
+    }
+
+    /// Its checkpoints, of which the newest `keep` stay.
+    pub fn checkpoints(&self, keep: NonZeroUsize) -> Checkpoints {
+        Checkpoints::new(self.path.join("checkpoints"), keep)
+    }
+
+    /// What `make` makes, or what it made when it was asked for before.
+    pub fn remembered<T: Serialize + for<'a> Deserialize<'a>>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let path = self.path.join(name);
+        if path.exists() {
+            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            return serde_json::from_str(&text).with_context(|| format!("{} cannot be read", path.display()));
+        }
+        let made = make()?;
+        self.write_json(name, &made)?;
+        Ok(made)
+    }
+
+    /// Writes a file of the run.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> anyhow::Result<()> {
+        let path = self.path.join(name);
+        let text = serde_json::to_string_pretty(value)? + "\n";
+        write_atomically(&path, |file| file.write_all(text.as_bytes()))
+            .with_context(|| format!("{} could not be written", path.display()))
+    }
+}
+
+fn test_file(i: usize) -> String {
+    format!("test-{i}.jsonl")
+}
+
+/// Links or copies the files of a model's folder that a model is made of.
+fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let path = entry?.path();
+        let is_part = path.extension().is_some_and(|extension| {
+            ["json", "safetensors", "jinja", "txt"].iter().any(|part| extension == *part)
+        });
+        if is_part && path.is_file() {
+            // The Hub's cache has links to files elsewhere.
+            let (path, to) = (fs::canonicalize(&path)?, to.join(entry_name(&path)));
+            if fs::hard_link(&path, &to).is_err() {
+                fs::copy(&path, &to).with_context(|| format!("{} to {}", path.display(), to.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn entry_name(path: &Path) -> &std::ffi::OsStr {
+    path.file_name().expect("an entry of a folder has a name")
+}
+
+fn write_problems(path: &Path, problems: &[Problem]) -> anyhow::Result<()> {
+    let line = |p: &Problem| json!({ "question": p.question, "answer": p.solution }).to_string() + "\n";
+    let lines: String = problems.iter().map(line).collect();
+    write_atomically(path, |file| file.write_all(lines.as_bytes()))
+        .with_context(|| path.display().to_string())
+}
+
+/// SHA-256 of the files in a folder and in its folder of adapters.
+fn sums(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut sums = BTreeMap::new();
+    for part in ["", "adapter/"] {
+        let Ok(entries) = fs::read_dir(folder.join(part)) else { continue };
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_file() {
+                let (_, sum) = sha256(&path).with_context(|| path.display().to_string())?;
+                sums.insert(format!("{part}{}", entry_name(&path).to_string_lossy()), sum);
+            }
+        }
+    }
+    Ok(sums)
+}
