@@ -29,7 +29,7 @@ fn template(question: &str) -> String {
 #[test]
 fn the_files_are_what_the_program_writes() {
     let out = tempfile::tempdir().unwrap();
-    common::succeed(common::example("word_problems").args(&["--out", out.path().to_str().unwrap()]));
+    common::succeed(common::example("word_problems").args(["--out", out.path().to_str().unwrap()]));
     for dataset in Dataset::ALL {
         let written = load(out.path().join(dataset.file()), Split::Train).unwrap();
         let committed = load(embedded::folder("").join(dataset.file()), Split::Train).unwrap();
@@ -100,7 +100,7 @@ fn a_seed_is_a_stream() {
 fn the_model_is_made_by_the_program() {
     let out = tempfile::tempdir().unwrap();
     let folder = out.path().to_str().unwrap();
-    let shown = common::succeed(common::example("pretrain_tiny").args(&[
+    let shown = common::succeed(common::example("pretrain_tiny").args([
         "--out",
         folder,
         "--steps",

@@ -224,7 +224,7 @@ fn without_a_model_the_embedded_one_is_trained_on_the_embedded_problems() {
     // Without tests there is nothing to compare.
     let untested = tempfile::tempdir().unwrap();
     let folder = untested.path().to_str().unwrap();
-    let shown = common::succeed(common::example("gsm8k_qwen").args(&[
+    let shown = common::succeed(common::example("gsm8k_qwen").args([
         "--out",
         folder,
         "--device",
@@ -244,7 +244,7 @@ fn strawberry_asks_the_same_question_twice() {
     let model = embedded.to_str().unwrap();
     for more in [&["--steps", "1"][..], &["--model", model, "--trained", model]] {
         let shown = common::succeed(
-            common::example("strawberry").args(&[&[question, "--device", "cpu"], more].concat()),
+            common::example("strawberry").args([&[question, "--device", "cpu"], more].concat()),
         );
         assert!(shown.contains(question) && shown.contains("before") && shown.contains("6 * 8"), "{shown}");
     }

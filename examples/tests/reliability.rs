@@ -115,7 +115,7 @@ fn phase(run: &Path) -> &'static str {
 
 /// Lets a process run for a random time, or until it is at a checkpoint, and kills it; false if it ended before that.
 fn kill(child: &mut Child, run: &Path, dice: &mut Dice) -> bool {
-    let until = Instant::now() + Duration::from_millis(dice.number(0, 2500).into());
+    let until = Instant::now() + Duration::from_millis(dice.number(0, 1500).into());
     let aimed = dice.number(0, 3) == 0;
     loop {
         if child.try_wait().unwrap().is_some() {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::ModelError;
 use crate::json::read_json;
 
-/// The most instructions that rendering a template may take: far above any real one, and soon reached by an endless
-/// loop.
+/// What rendering a template may take, in instructions and (64 bytes for one) in text that it makes on the way: far above any
+/// real one, and soon reached by an endless loop.
 const FUEL: u64 = 1_000_000;
 
 /// A turn of a conversation.

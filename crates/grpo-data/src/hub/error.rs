@@ -105,6 +105,17 @@ pub enum HubError {
         /// Bytes announced.
         total: u64,
     },
+    /// What came is not what the Hub announced.
+    #[error(
+        "{what}: what came does not have the hash that the Hub announced ({expected}); the download was \
+         discarded, run again"
+    )]
+    Hash {
+        /// The file and its repository.
+        what: String,
+        /// The SHA-256, or git's SHA-1, that it should have.
+        expected: String,
+    },
     /// The answer is not one that a Hub gives.
     #[error("{what}: {endpoint} does not answer like a Hub ({reason}); check HF_ENDPOINT")]
     Protocol {

@@ -1,7 +1,7 @@
 //! Files of one commit, downloaded into the cache.
 //!
-//! A file arrives as `blobs/{etag}.part`, is renamed when it is whole, and is then linked into the snapshot
-//! of its commit. So a snapshot holds only whole files, and a download that was interrupted goes on later, in
+//! A file arrives as `blobs/{etag}.part`, is renamed when it is whole and its hash is the one that the Hub
+//! announced, and is then linked into the snapshot of its commit. So a snapshot holds only whole files, and a download that was interrupted goes on later, in
 //! this process or another.
 
 use std::fs::{self, File, OpenOptions};
@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hf_hub::api::RepoInfo;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
 
 use super::client::{Client, Reply};
 use super::repo::{Repo, is_inside, is_plain};
@@ -121,6 +123,10 @@ impl Download<'_> {
         if !fs::metadata(&blob).is_ok_and(|meta| meta.len() == total) {
             let part = folder.join(format!("{etag}.part"));
             self.fill(&part, total, furthest)?;
+            if !is_named(&part, etag).map_err(HubError::io(&part))? {
+                fs::remove_file(&part).map_err(HubError::io(&part))?;
+                return Err(HubError::Hash { what: self.what.clone(), expected: etag.to_owned() });
+            }
             fs::rename(&part, &blob).map_err(HubError::io(&blob))?;
         }
         self.link(&blob).map_err(HubError::io(self.target))
@@ -211,6 +217,26 @@ impl Download<'_> {
     fn protocol(&self, reason: &str) -> HubError {
         self.remote.client.protocol(&self.what, reason)
     }
+}
+
+/// Whether the content of a file is what the Hub's ETag says: its SHA-256 where it is stored apart from the
+/// repository (LFS), else its hash as a blob of git. Other servers' ETags may be anything, and say nothing.
+fn is_named(path: &Path, etag: &str) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    Ok(match etag.len() {
+        _ if !etag.bytes().all(|byte| byte.is_ascii_hexdigit()) => true,
+        64 => digest(Sha256::new(), &mut file)?.eq_ignore_ascii_case(etag),
+        40 => {
+            let blob = Sha1::new().chain_update(format!("blob {}\0", file.metadata()?.len()));
+            digest(blob, &mut file)?.eq_ignore_ascii_case(etag)
+        }
+        _ => true,
+    })
+}
+
+fn digest(mut hasher: impl Digest + Write, file: &mut File) -> io::Result<String> {
+    io::copy(file, &mut hasher)?;
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn parent(path: &Path) -> &Path {

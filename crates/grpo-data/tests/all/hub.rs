@@ -220,6 +220,20 @@ fn a_part_that_is_whole_or_too_long() {
 }
 
 #[test]
+fn a_part_that_was_damaged_is_fetched_anew() {
+    let cache = tempfile::tempdir().unwrap();
+    let blobs = cache.path().join("models--Qwen--tiny/blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    let part = blobs.join(format!("{}.part", hash(&weights())));
+    fs::write(&part, [7; 1000]).unwrap();
+    let server = serve(model());
+    let error = hub(&server, &cache).model(ID).unwrap_err();
+    assert!(matches!(error, HubError::Hash { .. }) && !part.exists(), "{error}");
+    let folder = hub(&server, &cache).model(ID).unwrap();
+    assert_eq!(fs::read(folder.join("model.safetensors")).unwrap(), weights());
+}
+
+#[test]
 fn a_server_without_ranges() {
     let cache = tempfile::tempdir().unwrap();
     hub(&serve_partly(400_000), &cache).model(ID).unwrap_err();

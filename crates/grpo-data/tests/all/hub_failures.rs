@@ -128,6 +128,19 @@ fn more_than_announced() {
     assert!(matches!(error, HubError::TooLong { total: 2, .. }), "{error}");
 }
 
+/// Of a small file and a large one, which have different hashes.
+#[test]
+fn other_bytes_than_announced() {
+    for file in ["/config.json", "/model.safetensors"] {
+        let error = bend(file, |mut honest| {
+            *honest.body.last_mut().unwrap() ^= 1;
+            honest
+        });
+        assert!(matches!(error, HubError::Hash { .. }), "{error}");
+        check(error, &["run again", file.trim_start_matches('/')]);
+    }
+}
+
 #[test]
 fn answers_that_no_hub_gives() {
     check(bend("/main", |_| Answer::new(200, "<html>")), &["the model `Qwen/tiny`", "like a Hub"]);

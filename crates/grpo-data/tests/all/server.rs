@@ -1,12 +1,14 @@
 //! A server on 127.0.0.1 that speaks the Hub's protocol; a test bends single answers in its closure.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+
+use sha1::{Digest, Sha1};
+use sha2::Sha256;
 
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -87,10 +89,13 @@ impl Repos {
     }
 }
 
+/// As on the Hub: SHA-256 of large files, git's own hash of the others.
 pub(crate) fn hash(content: &[u8]) -> String {
-    let mut hasher = DefaultHasher::new();
-    content.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+    let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    match content.len() {
+        1000.. => hex(&Sha256::digest(content)),
+        n => hex(&Sha1::new().chain_update(format!("blob {n}\0")).chain_update(content).finalize()),
+    }
 }
 
 fn range(start: usize, end: usize, content: &[u8]) -> String {
