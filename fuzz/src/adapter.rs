@@ -17,10 +17,10 @@ pub fn adapter() -> Target {
     Target {
         name: "adapter",
         files: vec![
-            ("adapter_config.json", file("adapter_config.json")),
-            ("adapter_model.safetensors", file("adapter_model.safetensors")),
-            ("config.json", file("config.json")),
-            ("model.safetensors", file("model.safetensors")),
+            ("adapter_config.json".into(), file("adapter_config.json")),
+            ("adapter_model.safetensors".into(), file("adapter_model.safetensors")),
+            ("config.json".into(), file("config.json")),
+            ("model.safetensors".into(), file("model.safetensors")),
         ],
         read,
     }

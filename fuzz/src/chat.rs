@@ -44,11 +44,11 @@ pub fn chat() -> Target {
     Target {
         name: "chat",
         files: vec![
-            ("tokenizer.json", TOKENIZER.into()),
-            ("tokenizer_config.json", TOKENIZER_CONFIG.into()),
-            ("chat_template.jinja", TEMPLATE.into()),
-            ("generation_config.json", r#"{ "eos_token_id": [1, 2] }"#.into()),
-            ("config.json", CONFIG.into()),
+            ("tokenizer.json".into(), TOKENIZER.into()),
+            ("tokenizer_config.json".into(), TOKENIZER_CONFIG.into()),
+            ("chat_template.jinja".into(), TEMPLATE.into()),
+            ("generation_config.json".into(), r#"{ "eos_token_id": [1, 2] }"#.into()),
+            ("config.json".into(), CONFIG.into()),
         ],
         read,
     }

@@ -10,7 +10,7 @@ pub fn dataset() -> Target {
     let lines = "{\"question\": \"What is 2 + 2?\", \"answer\": \"4\\n#### 4\"}\n\n{\"question\": \"\\u00e9\", \"answer\": \"#### -1,000\"}\n";
     Target {
         name: "dataset",
-        files: vec![("test.parquet", parquet.to_vec()), ("test.jsonl", lines.into())],
+        files: vec![("test.parquet".into(), parquet.to_vec()), ("test.jsonl".into(), lines.into())],
         read,
     }
 }

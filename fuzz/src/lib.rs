@@ -6,6 +6,7 @@
 
 mod adapter;
 mod chat;
+mod checkpoint;
 mod dataset;
 mod model;
 mod rewards;
@@ -13,6 +14,7 @@ mod target;
 
 pub use adapter::adapter;
 pub use chat::chat;
+pub use checkpoint::checkpoint;
 pub use dataset::dataset;
 pub use model::model;
 pub use rewards::rewards;
@@ -20,5 +22,5 @@ pub use target::{Target, let_panics_be_caught};
 
 /// All targets.
 pub fn targets() -> Vec<Target> {
-    vec![model(), chat(), adapter(), dataset(), rewards()]
+    vec![model(), chat(), adapter(), checkpoint(), dataset(), rewards()]
 }

@@ -25,10 +25,10 @@ pub fn model() -> Target {
     Target {
         name: "model",
         files: vec![
-            ("config.json", CONFIG.into()),
-            ("whole.safetensors", weights.clone()),
-            ("model-1.safetensors", weights),
-            ("model.safetensors.index.json", index.into()),
+            ("config.json".into(), CONFIG.into()),
+            ("whole.safetensors".into(), weights.clone()),
+            ("model-1.safetensors".into(), weights),
+            ("model.safetensors.index.json".into(), index.into()),
         ],
         read,
     }

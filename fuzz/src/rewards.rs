@@ -15,10 +15,10 @@ pub fn rewards() -> Target {
     Target {
         name: "rewards",
         files: vec![
-            ("0", seed("18\n<reasoning>\nHalf of 36.\n</reasoning>\n<answer>\n18\n</answer>\n")),
-            ("1", seed("12.5 km\n<think>a</think><answer>1,2.6e3 km, −5/8 $</answer>")),
-            ("2", seed("3 5 7 56\n<answer>(3 + 5) × 7 / 1 - 0 = 56</answer>")),
-            ("3", seed("B\n<answer>(B) {\"a\": [1, null]} <<Title>> [x] * y. Z!</answer>")),
+            ("0".into(), seed("18\n<reasoning>\nHalf of 36.\n</reasoning>\n<answer>\n18\n</answer>\n")),
+            ("1".into(), seed("12.5 km\n<think>a</think><answer>1,2.6e3 km, −5/8 $</answer>")),
+            ("2".into(), seed("3 5 7 56\n<answer>(3 + 5) × 7 / 1 - 0 = 56</answer>")),
+            ("3".into(), seed("B\n<answer>(B) {\"a\": [1, null]} <<Title>> [x] * y. Z!</answer>")),
         ],
         read,
     }

@@ -8,7 +8,7 @@ pub struct Target {
     /// What it is called.
     pub name: &'static str,
     /// Names of files, and contents that are right.
-    pub files: Vec<(&'static str, Vec<u8>)>,
+    pub files: Vec<(String, Vec<u8>)>,
     /// Reads the folder.
     pub read: fn(&Path),
 }
@@ -48,7 +48,10 @@ impl Target {
 }
 
 fn write(folder: &Path, name: &str, content: &[u8]) {
-    std::fs::write(folder.join(name), content).expect("there is room for a file");
+    let path = folder.join(name);
+    let parent = path.parent().expect("a file is in a folder");
+    std::fs::create_dir_all(parent).expect("there is room for a folder");
+    std::fs::write(path, content).expect("there is room for a file");
 }
 
 /// Takes out the fuzzer's hook, which ends the program at every panic, even at one that a reader catches and makes an error of.

@@ -192,6 +192,8 @@ fn invert(weights: &[f32], u: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::Noise;
 
@@ -250,6 +252,42 @@ mod tests {
         check(Sampling { min_p: Some(0.3), ..Sampling::default() }, &[0, 2, 4]);
         check(Sampling { top_k: Some(3), top_p: Some(0.8), ..Sampling::default() }, &[2, 4]);
         check(Sampling { top_p: Some(0.0001), ..Sampling::default() }, &[2]);
+    }
+
+    proptest! {
+        /// Whatever the logits, the options and the noise: the token is one that the options keep, by their definitions, and
+        /// comes with its probability in the whole distribution.
+        #[test]
+        fn a_token_is_one_that_is_kept(
+            logits in prop::collection::vec(-40.0_f32..40.0, 1..300),
+            temperature in 0.05_f32..10.0,
+            top_k in prop::option::of(1_usize..50),
+            top_p in prop::option::of(0.01_f32..=1.0),
+            min_p in prop::option::of(0.001_f32..=1.0),
+            u in 0.0..1.0,
+        ) {
+            let sampling = Sampling { temperature, top_k, top_p, min_p };
+            sampling.validate().unwrap();
+            let draw = sampling.draw(&logits, u).unwrap();
+            let token = draw.token as usize;
+            let max = logits.iter().copied().fold(f32::MIN, f32::max);
+            let weight = |z: f32| f64::from((z - max) / temperature).exp();
+            let total: f64 = logits.iter().map(|z| weight(*z)).sum();
+            let own = weight(logits[token]);
+            prop_assert!((f64::from(draw.logprob) - (own / total).ln()).abs() < 1e-3, "{draw:?}");
+            prop_assert!((-1e-3..=(logits.len() as f64).ln() + 1e-3).contains(&f64::from(draw.entropy)), "{draw:?}");
+            let heavier: Vec<f64> =
+                logits.iter().map(|z| weight(*z)).filter(|w| *w > own * (1.0 + 1e-4)).collect();
+            prop_assert!(top_k.is_none_or(|k| heavier.len() < k));
+            prop_assert!(min_p.is_none_or(|p| own >= f64::from(p) * (1.0 - 1e-4)));
+            // Among the tokens that top-k keeps, those before this one have less than `top_p` together.
+            let mut kept: Vec<f64> = logits.iter().map(|z| weight(*z)).collect();
+            kept.sort_by(|a, b| b.total_cmp(a));
+            kept.truncate(top_k.unwrap_or(usize::MAX));
+            let before: f64 = heavier.iter().sum();
+            let mass = kept.iter().sum::<f64>();
+            prop_assert!(top_p.is_none_or(|p| before < (f64::from(p) + 1e-4) * mass));
+        }
     }
 
     #[test]

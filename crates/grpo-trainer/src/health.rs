@@ -197,6 +197,6 @@ impl Health {
 
 /// Counts the steps in a row in which something is so, and tells after every `n` of them.
 fn lasts(count: &mut u64, is_so: bool, n: u64) -> bool {
-    *count = if is_so { *count + 1 } else { 0 };
+    *count = if is_so { count.saturating_add(1) } else { 0 };
     is_so && count.is_multiple_of(n)
 }

@@ -43,7 +43,8 @@ impl<P: Policy, T> Trainer<P, T> {
                 break;
             }
         }
-        self.progress.skipped = if observed.is_finite() { 0 } else { self.progress.skipped + 1 };
+        self.progress.skipped =
+            if observed.is_finite() { 0 } else { self.progress.skipped.saturating_add(1) };
         if self.progress.skipped >= MAX_SKIPPED {
             return Err(TrainerError::Diverged { skipped: self.progress.skipped });
         }
@@ -54,7 +55,7 @@ impl<P: Policy, T> Trainer<P, T> {
         {
             self.policy.mix_reference(sync.mixup_alpha);
         }
-        self.progress.num_tokens += experiences.seen_tokens;
+        self.progress.num_tokens = self.progress.num_tokens.saturating_add(experiences.seen_tokens);
         let mut metrics = Metrics::new(self, experiences, &observed, learning_rate, start.elapsed());
         metrics.diagnoses =
             self.progress.health.observe(&metrics, observed.trained(), TOLERANCE.into(), &self.config);

@@ -15,6 +15,8 @@ use crate::{
 };
 
 const STATE: &str = "state.json";
+/// The most steps that a run can have taken: far above any real one, and far below where counting fails.
+const MAX_STEP: u64 = 1 << 40;
 
 /// A policy whose training can be put down and taken up again, to the bit.
 pub trait Resumable: Policy + Sized {
@@ -71,8 +73,15 @@ impl<P: Resumable, T> Trainer<P, T> {
     pub fn resume(self, checkpoint: &Checkpoint) -> Result<(Self, Option<LogPosition>), CheckpointError> {
         let path = checkpoint.path.join(STATE);
         let text = std::fs::read_to_string(&path).map_err(CheckpointError::io(&path))?;
-        let state: State = serde_json::from_str(&text)
-            .map_err(|e| CheckpointError::Damaged { path, reason: format!("it cannot be read: {e}") })?;
+        let state: State = serde_json::from_str(&text).map_err(|e| CheckpointError::Damaged {
+            path: path.clone(),
+            reason: format!("it cannot be read: {e}"),
+        })?;
+        if state.progress.step != checkpoint.step || checkpoint.step > MAX_STEP {
+            let reason =
+                format!("it is of step {}, and its folder of {}", state.progress.step, checkpoint.step);
+            return Err(CheckpointError::Damaged { path, reason });
+        }
         let differences = differences(&state.config, &self.settings());
         if !differences.is_empty() {
             let path = checkpoint.path.clone();

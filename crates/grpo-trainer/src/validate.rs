@@ -4,12 +4,18 @@ use grpo_core::{Normalization, SamplerCorrection, Surrogate};
 
 use crate::{TrainerConfig, TrainerError};
 
+/// Far above what anyone has use for, and far below where memory is sure to end.
+const MAX_SIZE: usize = 1 << 16;
+
 impl TrainerConfig {
     /// Checks that every number is in its range.
     pub fn validate(&self) -> Result<(), TrainerError> {
         if self.group_size < 2 {
             let expected = "a group needs at least 2 completions to compare: with fewer every advantage is 0";
             return Err(invalid("group_size", self.group_size, expected));
+        }
+        if self.group_size > MAX_SIZE {
+            return Err(invalid("group_size", self.group_size, "a group has at most 65536 completions"));
         }
         for (option, value) in [
             ("max_completion_length", self.max_completion_length),
@@ -90,6 +96,9 @@ impl TrainerConfig {
         let Some(lora) = &self.lora else { return Ok(()) };
         if lora.rank == 0 {
             return Err(invalid("rank", 0, "an adapter has a rank of at least 1"));
+        }
+        if lora.rank > MAX_SIZE {
+            return Err(invalid("rank", lora.rank, "an adapter has a rank of at most 65536"));
         }
         if lora.targets.is_empty() {
             return Err(invalid("targets", "empty", "adapters need a linear layer to stand beside"));

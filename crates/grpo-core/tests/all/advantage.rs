@@ -48,6 +48,17 @@ proptest! {
     }
 
     #[test]
+    fn finite_for_any_rewards(rewards in prop::collection::vec(prop::num::f32::NORMAL, 0..20)) {
+        for advantage in ALL {
+            let advantages = advantage.of_group(&rewards);
+            prop_assert_eq!(advantages.len(), rewards.len());
+            let spread = rewards.iter().fold(0.0_f32, |most, reward| most.max(reward.abs()));
+            // Centered ones are differences of rewards, and no number can hold those of the largest.
+            prop_assert!(advantages.iter().all(|a| a.is_finite()) || spread > f32::MAX / 2.0, "{advantages:?}");
+        }
+    }
+
+    #[test]
     fn mean_is_zero(rewards in prop::collection::vec(-10.0_f32..10.0, 1..40)) {
         for advantage in ALL {
             let advantages = advantage.of_group(&rewards);

@@ -109,4 +109,23 @@ proptest! {
             }
         }
     }
+
+    /// Log-probabilities that no model gives: the loss may be infinite, which the trainer sees, but nothing panics, and
+    /// what is finite goes with a gradient that is.
+    #[test]
+    fn extremes_are_numbers_or_say_so(
+        objective in objectives(),
+        tokens in prop::collection::vec((-1e4..0.0, -1e4..0.0, -1e4..0.0), 0..6),
+        advantage in -1e3..1e3,
+    ) {
+        let row = Row {
+            current: tokens.iter().map(|(current, ..)| *current).collect(),
+            old: tokens.iter().map(|(_, old, _)| *old).collect(),
+            reference: Some(tokens.iter().map(|(.., reference)| *reference).collect()),
+            weights: None,
+            advantage,
+        };
+        let (loss, gradients) = step(&objective, &[row]);
+        prop_assert!(!loss.is_finite() || gradients.iter().flatten().all(|slope| !slope.is_nan()), "{loss} {gradients:?}");
+    }
 }
