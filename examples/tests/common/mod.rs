@@ -1,4 +1,5 @@
 //! Runs the examples as a user does.
+#![allow(dead_code)] // each test uses a part of it
 
 use std::path::Path;
 use std::process::{Command, Output};

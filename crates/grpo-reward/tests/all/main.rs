@@ -17,6 +17,7 @@ mod quantity;
 mod regressions;
 mod rubric;
 mod statistics;
+mod time_limit;
 
 fn completion(text: &str) -> Completion {
     Completion { text: text.to_owned(), n_tokens: 1, finish: Finish::Stop }
