@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use grpo_core::{Completion, Reward};
 use serde::{Deserialize, Serialize};
 
-use crate::time_limit::{Failure, Score, score_all, within};
+use crate::time_limit::{Failure, Score, Scored, score_one, within};
 use crate::{Correctness, RewardError, SettingError, StrictFormat};
 
 /// A named, weighted sum of rewards.
@@ -178,12 +178,28 @@ impl<T: ?Sized> Rubric<T> {
     /// Where a reward panics, is not finite, or takes longer than the [limit](Self::with_time_limit). (The program's panic hook runs all the same, and by default
     /// prints the place of the panic. With `panic = "abort"` nothing can be caught.)
     pub fn score(&self, truth: &T, completion: &Completion) -> Result<Scores, RewardError> {
+        let mut scores = self.score_group(truth, std::slice::from_ref(completion))?;
+        Ok(scores.remove(0))
+    }
+
+    /// Scores completions of one problem, each as [`score`](Self::score) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of the first completion that has one.
+    pub fn score_group(&self, truth: &T, completions: &[Completion]) -> Result<Vec<Scores>, RewardError> {
         let rewards: Vec<_> = self.parts.iter().map(|part| part.reward.clone()).collect();
         let scored = match &self.within {
-            Some(within) => within(rewards, truth, completion),
-            None => score_all(&rewards, truth, completion, &AtomicUsize::new(0)),
+            Some(within) => within(rewards, truth, completions),
+            None => {
+                let one = |completion| score_one(&rewards, truth, completion, &AtomicUsize::new(0));
+                completions.iter().map(one).collect()
+            }
         };
-        self.pay(scored.map_err(|(place, failure)| self.error(place, failure, completion))?, completion)
+        let pay = |(scored, completion): (Scored, &Completion)| {
+            self.pay(scored.map_err(|(place, failure)| self.error(place, failure, completion))?, completion)
+        };
+        scored.into_iter().zip(completions).map(pay).collect()
     }
 
     /// Scores one completion, and measures how long each part takes.
@@ -195,7 +211,7 @@ impl<T: ?Sized> Rubric<T> {
         let timed = |(place, part): (usize, &Part<T>)| {
             let start = Instant::now();
             let scored =
-                score_all(std::slice::from_ref(&part.reward), truth, completion, &AtomicUsize::new(0));
+                score_one(std::slice::from_ref(&part.reward), truth, completion, &AtomicUsize::new(0));
             match scored {
                 Ok(reward) => Ok((reward[0], start.elapsed())),
                 Err((_, failure)) => Err(self.error(place, failure, completion)),

@@ -1,5 +1,6 @@
 //! Rewards on a thread of their own, so that one that hangs does not hang the program.
 
+use std::borrow::Borrow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -11,7 +12,7 @@ use grpo_core::{Completion, Reward};
 
 use crate::rubric::panic_message;
 
-/// What a reward gave, or its place among the rewards and what became of it.
+/// What each reward gave for a completion, or the place of one among them and what became of it.
 pub(crate) type Scored = Result<Vec<f32>, (usize, Failure)>;
 
 /// What can become of a reward.
@@ -20,33 +21,37 @@ pub(crate) enum Failure {
     TimedOut(Duration),
 }
 
-/// Scores a completion with every reward.
-pub(crate) type Score<T> = dyn Fn(Vec<Arc<dyn Reward<T>>>, &T, &Completion) -> Scored + Send + Sync;
+type Rewards<T> = Vec<Arc<dyn Reward<T>>>;
 
-/// Scoring on a thread that is left behind if it takes longer than `limit`; a new one takes its place.
+/// Scores completions of one problem with every reward; the last of what it returns may be a failure, and then there may be
+/// fewer than completions.
+pub(crate) type Score<T> = dyn Fn(Rewards<T>, &T, &[Completion]) -> Vec<Scored> + Send + Sync;
+
+/// Scoring on a thread that is left behind if it takes longer than `limit` for a completion; a new one takes its place.
 pub(crate) fn within<T>(limit: Duration) -> Box<Score<T>>
 where
     T: ToOwned + ?Sized + 'static,
     T::Owned: Send,
 {
     let worker: Mutex<Option<Worker<T>>> = Mutex::new(None);
-    Box::new(move |rewards, truth, completion| {
+    Box::new(move |rewards, truth, completions| {
         // A panic under the lock cannot be: rewards panic on the other side.
         let mut worker = worker.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = worker.get_or_insert_with(Worker::start);
-        let job = Job { rewards, truth: truth.to_owned(), completion: completion.clone() };
-        let result = current.run(job, limit);
-        if let Err((_, Failure::TimedOut(_))) = result {
+        let at_work = worker.get_or_insert_with(Worker::start);
+        let job = Job { rewards, truth: truth.to_owned(), completions: completions.to_vec() };
+        let scored = at_work.run(job, limit);
+        // After a failure there may be results to come that belong to nobody.
+        if scored.last().is_some_and(Result::is_err) {
             *worker = None;
         }
-        result
+        scored
     })
 }
 
 struct Job<T: ToOwned + ?Sized> {
-    rewards: Vec<Arc<dyn Reward<T>>>,
+    rewards: Rewards<T>,
     truth: T::Owned,
-    completion: Completion,
+    completions: Vec<Completion>,
 }
 
 /// A thread that ends when this is dropped and it has nothing left to do.
@@ -54,7 +59,7 @@ struct Worker<T: ToOwned + ?Sized> {
     jobs: Sender<Job<T>>,
     results: Receiver<Scored>,
     /// The place of the reward that is at work.
-    at_work: Arc<AtomicUsize>,
+    place: Arc<AtomicUsize>,
 }
 
 impl<T> Worker<T>
@@ -65,40 +70,47 @@ where
     fn start() -> Self {
         let (jobs, to_do) = channel::<Job<T>>();
         let (done, results) = channel();
-        let at_work = Arc::new(AtomicUsize::new(0));
-        let place = at_work.clone();
+        let place = Arc::new(AtomicUsize::new(0));
+        let at = place.clone();
         thread::spawn(move || {
-            for Job { rewards, truth, completion } in to_do {
-                let scored = score_all(&rewards, std::borrow::Borrow::borrow(&truth), &completion, &place);
-                if done.send(scored).is_err() {
-                    break; // nobody waits any more
+            for Job { rewards, truth, completions } in to_do {
+                for completion in &completions {
+                    if done.send(score_one(&rewards, truth.borrow(), completion, &at)).is_err() {
+                        return; // nobody waits any more
+                    }
                 }
             }
         });
-        Self { jobs, results, at_work }
+        Self { jobs, results, place }
     }
 
-    fn run(&self, job: Job<T>, limit: Duration) -> Scored {
+    /// What comes for each completion in turn, up to the first failure.
+    fn run(&self, job: Job<T>, limit: Duration) -> Vec<Scored> {
+        let n = job.completions.len();
         self.jobs.send(job).expect("the thread lives as long as this");
-        match self.results.recv_timeout(limit) {
-            Ok(result) => result,
-            Err(RecvTimeoutError::Timeout) => {
-                Err((self.at_work.load(Ordering::Relaxed), Failure::TimedOut(limit)))
-            }
-            Err(RecvTimeoutError::Disconnected) => unreachable!("the thread lives as long as this"),
+        let mut all = Vec::with_capacity(n);
+        while all.len() < n && all.last().is_none_or(Result::is_ok) {
+            all.push(match self.results.recv_timeout(limit) {
+                Ok(scored) => scored,
+                Err(RecvTimeoutError::Timeout) => {
+                    Err((self.place.load(Ordering::Relaxed), Failure::TimedOut(limit)))
+                }
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the thread lives as long as this"),
+            });
         }
+        all
     }
 }
 
 /// Scores with one reward after the other; the first that panics ends it.
-pub(crate) fn score_all<T: ?Sized>(
+pub(crate) fn score_one<T: ?Sized>(
     rewards: &[Arc<dyn Reward<T>>],
     truth: &T,
     completion: &Completion,
-    at_work: &AtomicUsize,
+    at: &AtomicUsize,
 ) -> Scored {
     let score = |(place, reward): (usize, &Arc<dyn Reward<T>>)| {
-        at_work.store(place, Ordering::Relaxed);
+        at.store(place, Ordering::Relaxed);
         // Safe to assert: all of our state that the reward can reach is behind shared references.
         catch_unwind(AssertUnwindSafe(|| reward.score(truth, completion)))
             .map_err(|payload| (place, Failure::Panicked(panic_message(payload.as_ref()))))

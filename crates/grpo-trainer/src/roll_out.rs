@@ -119,14 +119,20 @@ impl<P: Policy, T> Trainer<P, T> {
     }
 
     fn score(&self, problem: &Problem<T>, samples: Vec<Sample>) -> Result<Group, TrainerError> {
+        let completions: Vec<Completion> = samples.iter().map(|sample| self.completion(sample)).collect();
+        let scores = self.rubric.score_group(&problem.truth, &completions)?;
         let experiences = samples
             .into_iter()
-            .map(|sample| {
-                let completion = self.completion(&sample);
-                let scores = self.rubric.score(&problem.truth, &completion)?;
-                Ok(Experience { sample, completion, scores, advantage: 0.0, reference: Vec::new() })
+            .zip(completions)
+            .zip(scores)
+            .map(|((sample, completion), scores)| Experience {
+                sample,
+                completion,
+                scores,
+                advantage: 0.0,
+                reference: Vec::new(),
             })
-            .collect::<Result<Vec<_>, TrainerError>>()?;
+            .collect();
         Ok(Group { problem: problem.id, prompt: problem.prompt.clone(), experiences })
     }
 

@@ -44,6 +44,11 @@ fn the_one_that_hangs_is_named_and_the_others_go_on() {
     );
     // What is left behind does not stand in the way, nor speak up later.
     assert_eq!(rubric.score(&truth, &completion("ab")).unwrap().each, [4.0, 1.0]);
+    let group = ["a", "abc", "hang", "ab"].map(completion);
+    let error = rubric.score_group(&truth, &group).unwrap_err();
+    assert!(matches!(&error, RewardError::TimedOut { completion, .. } if completion == "hang"), "{error}");
+    let scores = rubric.score_group(&truth, &group[..2]).unwrap();
+    assert_eq!(scores.iter().map(|scores| scores.total).collect::<Vec<_>>(), [4.0, 6.0]);
     released.store(true, Ordering::Relaxed);
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!(rubric.score(&truth, &completion("a")).unwrap().each, [3.0, 1.0]);
