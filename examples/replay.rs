@@ -103,7 +103,9 @@ impl Record {
             Ok::<_, anyhow::Error>((step, line.to_string() + "\n"))
                 .with_context(|| format!("{}: line {}", path.display(), number + 1))
         };
-        Ok(Self { lines: text.lines().enumerate().map(line).collect::<Result<_, _>>()? })
+        // The last line may be half written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        Ok(Self { lines: whole.lines().enumerate().map(line).collect::<Result<_, _>>()? })
     }
 
     fn of_step(&self, step: u64) -> String {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Parser;
 use grpo_data::Hub;
 use grpo_examples::args::Args;
@@ -59,17 +59,21 @@ fn run(args: Args) -> anyhow::Result<()> {
     let prompt = gsm8k::longest_prompt(&task.train, trainer.policy())?;
     let plan = trainer.policy().memory_plan(&config, args.problems_per_step(), prompt);
     println!("Memory: about {plan}");
-    let before = run.remembered("before.json", || evaluate(&trainer, &task.tests))?;
+    let before = run.before(|| evaluate(&trainer, &task.tests))?;
     for (test, evaluation) in task.tests.iter().zip(&before) {
         println!("Before training, {}: {}", test.name, display::shares(evaluation));
     }
     let (mut trainer, log) = restore(trainer, &run, &args)?;
-    let mut saver = Saver::new(&run, &args, log);
+    let mut saver = Saver::new(&run, &args, log, trainer.steps());
     let outcome = train(&mut trainer, &task, &args, &mut saver);
-    // What was trained before an error is worth keeping.
-    let saved = if trainer.steps() > 0 { Some(save::model(trainer.policy(), &run.path)?) } else { None };
+    // What was trained before an error is worth keeping; of two errors, the first is the reason.
+    let saved = (trainer.steps() > 0).then(|| save::model(trainer.policy(), &run.path)).transpose();
     let finished = outcome?;
-    println!("\n{}", report::plot(&saver.rewards()?));
+    let saved = saved?;
+    // None at all if not a single step could be recorded.
+    if let Some(rewards) = saver.rewards().ok().filter(|rewards| !rewards.is_empty()) {
+        println!("\n{}", report::plot(&rewards));
+    }
     if finished && !task.tests.is_empty() {
         let after = evaluate(&trainer, &task.tests)?;
         show_changes(&task.tests, before, after, &run);
@@ -82,23 +86,30 @@ fn run(args: Args) -> anyhow::Result<()> {
 
 /// A new run.
 fn begin(args: Args) -> anyhow::Result<(Args, RunFolder, Lock)> {
-    let config = args.config();
-    config.validate()?;
+    args.validate()?;
     device::choose(&args.device)?;
     let out = args.out.clone().unwrap_or_else(default_out);
-    if RunFolder::is_taken(&out) {
-        bail!(
-            "{0} holds a run already: choose another folder with --out, or go on with it by --resume {0}",
-            out.display()
-        );
-    }
+    refuse_taken(&out)?;
     let hub = Hub::from_env()?.with_progress(show_transfer());
     let task = args.task(&hub)?;
     gsm8k::check_golds(&gsm8k::rubric(), &task.train)?;
     let lock = RunFolder::lock(&out)?;
+    // Downloads take their time: another process may have been faster.
+    refuse_taken(&out)?;
     let options = std::env::args().skip(1).collect();
     let run = RunFolder::create(&out, options, args.settings(), &task, args.adapter.as_deref())?;
     Ok((args, run, lock))
+}
+
+fn refuse_taken(out: &Path) -> anyhow::Result<()> {
+    if RunFolder::is_taken(out) {
+        bail!(
+            "{0} holds a run already, or files of others: choose another folder with --out, or go on with the run by \
+             --resume {0}",
+            out.display()
+        );
+    }
+    Ok(())
 }
 
 /// A run that was begun before.
@@ -113,13 +124,13 @@ fn take_up(path: &Path) -> anyhow::Result<(Args, RunFolder, Lock)> {
     let lock = RunFolder::lock(path)?;
     let run = RunFolder::open(path)?;
     let args = Args::of_run(&run, &given)?;
-    args.config().validate()?;
     run.check(&args.settings())?;
     Ok((args, run, lock))
 }
 
 /// The trainer after the steps of the run's newest checkpoint, and the run's record at that step.
 fn restore(trainer: QwenTrainer, run: &RunFolder, args: &Args) -> anyhow::Result<(QwenTrainer, RunLog)> {
+    let steps = args.config().max_steps;
     let latest = run.checkpoints(args.keep).latest(u64::MAX)?;
     for error in latest.damaged {
         eprintln!("{error}; going back to the one before");
@@ -130,9 +141,17 @@ fn restore(trainer: QwenTrainer, run: &RunFolder, args: &Args) -> anyhow::Result
         }
         return Ok((trainer, RunLog::resume(&run.path, LogPosition::default())?));
     };
+    if checkpoint.step > steps {
+        bail!(
+            "{} is after step {} already: --steps {steps} are too few",
+            run.path.display(),
+            checkpoint.step
+        );
+    }
     let (trainer, position) = trainer.resume(&checkpoint)?;
-    println!("Going on after step {} of {}.", checkpoint.step, args.config().max_steps);
-    Ok((trainer, RunLog::resume(&run.path, position.unwrap_or_default())?))
+    let position = position.with_context(|| format!("{} has no record", checkpoint.path.display()))?;
+    println!("Going on after step {} of {steps}.", checkpoint.step);
+    Ok((trainer, RunLog::resume(&run.path, position)?))
 }
 
 /// All steps (and then `true`), or as many as there are before Ctrl-C.
@@ -143,7 +162,7 @@ fn train(trainer: &mut QwenTrainer, task: &Task, args: &Args, saver: &mut Saver)
     let mut order = Order::new(task.train.len(), seed);
     while trainer.steps() < steps {
         let experiences = roll_out(trainer, task, &mut order, args.problems_per_step())
-            .inspect_err(|_| bar.suspend(|| saver.save(trainer)))?;
+            .inspect_err(|_| bar.suspend(|| saver.save_at_last(trainer)))?;
         let metrics = trainer.learn(&experiences)?;
         bar.suspend(|| saver.record(trainer, &metrics, &experiences));
         if metrics.step % args.show_every() == 0 || metrics.step == 1 {
@@ -158,13 +177,13 @@ fn train(trainer: &mut QwenTrainer, task: &Task, args: &Args, saver: &mut Saver)
         bar.inc(1);
         if interrupted.load(Ordering::Relaxed) && metrics.step < steps {
             bar.suspend(|| println!("Interrupted after step {} of {steps}.", metrics.step));
-            saver.save(trainer);
+            saver.save(trainer)?;
             return Ok(false);
         }
         bar.suspend(|| saver.save_if_due(trainer));
     }
     bar.finish_and_clear();
-    saver.save(trainer);
+    saver.save(trainer)?;
     // There is nothing left to finish: from here on, the first Ctrl-C ends the program.
     interrupted.store(true, Ordering::Relaxed);
     Ok(true)
@@ -216,7 +235,7 @@ fn farewell(args: &Args, out: &Path, saved: &Path, finished: bool) -> String {
     }
     if !finished {
         lines.push("To go on where it was interrupted:".to_string());
-        lines.push(format!("  cargo run --release --example gsm8k_qwen -- --resume '{}'", out.display()));
+        lines.push(format!("  cargo run --release --example gsm8k_qwen -- {}", args.resumption(out)));
     }
     let command = "  cargo run --release --example gsm8k_qwen -- --model";
     lines.push("To go on from the saved model, as the new reference, with other problems:".to_string());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use grpo_examples::args::Args;
 use grpo_examples::run_folder::RunFolder;
 use grpo_qwen2::ModelError;
-use grpo_trainer::{Checkpoints, Experiences, Metrics, Qwen2Policy, RunLog, Trainer};
+use grpo_trainer::{CheckpointError, Checkpoints, Experiences, Metrics, Qwen2Policy, RunLog, Trainer};
 use serde_json::Value;
 
 type QwenTrainer = Trainer<Qwen2Policy, String>;
@@ -18,57 +18,62 @@ pub struct Saver {
     every: u64,
     log: RunLog,
     /// Steps that the newest checkpoint is after.
-    saved: Option<u64>,
+    saved: u64,
     /// Whether a checkpoint could not be written when it was due.
     overdue: bool,
-    /// What could not be written last, so that it is said once.
-    said: Option<String>,
+    /// Whether there are steps that could not be recorded.
+    unrecorded: bool,
 }
 
+/// What becomes of what could not be written.
+const LATER: &str = "Training goes on, and it is tried again after every step.";
+
 impl Saver {
-    pub fn new(run: &RunFolder, args: &Args, log: RunLog) -> Self {
+    /// For a run that has taken `saved` steps so far.
+    pub fn new(run: &RunFolder, args: &Args, log: RunLog, saved: u64) -> Self {
         let checkpoints = run.checkpoints(args.keep);
         let metrics = run.path.join("metrics.jsonl");
-        Self { metrics, checkpoints, every: args.save_every, log, saved: None, overdue: false, said: None }
+        Self { metrics, checkpoints, every: args.save_every, log, saved, overdue: false, unrecorded: false }
     }
 
     /// Records a step.
     pub fn record(&mut self, trainer: &QwenTrainer, metrics: &Metrics, experiences: &Experiences) {
-        match self.log.append(metrics, experiences, trainer.rubric()) {
-            Ok(()) => self.said = self.said.take().filter(|_| self.overdue),
-            Err(error) => self.say(format!("Steps are not recorded for now: {error}.")),
+        let result = self.log.append(metrics, experiences, trainer.rubric());
+        match &result {
+            Ok(()) if self.unrecorded => eprintln!("All steps are recorded again."),
+            Err(error) if !self.unrecorded => eprintln!("Steps are not recorded for now: {error}. {LATER}"),
+            _ => {}
         }
+        self.unrecorded = result.is_err();
     }
 
     /// Writes a checkpoint if it is time for one, or was before.
     pub fn save_if_due(&mut self, trainer: &QwenTrainer) {
-        if self.overdue || trainer.steps().is_multiple_of(self.every) {
-            self.save(trainer);
-        }
-    }
-
-    /// Writes a checkpoint.
-    pub fn save(&mut self, trainer: &QwenTrainer) {
-        if self.saved == Some(trainer.steps()) {
+        if !self.overdue && !trainer.steps().is_multiple_of(self.every) {
             return;
         }
-        match trainer.save_checkpoint(&self.checkpoints, Some(&mut self.log)) {
-            Ok(path) => {
-                (self.saved, self.overdue, self.said) = (Some(trainer.steps()), false, None);
-                println!("Checkpoint written: {}", path.display());
-            }
-            Err(error) => {
-                self.overdue = true;
-                self.say(format!("There is no new checkpoint for now: {error}."));
-            }
+        let result = self.save(trainer);
+        match &result {
+            Err(error) if !self.overdue => eprintln!("There is no new checkpoint for now: {error}. {LATER}"),
+            _ => {}
         }
+        self.overdue = result.is_err();
     }
 
-    /// Says what could not be written, once for as long as it lasts.
-    fn say(&mut self, what: String) {
-        if self.said.as_ref() != Some(&what) {
-            eprintln!("{what} Training goes on, and it is tried again after every step.");
-            self.said = Some(what);
+    /// Writes a checkpoint, and what of the record could not be written before.
+    pub fn save(&mut self, trainer: &QwenTrainer) -> Result<(), CheckpointError> {
+        if self.saved != trainer.steps() {
+            let path = trainer.save_checkpoint(&self.checkpoints, Some(&mut self.log))?;
+            self.saved = trainer.steps();
+            println!("Checkpoint written: {}", path.display());
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint on the way out of a run that an error ends.
+    pub fn save_at_last(&mut self, trainer: &QwenTrainer) {
+        if let Err(error) = self.save(trainer) {
+            eprintln!("The last checkpoint could not be written: {error}.");
         }
     }
 

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::ensure;
 use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
 use grpo_core::Objective;
@@ -18,6 +19,9 @@ use crate::gsm8k::{self, GsmRubric};
 use crate::recipe::Recipe;
 use crate::run_folder::RunFolder;
 use crate::task::Task;
+
+/// Far above what anyone has memory for.
+const MAX_PROBLEMS: usize = 1 << 16;
 
 /// Train a Qwen2 model on word problems with GRPO.
 ///
@@ -104,8 +108,8 @@ pub struct Args {
     /// Folder of the run [default: runs/<date-time>].
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Goes on with the run in this folder, from its newest checkpoint and with its options; of them, --steps can be another
-    /// one, and what is shown and saved.
+    /// Goes on with the run in this folder, from its newest checkpoint and with its options. Of them, --steps and
+    /// --gradient-checkpointing can be others, and those of the device, of the time limit, and of what is shown and saved.
     #[arg(long)]
     pub resume: Option<PathBuf>,
 }
@@ -161,7 +165,8 @@ impl Args {
 
     /// The trainer of a run as it begins.
     pub fn trainer(&self, run: &RunFolder, device: &Device) -> anyhow::Result<Trainer<Qwen2Policy, String>> {
-        let policy = self.policy(&run.path.join("start"), run.adapter().as_deref(), device)?;
+        self.validate()?;
+        let policy = self.policy(&run.model(), run.adapter().as_deref(), device)?;
         Ok(Trainer::new(policy, self.rubric(), self.config())?)
     }
 
@@ -169,7 +174,19 @@ impl Args {
     pub fn settings(&self) -> Value {
         let mut settings = self.config().settings(&self.rubric());
         settings["problems_per_step"] = self.problems_per_step().into();
+        settings["model"] = self.model.clone().into();
+        settings["dataset"] = self.dataset.clone().into();
+        settings["adapter"] = self.adapter.as_ref().map(|folder| folder.display().to_string()).into();
+        settings["eval_problems"] = self.eval_problems.into();
         settings
+    }
+
+    /// Checks that every number is in its range.
+    pub fn validate(&self) -> anyhow::Result<()> {
+        self.config().validate()?;
+        let n = self.problems_per_step();
+        ensure!(n <= MAX_PROBLEMS, "--problems-per-step is {n}: it must be at most {MAX_PROBLEMS}");
+        Ok(())
     }
 
     /// The policy to train.
@@ -222,6 +239,12 @@ impl Args {
 
     fn dataset(&self) -> &str {
         self.dataset.as_deref().unwrap_or("openai/gsm8k")
+    }
+
+    /// The options that go on with an interrupted run in `folder`.
+    pub fn resumption(&self, folder: &Path) -> String {
+        let steps = self.steps.map_or(String::new(), |steps| format!(" --steps {steps}"));
+        format!("--resume '{}'{steps}", folder.display())
     }
 
     /// The options that go on from this run: all the same, but for the seed.

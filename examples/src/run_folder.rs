@@ -12,15 +12,15 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use grpo_data::{Problem, Split};
-use grpo_qwen2::write_atomically;
-use grpo_trainer::{Checkpoints, differences, sha256};
+use grpo_qwen2::{sync_folder, write_atomically};
+use grpo_trainer::{Checkpoints, Evaluation, differences, sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -29,6 +29,7 @@ use crate::task::{Task, Test};
 const DESCRIPTION: &str = "run.json";
 const START: &str = "start";
 const PROBLEMS: &str = "problems.jsonl";
+const BEFORE: &str = "before.json";
 const FORMAT: u32 = 1;
 
 /// The folder of a run.
@@ -66,15 +67,20 @@ impl RunFolder {
         adapter: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let start = path.join(START);
+        // First what says that there is a run, and what was measured of its model.
+        for file in [DESCRIPTION, BEFORE].map(|name| path.join(name)).iter().filter(|file| file.exists()) {
+            fs::remove_file(file).with_context(|| file.display().to_string())?;
+        }
         if start.exists() {
             fs::remove_dir_all(&start).with_context(|| start.display().to_string())?;
         }
         fs::create_dir_all(&start).with_context(|| start.display().to_string())?;
+        // The first file, because it tells that the folder is one of ours.
+        write_problems(&start.join(PROBLEMS), &task.train)?;
         copy_files(&task.model, &start)?;
         if let Some(adapter) = adapter {
             copy_files(adapter, &start.join("adapter"))?;
         }
-        write_problems(&start.join(PROBLEMS), &task.train)?;
         for (i, test) in task.tests.iter().enumerate() {
             write_problems(&start.join(test_file(i)), &test.rows)?;
         }
@@ -103,11 +109,9 @@ impl RunFolder {
             bail!("{} is of format {}, and this version reads {FORMAT}", file.display(), description.format);
         }
         let start = path.join(START);
-        let found = sums(&start)?;
-        for (name, sum) in &description.start {
-            if found.get(name) != Some(sum) {
-                bail!("{} is not what the run began with: restore it", start.join(name).display());
-            }
+        let changed = differences(&json!(description.start), &json!(sums(&start)?));
+        if !changed.is_empty() {
+            bail!("{} is not what the run began with ({}): restore it", start.display(), changed.join("; "));
         }
         Ok(Self { path: path.into(), description })
     }
@@ -115,7 +119,11 @@ impl RunFolder {
     /// Whether there is anything in `path` that a new run would spoil.
     pub fn is_taken(path: &Path) -> bool {
         let recorded = fs::metadata(path.join("metrics.jsonl")).is_ok_and(|metrics| metrics.len() > 0);
-        recorded || ["checkpoints", "model", "adapter"].iter().any(|name| path.join(name).exists())
+        let start = path.join(START);
+        let of_others = start.exists() && !start.join(PROBLEMS).exists();
+        recorded
+            || of_others
+            || ["checkpoints", "model", "adapter"].iter().any(|name| path.join(name).exists())
     }
 
     /// Keeps other processes from working in `path`.
@@ -123,10 +131,15 @@ impl RunFolder {
         fs::create_dir_all(path).with_context(|| path.display().to_string())?;
         let file = path.join("lock");
         let file = File::create(&file).with_context(|| file.display().to_string())?;
-        if file.try_lock().is_err() {
-            bail!("{}: another process is at work on this run: end it first", path.display());
+        match file.try_lock() {
+            Ok(()) => Ok(Lock(file)),
+            Err(TryLockError::WouldBlock) => {
+                bail!("{}: another process is at work on this run: end it first", path.display())
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("{} cannot be locked", path.join("lock").display()))
+            }
         }
-        Ok(Lock(file))
     }
 
     /// The command line that the run was begun with.
@@ -147,9 +160,14 @@ impl RunFolder {
         Ok(())
     }
 
+    /// The model's folder as the run began with it.
+    pub fn model(&self) -> PathBuf {
+        self.path.join(START)
+    }
+
     /// What the run trains on, and is measured on.
     pub fn task(&self) -> anyhow::Result<Task> {
-        let start = self.path.join(START);
+        let start = self.model();
         let load = |file: &str, split| grpo_data::load(start.join(file), split);
         let test = |(i, name): (usize, &String)| {
             Ok(Test { name: name.clone(), rows: load(&test_file(i), Split::Test)? })
@@ -160,7 +178,7 @@ impl RunFolder {
 
     /// The adapters that it began with, if they were not new.
     pub fn adapter(&self) -> Option<PathBuf> {
-        Some(self.path.join(START).join("adapter")).filter(|adapter| adapter.exists())
+        Some(self.model().join("adapter")).filter(|adapter| adapter.exists())
     }
 
     /// Its checkpoints, of which the newest `keep` stay.
@@ -168,20 +186,21 @@ impl RunFolder {
         Checkpoints::new(self.path.join("checkpoints"), keep)
     }
 
-    /// What `make` makes, or what it made when it was asked for before.
-    pub fn remembered<T: Serialize + for<'a> Deserialize<'a>>(
+    /// The tests before training, which `evaluate` answers unless it has done so before.
+    pub fn before(
         &self,
-        name: &str,
-        make: impl FnOnce() -> anyhow::Result<T>,
-    ) -> anyhow::Result<T> {
-        let path = self.path.join(name);
+        evaluate: impl FnOnce() -> anyhow::Result<Vec<Evaluation>>,
+    ) -> anyhow::Result<Vec<Evaluation>> {
+        let path = self.path.join(BEFORE);
         if path.exists() {
             let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            return serde_json::from_str(&text).with_context(|| format!("{} cannot be read", path.display()));
+            return serde_json::from_str(&text).with_context(|| {
+                format!("{} cannot be read: delete it, and it is made again", path.display())
+            });
         }
-        let made = make()?;
-        self.write_json(name, &made)?;
-        Ok(made)
+        let before = evaluate()?;
+        self.write_json(BEFORE, &before)?;
+        Ok(before)
     }
 
     /// Writes a file of the run.
@@ -197,7 +216,7 @@ fn test_file(i: usize) -> String {
     format!("test-{i}.jsonl")
 }
 
-/// Links or copies the files of a model's folder that a model is made of.
+/// Copies the files of a model's folder that a model is made of, or links to its weights.
 fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(to).with_context(|| to.display().to_string())?;
     for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
@@ -208,12 +227,15 @@ fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
         if is_part && path.is_file() {
             // The Hub's cache has links to files elsewhere.
             let (path, to) = (fs::canonicalize(&path)?, to.join(entry_name(&path)));
-            if fs::hard_link(&path, &to).is_err() {
-                fs::copy(&path, &to).with_context(|| format!("{} to {}", path.display(), to.display()))?;
+            let is_large = path.extension().is_some_and(|extension| extension == "safetensors");
+            if !is_large || fs::hard_link(&path, &to).is_err() {
+                fs::copy(&path, &to)
+                    .and_then(|_| File::open(&to)?.sync_all())
+                    .with_context(|| format!("{} to {}", path.display(), to.display()))?;
             }
         }
     }
-    Ok(())
+    sync_folder(to).with_context(|| to.display().to_string())
 }
 
 fn entry_name(path: &Path) -> &std::ffi::OsStr {

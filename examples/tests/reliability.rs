@@ -213,6 +213,9 @@ fn what_cannot_be_gone_on_with_is_explained() {
         resumed(&run).args(["--problems-per-step", "3", "--seed", "1"]),
         "problems_per_step: 4 -> 3; seed: 0 -> 1",
     );
+    refused(resumed(&run).args(["--eval-problems", "9"]), "eval_problems: 4 -> 9");
+    refused(resumed(&run).args(["--model", "other"]), r#"model: null -> "other""#);
+    refused(resumed(&run).args(["--steps", "3"]), "is after step 12 already");
     refused(resumed(&run).args(["--out", "elsewhere"]), "leave --out away");
     refused(&mut command(&run, &[]), "holds a run already");
     let lock = std::fs::File::create(run.join("lock")).unwrap();
@@ -238,7 +241,30 @@ fn what_cannot_be_gone_on_with_is_explained() {
     let problems = run.join("start/problems.jsonl");
     std::fs::remove_file(&problems).unwrap();
     std::fs::write(&problems, "").unwrap();
-    refused(&mut resumed(&run), "problems.jsonl is not what the run began with");
+    refused(&mut resumed(&run), "is not what the run began with (problems.jsonl: ");
+}
+
+/// A folder that a run was begun in and did not come to its first step, and one with something else in it.
+#[test]
+fn a_new_run_takes_nothing_over_and_nothing_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    succeed(&mut command(&run, &["--steps", "1", "--eval-problems", "1", "--seed", "9"]));
+    for made in ["metrics.jsonl", "completions.jsonl"] {
+        std::fs::write(run.join(made), "").unwrap();
+    }
+    for made in ["checkpoints", "model"] {
+        std::fs::remove_dir_all(run.join(made)).unwrap();
+    }
+    succeed(&mut command(&run, &[]));
+    assert_same(&run, &WHOLE.path);
+
+    let others = folder.path().join("others");
+    std::fs::create_dir_all(others.join("start")).unwrap();
+    std::fs::write(others.join("start/mine"), "").unwrap();
+    let output = command(&others, &[]).output().unwrap();
+    assert!(!output.status.success() && text(&output).contains("files of others"), "{}", text(&output));
+    assert!(others.join("start/mine").exists());
 }
 
 /// For a while no file of the process can grow, as on a full disk.
@@ -269,7 +295,11 @@ fn a_full_disk_stops_the_writing_and_not_the_training() {
     let output = child.wait_with_output().unwrap();
     let shown = text(&output);
     assert!(output.status.success(), "{shown}");
-    for expected in ["Steps are not recorded for now: ", "There is no new checkpoint for now: "] {
+    for expected in [
+        "Steps are not recorded for now: ",
+        "There is no new checkpoint for now: ",
+        "All steps are recorded again.",
+    ] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
     assert_same(&run, &WHOLE.path);

@@ -17,7 +17,7 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// A file that every model folder has is not there.
-    #[error("{}: no such file; the folder needs it: download it again", path.display())]
+    #[error("{}: no such file; the folder needs it: download or restore it", path.display())]
     MissingFile {
         /// The missing file.
         path: PathBuf,
@@ -43,7 +43,7 @@ pub enum ModelError {
         expected: String,
     },
     /// A weights file is damaged.
-    #[error("{}: not a whole safetensors file ({reason}): download it again", path.display())]
+    #[error("{}: not a whole safetensors file ({reason}): download or restore it", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -69,13 +69,15 @@ pub enum ModelError {
         /// The tensor's name.
         tensor: String,
     },
-    /// A file of an optimizer's state has a tensor that belongs to no weight that is trained.
-    #[error("{}: tensor `{tensor}` belongs to no weight that is trained: the file is of another run", path.display())]
-    UnknownState {
+    /// A file of an optimizer's state does not fit what is trained.
+    #[error("{}: tensor `{tensor}` {reason}: the file is of another run, or damaged", path.display())]
+    State {
         /// The file.
         path: PathBuf,
         /// The tensor's name.
         tensor: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A linear layer that an adapter is asked for has a name that no layer has.
     #[error("there is no linear layer `{name}`: choose from {}", targets())]

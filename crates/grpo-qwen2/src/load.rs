@@ -5,9 +5,9 @@ use burn::nn::RmsNorm;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::bf16;
 
-use crate::checkpoint::Checkpoint;
 use crate::init::Random;
 use crate::model::{Attention, Block, Mlp};
+use crate::model_tensors::ModelTensors;
 use crate::names::{EMBED_TOKENS, LM_HEAD, NORM, layer};
 use crate::projection::Projection;
 use crate::{Config, LoraTarget, ModelError, Qwen2};
@@ -51,7 +51,7 @@ impl Qwen2 {
 
 fn load(folder: &Path, frozen: bool, device: &Device) -> Result<Qwen2, ModelError> {
     let config = Config::read(&folder.join("config.json"))?;
-    let source = Checkpoint::open(folder)?;
+    let source = ModelTensors::open(folder)?;
     Builder { source, frozen, device }.model(config)
 }
 

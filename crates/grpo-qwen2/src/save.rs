@@ -89,7 +89,8 @@ impl Qwen2 {
 
 /// Writes a small file.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
-    write_atomically(path, |file| file.write_all(bytes)).map_err(ModelError::io(path))
+    write_atomically(path, |file| file.write_all(bytes))
+        .map_err(|source| ModelError::Io { path: path.into(), source })
 }
 
 impl Qwen2 {

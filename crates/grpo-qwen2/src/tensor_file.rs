@@ -136,7 +136,7 @@ pub fn write_tensors(
         }
         file.flush()
     });
-    written.map_err(ModelError::io(path))
+    written.map_err(|source| ModelError::Io { path: path.into(), source })
 }
 
 /// The JSON that says what the tensors are and where, padded so that they begin at a multiple of 8 bytes.

@@ -113,8 +113,9 @@ impl<T: ?Sized> Rubric<T> {
     }
 
     /// Bounds the time that scoring a completion may take. A reward that hangs is an error then, which names it
-    /// ([`RewardError::TimedOut`]); its thread is left behind, as none can be stopped from outside, and ends when the reward or
-    /// the program does.
+    /// ([`RewardError::TimedOut`]); its thread is left behind, as none can be stopped from outside, and ends when
+    /// the reward or the program does.
+    /// (An [audit](crate::audit) measures each reward, and is not bounded.)
     ///
     /// A limit is a net, not a measure: whether a completion runs into it depends on the machine, so it is no
     /// verdict on the completion. A reward that may take long (because it runs a program, say) should count its own
@@ -161,6 +162,11 @@ impl<T: ?Sized> Rubric<T> {
         self.parts.iter().map(|part| part.weight)
     }
 
+    /// The names of the parts' gates, in the order of [`names`](Self::names); none where a part has none.
+    pub fn gates(&self) -> impl Iterator<Item = Option<&str>> {
+        self.parts.iter().map(|part| part.gate.map(|gate| self.parts[gate].name.as_str()))
+    }
+
     /// Number of parts.
     pub fn len(&self) -> usize {
         self.parts.len()
@@ -189,7 +195,7 @@ impl<T: ?Sized> Rubric<T> {
     /// Those of the first completion that has one.
     pub fn score_group(&self, truth: &T, completions: &[Completion]) -> Result<Vec<Scores>, RewardError> {
         let rewards: Vec<_> = self.parts.iter().map(|part| part.reward.clone()).collect();
-        let scored = match &self.within {
+        let scored = match self.within.as_ref().filter(|_| !rewards.is_empty()) {
             Some(within) => within(rewards, truth, completions),
             None => {
                 let one = |completion| score_one(&rewards, truth, completion, &AtomicUsize::new(0));

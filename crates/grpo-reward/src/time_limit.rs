@@ -37,9 +37,8 @@ where
     Box::new(move |rewards, truth, completions| {
         // A panic under the lock cannot be: rewards panic on the other side.
         let mut worker = worker.lock().unwrap_or_else(PoisonError::into_inner);
-        let at_work = worker.get_or_insert_with(Worker::start);
         let job = Job { rewards, truth: truth.to_owned(), completions: completions.to_vec() };
-        let scored = at_work.run(job, limit);
+        let scored = worker.get_or_insert_with(Worker::start).run(job, limit);
         // After a failure there may be results to come that belong to nobody.
         if scored.last().is_some_and(Result::is_err) {
             *worker = None;
@@ -72,7 +71,7 @@ where
         let (done, results) = channel();
         let place = Arc::new(AtomicUsize::new(0));
         let at = place.clone();
-        thread::spawn(move || {
+        let work = move || {
             for Job { rewards, truth, completions } in to_do {
                 for completion in &completions {
                     if done.send(score_one(&rewards, truth.borrow(), completion, &at)).is_err() {
@@ -80,22 +79,30 @@ where
                     }
                 }
             }
-        });
+        };
+        // If the system has no thread to give, the channels close, which is seen at the first job.
+        let _ = thread::Builder::new().name("rewards".to_string()).spawn(work);
         Self { jobs, results, place }
     }
 
     /// What comes for each completion in turn, up to the first failure.
     fn run(&self, job: Job<T>, limit: Duration) -> Vec<Scored> {
         let n = job.completions.len();
-        self.jobs.send(job).expect("the thread lives as long as this");
+        let ended = || Failure::Panicked("its thread ended, or could not begin".to_string());
+        if self.jobs.send(job).is_err() {
+            return vec![Err((0, ended()))];
+        }
         let mut all = Vec::with_capacity(n);
         while all.len() < n && all.last().is_none_or(Result::is_ok) {
             all.push(match self.results.recv_timeout(limit) {
                 Ok(scored) => scored,
-                Err(RecvTimeoutError::Timeout) => {
-                    Err((self.place.load(Ordering::Relaxed), Failure::TimedOut(limit)))
+                Err(why) => {
+                    let failure = match why {
+                        RecvTimeoutError::Timeout => Failure::TimedOut(limit),
+                        RecvTimeoutError::Disconnected => ended(),
+                    };
+                    Err((self.place.load(Ordering::Relaxed), failure))
                 }
-                Err(RecvTimeoutError::Disconnected) => unreachable!("the thread lives as long as this"),
             });
         }
         all

@@ -1,7 +1,7 @@
 //! Checkpoints on the disk: folders that are whole or not there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
@@ -17,15 +17,17 @@ const MANIFEST: &str = "manifest.json";
 const FORMAT: u32 = 1;
 /// Digits of a step in a folder's name.
 const DIGITS: usize = 8;
-/// The most bytes that a manifest may have: far above any real one.
-const MAX_MANIFEST: u64 = 1 << 20;
+/// The most bytes that a file of text may have: far above any real one.
+const MAX_TEXT: u64 = 1 << 20;
 /// What ends the name of a folder that is being written or deleted.
 const PARTIAL: &str = ".partial";
+/// A folder that another one takes the place of.
+const REPLACED: &str = "replaced.partial";
 
 /// The checkpoints of a run: a folder `step-00000050` each, with a manifest of the sizes and SHA-256 sums of its files.
 ///
 /// A checkpoint is written under another name, synced and then renamed; it is deleted under another name, too. So one that
-/// has its name is whole, unless its files were damaged later, which the manifest tells.
+/// has its name is whole, unless its files were damaged later, which the manifest tells. The folder is one run's alone.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     folder: PathBuf,
@@ -71,36 +73,44 @@ impl Checkpoints {
         Self { folder: folder.into(), keep }
     }
 
-    /// Lets `write` fill the folder of a checkpoint after `step` steps. If one of that step is there and whole, it stays.
+    /// Lets `write` fill the folder of a checkpoint after `step` steps, in the place of one of that step. Later ones go: they
+    /// were passed over when the run was taken up, or are of another run.
     pub fn save<E: From<CheckpointError>>(
         &self,
         step: u64,
         write: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<PathBuf, E> {
         let path = self.path(step);
-        if verify(&path).is_err() {
-            self.write(&path, write)?;
+        let partial = partial(&path);
+        self.make()?;
+        std::fs::create_dir(&partial).map_err(CheckpointError::io(&partial))?;
+        let result = write(&partial).and_then(|()| {
+            seal(&partial)?;
+            remove(&path, &self.folder.join(REPLACED))?;
+            Ok(rename_durably(&partial, &path).map_err(CheckpointError::io(&path))?)
+        });
+        if result.is_err() {
+            // Half a checkpoint is of no use; why there is no whole one is the error to report.
+            let _ = std::fs::remove_dir_all(&partial);
         }
-        self.prune()?;
+        result?;
+        // The checkpoint is there; that others still are is no reason to doubt it.
+        if let Err(error) = self.prune(step) {
+            tracing::warn!("an old checkpoint could not be deleted: {error}");
+        }
         Ok(path)
     }
 
-    fn write<E: From<CheckpointError>>(
-        &self,
-        path: &Path,
-        write: impl FnOnce(&Path) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// Makes the folder, and room in it: what was left half written or half deleted goes.
+    fn make(&self) -> Result<(), CheckpointError> {
         std::fs::create_dir_all(&self.folder).map_err(CheckpointError::io(&self.folder))?;
-        remove(path)?;
-        let partial = partial(path);
-        remove(&partial)?;
-        std::fs::create_dir(&partial).map_err(CheckpointError::io(&partial))?;
-        write(&partial).inspect_err(|_| {
-            // Half a checkpoint is of no use; why there is no whole one is the error to report.
-            let _ = std::fs::remove_dir_all(&partial);
-        })?;
-        seal(&partial)?;
-        Ok(rename_durably(&partial, path).map_err(CheckpointError::io(path))?)
+        let parent = self.folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync_folder(parent.unwrap_or(Path::new("."))).map_err(CheckpointError::io(&self.folder))?;
+        for name in names(&self.folder)?.iter().filter(|name| name.ends_with(PARTIAL)) {
+            let path = self.folder.join(name);
+            std::fs::remove_dir_all(&path).map_err(CheckpointError::io(&path))?;
+        }
+        Ok(())
     }
 
     /// The newest whole checkpoint after at most so many steps. Where there are some and all are damaged, that is an error.
@@ -120,7 +130,7 @@ impl Checkpoints {
     }
 
     /// The steps that there are checkpoints of, in order.
-    pub fn steps(&self) -> Result<Vec<u64>, CheckpointError> {
+    fn steps(&self) -> Result<Vec<u64>, CheckpointError> {
         let names = names(&self.folder)?;
         let step = |name: &String| name.strip_prefix("step-")?.parse().ok();
         let steps = names.iter().filter_map(step);
@@ -134,14 +144,14 @@ impl Checkpoints {
         self.folder.join(name(step))
     }
 
-    /// Deletes what is older than the newest, and what was left half written or half deleted.
-    fn prune(&self) -> Result<(), CheckpointError> {
-        let steps = self.steps()?;
-        for step in &steps[..steps.len().saturating_sub(self.keep.get())] {
-            remove(&self.path(*step))?;
-        }
-        for name in names(&self.folder)?.iter().filter(|name| name.ends_with(PARTIAL)) {
-            remove(&self.folder.join(name))?;
+    /// Deletes all but the newest up to `step`.
+    fn prune(&self, step: u64) -> Result<(), CheckpointError> {
+        let (mut old, later): (Vec<u64>, Vec<u64>) =
+            self.steps()?.into_iter().partition(|other| *other <= step);
+        old.truncate(old.len().saturating_sub(self.keep.get()));
+        for step in old.into_iter().chain(later) {
+            let path = self.path(step);
+            remove(&path, &partial(&path))?;
         }
         Ok(())
     }
@@ -170,17 +180,13 @@ fn partial(path: &Path) -> PathBuf {
     partial.into()
 }
 
-/// Deletes a folder, if there is one; before any of its files goes, so does its name.
-fn remove(path: &Path) -> Result<(), CheckpointError> {
+/// Deletes a folder, if there is one; before any of its files goes, so does its name, for that of `doomed`.
+fn remove(path: &Path, doomed: &Path) -> Result<(), CheckpointError> {
     if !path.exists() {
         return Ok(());
     }
-    let doomed = if path.to_string_lossy().ends_with(PARTIAL) { path.into() } else { partial(path) };
-    if doomed != path {
-        remove(&doomed)?;
-        std::fs::rename(path, &doomed).map_err(CheckpointError::io(path))?;
-    }
-    std::fs::remove_dir_all(&doomed).map_err(CheckpointError::io(&doomed))
+    std::fs::rename(path, doomed).map_err(CheckpointError::io(path))?;
+    std::fs::remove_dir_all(doomed).map_err(CheckpointError::io(doomed))
 }
 
 /// Syncs all files of a folder, and lists them in its manifest with what is read back of them.
@@ -189,7 +195,9 @@ fn seal(folder: &Path) -> Result<(), CheckpointError> {
     for name in files_of(folder)? {
         let path = folder.join(&name);
         files.insert(name, entry(&path)?);
-        File::open(&path).and_then(|file| file.sync_all()).map_err(CheckpointError::io(&path))?;
+        // Where files are synced through handles that may write alone, one that may read does not do.
+        let file = OpenOptions::new().write(true).open(&path);
+        file.and_then(|file| file.sync_all()).map_err(CheckpointError::io(&path))?;
         let parent = path.parent().expect("a file is in a folder");
         sync_folder(parent).map_err(CheckpointError::io(parent))?;
     }
@@ -202,10 +210,7 @@ fn seal(folder: &Path) -> Result<(), CheckpointError> {
 /// Checks a folder against its manifest: it has all files of it, as they were, and no others.
 fn verify(folder: &Path) -> Result<(), CheckpointError> {
     let damaged = |reason: String| CheckpointError::Damaged { path: folder.into(), reason };
-    let path = folder.join(MANIFEST);
-    let file = File::open(&path).map_err(CheckpointError::io(&path))?;
-    let mut text = String::new();
-    file.take(MAX_MANIFEST).read_to_string(&mut text).map_err(CheckpointError::io(&path))?;
+    let text = read_text(&folder.join(MANIFEST))?;
     let manifest: Manifest =
         serde_json::from_str(&text).map_err(|e| damaged(format!("{MANIFEST} cannot be read: {e}")))?;
     if manifest.format != FORMAT {
@@ -218,7 +223,11 @@ fn verify(folder: &Path) -> Result<(), CheckpointError> {
         if !is_inside(name) {
             return Err(damaged(format!("{MANIFEST} lists `{name}`, which is not in this folder")));
         }
-        if entry(&folder.join(name))? != *expected {
+        let path = folder.join(name);
+        // A link may lead anywhere, and other kinds of files may never end.
+        let is_file =
+            path.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() == expected.bytes);
+        if !is_file || entry(&path)? != *expected {
             return Err(damaged(format!("{name} is not what was written")));
         }
     }
@@ -227,6 +236,13 @@ fn verify(folder: &Path) -> Result<(), CheckpointError> {
         Some(name) => Err(damaged(format!("{name} is not listed in {MANIFEST}"))),
         None => Ok(()),
     }
+}
+
+/// The text of a file of a checkpoint.
+pub(crate) fn read_text(path: &Path) -> Result<String, CheckpointError> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_TEXT).read_to_string(&mut text));
+    read.map(|_| text).map_err(CheckpointError::io(path))
 }
 
 /// Whether a path leads nowhere but down from where it begins.

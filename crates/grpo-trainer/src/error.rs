@@ -1,3 +1,4 @@
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use grpo_core::LogProbsError;
@@ -73,7 +74,7 @@ pub enum TrainerError {
     /// The loss or the gradient was not a number for many steps in a row.
     #[error(
         "{skipped} steps in a row were skipped because the loss or the gradient was not finite: training has diverged; \
-         go back to an earlier checkpoint with a lower learning rate"
+         begin a new run from the model of an earlier checkpoint with a lower learning rate"
     )]
     Diverged {
         /// Steps skipped in a row.
@@ -99,7 +100,7 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// A checkpoint is not as it was written.
-    #[error("{}: the checkpoint is damaged: {reason}", path.display())]
+    #[error("{}: the checkpoint is damaged: {reason}; restore it, or take an earlier one", path.display())]
     Damaged {
         /// The checkpoint, or the file in it.
         path: PathBuf,
@@ -139,7 +140,10 @@ pub enum CheckpointError {
 impl CheckpointError {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { path, source }
+        move |source| match source.kind() {
+            ErrorKind::NotFound => Self::Damaged { path, reason: "it is not there".to_string() },
+            _ => Self::Io { path, source },
+        }
     }
 }
 

@@ -84,7 +84,7 @@ impl fmt::Display for Diagnosis {
             Self::NonFinite { loss, grad_norm, skipped } => write!(
                 f,
                 "not finite: the loss was {loss} and the gradient's norm {grad_norm}, so nothing was moved ({skipped} \
-                 steps skipped in a row); lower the learning rate, or go back to an earlier checkpoint"
+                 steps skipped in a row); if it goes on, begin a new run with a lower learning rate"
             ),
             Self::EntropyCollapse { entropy, first } => write!(
                 f,
@@ -95,7 +95,8 @@ impl fmt::Display for Diagnosis {
             Self::KlBlowUp { kl, steps } => write!(
                 f,
                 "KL blow-up: {kl:.2} nats per token, above {KL_CEILING} for {steps} steps in a row: the policy has left \
-                 its reference; raise beta, lower the learning rate, or go back to an earlier checkpoint"
+                 its reference; begin a new run, from the model of an earlier checkpoint, with a higher beta or a lower \
+                 learning rate"
             ),
             Self::NoSpread { reward, steps } => write!(
                 f,
@@ -153,7 +154,7 @@ impl Health {
         if metrics.skipped_steps > 0 {
             let Metrics { loss, grad_norm, skipped_steps: skipped, .. } = *metrics;
             found.push(Diagnosis::NonFinite { loss, grad_norm, skipped });
-        } else if trained {
+        } else if trained && metrics.entropy.is_finite() {
             found.extend(self.entropy(metrics.entropy));
         }
         if lasts(&mut self.kl, metrics.kl.is_some_and(|kl| kl > KL_CEILING), KL_STEPS) {

@@ -10,6 +10,22 @@
 //! Both halves are public, so that a caller can look at, filter or log the experiences in between; [`Trainer::step`]
 //! is the two in a row. What is trained is a [`Policy`]; [`Qwen2Policy`] is the one for Qwen2 models.
 //!
+//! A run is determined by its numbers, so it can be put down after any step ([`Trainer::save_checkpoint`]) and taken up again, to
+//! the bit, by another process ([`Trainer::resume`]); [`Checkpoints`] finds the newest that is whole:
+//!
+//! ```no_run
+//! # use grpo_trainer::{CheckpointError, Checkpoints, Qwen2Policy, Trainer};
+//! # fn example(mut trainer: Trainer<Qwen2Policy, String>) -> Result<(), CheckpointError> {
+//! let checkpoints = Checkpoints::new("run/checkpoints", std::num::NonZeroUsize::new(2).expect("2 is not 0"));
+//! if let Some(checkpoint) = checkpoints.latest(u64::MAX)?.checkpoint {
+//!     (trainer, _) = trainer.resume(&checkpoint)?;
+//! }
+//! // … some steps …
+//! trainer.save_checkpoint(&checkpoints, None)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The trainer is plain logic over plain numbers: the loss and its gradient by every log-probability come from
 //! [`grpo_core::Objective`], and the policy's backward pass starts from that gradient.
 

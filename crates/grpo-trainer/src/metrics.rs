@@ -118,6 +118,22 @@ pub struct Times {
     pub tokens_per_second: f64,
 }
 
+impl Times {
+    fn new(experiences: &Experiences, learn_time: Duration) -> Self {
+        let [generate, reward, reference, learn] =
+            [experiences.generate_time, experiences.reward_time, experiences.reference_time, learn_time]
+                .map(|time| time.as_secs_f64());
+        Self {
+            step_time: generate + reward + reference + learn,
+            time_generate: generate,
+            time_reward: reward,
+            time_reference: reference,
+            time_learn: learn,
+            tokens_per_second: experiences.sampled_tokens as f64 / generate.max(f64::MIN_POSITIVE),
+        }
+    }
+}
+
 /// What a step saw of its updates.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
@@ -196,9 +212,6 @@ impl Metrics {
         learn_time: Duration,
     ) -> Self {
         let lengths = || experiences.iter().map(|e| e.sample.tokens.len());
-        let [generate, reward, reference, learn] =
-            [experiences.generate_time, experiences.reward_time, experiences.reference_time, learn_time]
-                .map(|time| time.as_secs_f64());
         let share = |n: usize, of: usize| n as f64 / of.max(1) as f64;
         let of_tokens = |sum: f64| sum / observed.tokens.max(1) as f64;
         let objective = &trainer.config.objective;
@@ -241,14 +254,7 @@ impl Metrics {
             num_tokens: trainer.progress.num_tokens,
             skipped_steps: trainer.progress.skipped,
             diagnoses: Vec::new(),
-            times: Times {
-                step_time: generate + reward + reference + learn,
-                time_generate: generate,
-                time_reward: reward,
-                time_reference: reference,
-                time_learn: learn,
-                tokens_per_second: experiences.sampled_tokens as f64 / generate.max(f64::MIN_POSITIVE),
-            },
+            times: Times::new(experiences, learn_time),
         }
     }
 }

@@ -101,18 +101,30 @@ impl Optimizer {
             if !unknown.remove(&step) {
                 continue;
             }
-            let time = file.read(&step, &[1])?[0] as usize;
+            let time = file.read(&step, &[1])?[0];
             let mut mean = |kind| {
                 let name = format!("{name}.{kind}");
                 unknown.remove(&name);
-                let values = file.read(&name, &[weight.elements()])?;
-                Ok::<_, ModelError>(Tensor::from_data(values.as_slice(), device))
+                Ok::<_, ModelError>((file.read(&name, &[weight.elements()])?, name))
             };
-            let means = [mean(MEANS[0])?, mean(MEANS[1])?];
-            moments.insert(weight.id(), Moments { time, means });
+            let ((first, _), (second, second_name)) = (mean(MEANS[0])?, mean(MEANS[1])?);
+            let refuse = |tensor, reason: &str| {
+                Err(ModelError::State { path: path.into(), tensor, reason: reason.into() })
+            };
+            if time.fract() != 0.0 || !(1.0..MAX_TIME).contains(&time) {
+                return refuse(step, "is no number of updates");
+            }
+            if second.iter().any(|square| *square < 0.0) {
+                return refuse(second_name, "has a mean of squares below 0");
+            }
+            let means = [first, second].map(|mean| Tensor::from_data(mean.as_slice(), device));
+            moments.insert(weight.id(), Moments { time: time as usize, means });
         }
         match unknown.into_iter().min() {
-            Some(tensor) => Err(ModelError::UnknownState { path: path.into(), tensor }),
+            Some(tensor) => {
+                let reason = "belongs to no weight that is trained".to_string();
+                Err(ModelError::State { path: path.into(), tensor, reason })
+            }
             None => Ok(Self { moments, ..self }),
         }
     }
@@ -120,6 +132,8 @@ impl Optimizer {
 
 /// What torch calls the two means.
 const MEANS: [&str; 2] = ["exp_avg", "exp_avg_sq"];
+/// Up to here an f32 counts exactly.
+const MAX_TIME: f32 = 16_777_216.0;
 
 /// Moves every parameter that has a gradient.
 struct Update<'a> {

@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
@@ -8,6 +8,12 @@ use grpo_qwen2::{
 use grpo_rollout::Decoder;
 
 use crate::{MemoryPlan, Optimizer, Policy, Resumable, TrainerConfig};
+
+/// In a checkpoint, the model or its adapters by themselves: each is a folder that other programs can use.
+const MODEL: &str = "model";
+const ADAPTER: &str = "adapter";
+const REFERENCE: &str = "reference";
+const OPTIMIZER: &str = "optimizer.safetensors";
 
 /// A Qwen2 model in training: all weights, with a frozen copy as the reference, or adapters beside frozen weights, which are
 /// the reference too; and AdamW.
@@ -181,12 +187,6 @@ impl Policy for Qwen2Policy {
     }
 }
 
-/// In a checkpoint, the model or its adapters by themselves: each is a folder that other programs can use.
-const MODEL: &str = "model";
-const ADAPTER: &str = "adapter";
-const REFERENCE: &str = "reference";
-const OPTIMIZER: &str = "optimizer.safetensors";
-
 impl Resumable for Qwen2Policy {
     fn save_state(&self, folder: &Path) -> Result<(), ModelError> {
         self.save(&folder.join(if self.model().has_lora() { ADAPTER } else { MODEL }))?;
@@ -198,15 +198,18 @@ impl Resumable for Qwen2Policy {
 
     fn load_state(mut self, folder: &Path) -> Result<Self, ModelError> {
         let (device, config) = (self.model().device(), self.model().config().clone());
-        let load = |folder: PathBuf| Qwen2::load(&folder, &device)?.of_shape(&config, &folder);
         // What is there goes before the other comes, to be held once.
         let model = match self.model.take().filter(Qwen2::has_lora) {
             Some(model) => model.load_adapter(&folder.join(ADAPTER))?,
-            None => load(folder.join(MODEL))?,
+            None => {
+                let folder = folder.join(MODEL);
+                Qwen2::load(&folder, &device)?.of_shape(&config, &folder)?
+            }
         };
-        if folder.join(REFERENCE).exists() {
+        let reference = folder.join(REFERENCE);
+        if reference.exists() {
             self.reference = None;
-            self.reference = Some(load(folder.join(REFERENCE))?);
+            self.reference = Some(Qwen2::load_frozen(&reference, &device)?.of_shape(&config, &reference)?);
             self.reference_moved = true;
         }
         self.optimizer = self.optimizer.load(&folder.join(OPTIMIZER), &model.trained(), &device)?;

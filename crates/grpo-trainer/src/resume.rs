@@ -9,6 +9,7 @@ use grpo_reward::Rubric;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::checkpoints::read_text;
 use crate::trainer::Progress;
 use crate::{
     Checkpoint, CheckpointError, Checkpoints, LogPosition, Policy, RunLog, Schedule, Trainer, TrainerConfig,
@@ -16,7 +17,7 @@ use crate::{
 
 const STATE: &str = "state.json";
 /// The most steps that a run can have taken: far above any real one, and far below where counting fails.
-const MAX_STEP: u64 = 1 << 40;
+const MAX_STEP: u64 = 1 << 32;
 
 /// A policy whose training can be put down and taken up again, to the bit.
 pub trait Resumable: Policy + Sized {
@@ -29,9 +30,8 @@ pub trait Resumable: Policy + Sized {
 
 /// What a checkpoint holds besides the policy.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
-    /// The version of this crate.
-    written_by: String,
     progress: Progress,
     /// Everything that the steps to come depend on.
     config: Value,
@@ -51,12 +51,7 @@ impl<P: Resumable, T> Trainer<P, T> {
         let log = log.map(RunLog::sync).transpose()?;
         checkpoints.save(self.progress.step, |folder| {
             self.policy.save_state(folder)?;
-            let state = State {
-                written_by: env!("CARGO_PKG_VERSION").to_string(),
-                progress: self.progress.clone(),
-                config: self.settings(),
-                log,
-            };
+            let state = State { progress: self.progress.clone(), config: self.settings(), log };
             let state =
                 serde_json::to_string_pretty(&state).expect("names and numbers can be written") + "\n";
             let path = folder.join(STATE);
@@ -68,18 +63,18 @@ impl<P: Resumable, T> Trainer<P, T> {
     /// This trainer, which is as the run began with it, after the steps of a checkpoint; and where the run's record was.
     ///
     /// What the steps to come depend on must be the same as when the checkpoint was written: the configuration (but for
-    /// [`max_steps`](crate::TrainerConfig::max_steps), if the learning rate does not depend on it), names and weights of the
-    /// rewards.
+    /// [`gradient_checkpointing`](TrainerConfig::gradient_checkpointing), and [`max_steps`](TrainerConfig::max_steps) if the
+    /// learning rate does not depend on it), names, weights and gates of the rewards.
     pub fn resume(self, checkpoint: &Checkpoint) -> Result<(Self, Option<LogPosition>), CheckpointError> {
         let path = checkpoint.path.join(STATE);
-        let text = std::fs::read_to_string(&path).map_err(CheckpointError::io(&path))?;
+        let text = read_text(&path)?;
         let state: State = serde_json::from_str(&text).map_err(|e| CheckpointError::Damaged {
             path: path.clone(),
             reason: format!("it cannot be read: {e}"),
         })?;
         if state.progress.step != checkpoint.step || checkpoint.step > MAX_STEP {
             let reason =
-                format!("it is of step {}, and its folder of {}", state.progress.step, checkpoint.step);
+                format!("its step is {}, and that of its folder {}", state.progress.step, checkpoint.step);
             return Err(CheckpointError::Damaged { path, reason });
         }
         let differences = differences(&state.config, &self.settings());
@@ -100,11 +95,15 @@ impl TrainerConfig {
     /// Everything that the steps of a run with these numbers and rewards depend on.
     pub fn settings<T: ?Sized>(&self, rubric: &Rubric<T>) -> Value {
         let mut settings = json!(self);
+        let names = settings.as_object_mut().expect("a configuration has names");
+        // What is computed twice is the same to the bit.
+        names.remove("gradient_checkpointing");
         if self.schedule == Schedule::Constant {
-            settings.as_object_mut().expect("a configuration has names").remove("max_steps");
+            names.remove("max_steps");
         }
-        let rewards: Vec<_> = rubric.names().zip(rubric.weights()).collect();
-        settings["rewards"] = json!(rewards);
+        for ((name, weight), gate) in rubric.names().zip(rubric.weights()).zip(rubric.gates()) {
+            settings["rewards"][name] = json!({ "weight": weight, "gate": gate });
+        }
         settings
     }
 }

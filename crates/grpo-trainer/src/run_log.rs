@@ -2,6 +2,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Result as IoResult, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use grpo_qwen2::sync_folder;
 use grpo_reward::Rubric;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -55,11 +56,13 @@ impl RunLog {
     fn open_at(folder: &Path, lengths: [Option<u64>; 3]) -> Result<Self, RunLogError> {
         std::fs::create_dir_all(folder).map_err(|source| RunLogError { path: folder.into(), source })?;
         let [metrics, times, completions] = lengths;
-        Ok(Self {
+        let log = Self {
             metrics: LogFile::open(folder.join("metrics.jsonl"), metrics)?,
             times: LogFile::open(folder.join("times.jsonl"), times)?,
             completions: LogFile::open(folder.join("completions.jsonl"), completions)?,
-        })
+        };
+        sync_folder(folder).map_err(|source| RunLogError { path: folder.into(), source })?;
+        Ok(log)
     }
 
     /// Adds a step whose completions were scored by `rubric`.

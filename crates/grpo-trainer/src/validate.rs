@@ -6,6 +6,7 @@ use crate::{TrainerConfig, TrainerError};
 
 /// Far above what anyone has use for, and far below where memory is sure to end.
 const MAX_SIZE: usize = 1 << 16;
+const MAX_REDRAWS: usize = 1 << 12;
 
 impl TrainerConfig {
     /// Checks that every number is in its range.
@@ -16,6 +17,9 @@ impl TrainerConfig {
         }
         if self.group_size > MAX_SIZE {
             return Err(invalid("group_size", self.group_size, "a group has at most 65536 completions"));
+        }
+        if self.max_redraws > MAX_REDRAWS {
+            return Err(invalid("max_redraws", self.max_redraws, "it must be at most 4096"));
         }
         for (option, value) in [
             ("max_completion_length", self.max_completion_length),

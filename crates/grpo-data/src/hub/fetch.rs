@@ -1,8 +1,8 @@
 //! Files of one commit, downloaded into the cache.
 //!
 //! A file arrives as `blobs/{etag}.part`, is renamed when it is whole and its hash is the one that the Hub
-//! announced, and is then linked into the snapshot of its commit. So a snapshot holds only whole files, and a download that was interrupted goes on later, in
-//! this process or another.
+//! announced, and is then linked into the snapshot of its commit. So a snapshot holds only whole files, and a
+//! download that was interrupted goes on later, in this process or another.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};

@@ -50,7 +50,9 @@ fn a_damaged_one_is_named_and_the_one_before_is_taken() {
         ("weights is not what was written", |f| std::fs::write(f.join("model/weights"), "9").unwrap()),
         ("weights is not what was written", |f| std::fs::write(f.join("model/weights"), "10 ").unwrap()),
         ("weights", |f| std::fs::remove_file(f.join("model/weights")).unwrap()),
-        ("manifest.json", |f| std::fs::remove_file(f.join("manifest.json")).unwrap()),
+        ("manifest.json: the checkpoint is damaged: it is not there", |f| {
+            std::fs::remove_file(f.join("manifest.json")).unwrap();
+        }),
         ("manifest.json cannot be read", |f| std::fs::write(f.join("manifest.json"), "{").unwrap()),
         ("of format 7", |f| std::fs::write(f.join("manifest.json"), r#"{"format":7,"files":{}}"#).unwrap()),
         ("not listed", |f| std::fs::write(f.join("model/more"), "").unwrap()),
@@ -87,12 +89,37 @@ fn a_damaged_one_is_named_and_the_one_before_is_taken() {
 }
 
 #[test]
-fn one_that_is_whole_is_not_written_again() {
+fn what_is_written_takes_the_place_of_what_was_there_and_of_what_comes_later() {
     let folder = tempfile::tempdir().unwrap();
-    let checkpoints = checkpoints(folder.path(), 1);
+    let all = checkpoints(folder.path(), 3);
+    for step in [5, 10, 15] {
+        save(&all, step);
+    }
+    // A run that went back to 5, because what came later was damaged, and keeps a single one.
+    let one = checkpoints(folder.path(), 1);
+    let write = |folder: &Path| {
+        std::fs::write(folder.join("state"), "another").unwrap();
+        Ok::<(), CheckpointError>(())
+    };
+    let path = one.save(10, write).unwrap();
+    assert_eq!(names(&folder.path().join("checkpoints")), ["step-00000010"]);
+    assert_eq!(names(&path), ["manifest.json", "state"]);
+    assert_eq!(std::fs::read(path.join("state")).unwrap(), b"another");
+    assert_eq!(one.latest(u64::MAX).unwrap().checkpoint.unwrap().step, 10);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = checkpoints(folder.path(), 2);
     let path = save(&checkpoints, 5);
-    let again = checkpoints.save(5, |_| -> Result<(), CheckpointError> { panic!("it is there") });
-    assert_eq!(again.unwrap(), path);
+    for target in ["/dev/zero", "model/weights"] {
+        std::fs::remove_file(path.join("state")).unwrap();
+        std::os::unix::fs::symlink(target, path.join("state")).unwrap();
+        let error = checkpoints.latest(u64::MAX).unwrap_err().to_string();
+        assert!(error.contains("state is not what was written"), "{error}");
+    }
 }
 
 #[test]

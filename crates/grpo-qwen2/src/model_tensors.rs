@@ -13,7 +13,7 @@ const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// The tensors of a model folder, read one at a time.
-pub(crate) struct Checkpoint {
+pub(crate) struct ModelTensors {
     /// The file to name when a tensor is in none.
     root: PathBuf,
     shards: Vec<TensorFile>,
@@ -26,7 +26,7 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-impl Checkpoint {
+impl ModelTensors {
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
         let single = folder.join(WEIGHTS);
         let index = folder.join(INDEX);
@@ -54,7 +54,7 @@ impl Checkpoint {
     }
 }
 
-impl Source for Checkpoint {
+impl Source for ModelTensors {
     type Error = ModelError;
 
     fn read(&mut self, tensor: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
