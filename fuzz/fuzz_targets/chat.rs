@@ -1,3 +1,4 @@
+//! The fuzzer's program for the target `chat`.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,3 +1,4 @@
+//! The fuzzer's program for the target `rewards`.
 #![no_main]
 
 use std::sync::LazyLock;
