@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::LazyLock;
 
 use grpo_core::{Completion, Finish, Reward};
 use grpo_reward::{
@@ -30,8 +31,7 @@ fn read(folder: &Path) {
         let text = String::from_utf8_lossy(&bytes);
         let (truth, text) = text.split_once('\n').unwrap_or((&text, ""));
         let completion = Completion { text: text.to_string(), n_tokens: bytes.len(), finish: Finish::Stop };
-        let scores = rubric().map(|rubric| rubric.score(truth, &completion));
-        scores.expect("the settings are right").expect("every reward is a finite number");
+        RUBRIC.score(truth, &completion).expect("every reward is a finite number");
         let numbers: Vec<i64> = truth.split(' ').filter_map(|number| number.parse().ok()).collect();
         let countdown = CountdownTruth {
             numbers: numbers.iter().filter_map(|number| u64::try_from(*number).ok()).collect(),
@@ -46,6 +46,8 @@ fn read(folder: &Path) {
         assert!(text.contains(extract_answer(text)), "an answer is a part of its text");
     }
 }
+
+static RUBRIC: LazyLock<Rubric<str>> = LazyLock::new(|| rubric().expect("the settings are right"));
 
 fn rubric() -> Result<Rubric<str>, SettingError> {
     Rubric::gsm8k()
