@@ -5,7 +5,7 @@ use grpo_qwen2::{Group, LoraConfig};
 use grpo_reward::Rubric;
 use grpo_rollout::Sampling;
 use grpo_trainer::{
-    Metrics, Policy, Problem, Qwen2Policy, ReferenceSync, Trainer, TrainerConfig, TrainerError,
+    Diagnosis, Metrics, Policy, Problem, Qwen2Policy, ReferenceSync, Trainer, TrainerConfig, TrainerError,
 };
 
 use crate::common::{config, even, fingerprint, policy, problems, trainer, trainer_of};
@@ -169,7 +169,11 @@ fn a_loss_that_is_not_finite_is_skipped_and_ten_in_a_row_stop_the_run() {
     let before = fingerprint(&trainer);
     let mut experiences = trainer.roll_out(&problems()).unwrap();
     experiences.groups[1].experiences[2].advantage = f32::NAN;
-    let skipped = |metrics: Metrics| (metrics.skipped_steps, metrics.loss.is_finite());
+    let skipped = |metrics: Metrics| {
+        let said = metrics.diagnoses.iter().any(|d| matches!(d, Diagnosis::NonFinite { .. }));
+        assert_eq!(said, metrics.skipped_steps > 0);
+        (metrics.skipped_steps, metrics.loss.is_finite())
+    };
     for n in 1..10 {
         assert_eq!(skipped(trainer.learn(&experiences).unwrap()), (n, false));
         assert_eq!(fingerprint(&trainer), before, "a skipped step moves nothing");

@@ -57,6 +57,31 @@ fn a_policy_that_leaves_its_reference_or_stops_to_choose() {
     assert!(!steps.is_empty() && text.contains("over the last 5 steps"), "{steps:?} {text}");
 }
 
+/// What is said of a second step whose sampler gave every token another log-probability.
+fn second_step(config: TrainerConfig, shift: f32) -> Vec<String> {
+    let mut trainer = trainer(TrainerConfig { learning_rate: 1e-4, ..config });
+    trainer.step(&problems()).unwrap();
+    let mut experiences = trainer.roll_out(&problems()).unwrap();
+    let samples = experiences.groups.iter_mut().flat_map(|group| &mut group.experiences);
+    samples.flat_map(|e| &mut e.sample.logprobs).for_each(|logprob| *logprob += shift);
+    trainer.learn(&experiences).unwrap().diagnoses.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_sampler_that_is_not_the_policy() {
+    assert_eq!(second_step(config(), 0.0), [""; 0]);
+    let said = second_step(config(), 0.02);
+    assert!(
+        said.len() == 1 && said[0].starts_with("sampler mismatch: ") && said[0].contains("2.0e-2"),
+        "{said:?}"
+    );
+
+    let narrow = TrainerConfig { narrow_rollouts: true, ..config() };
+    assert_eq!(second_step(narrow.clone(), 0.0), [""; 0]);
+    let said = second_step(narrow, 1.0);
+    assert!(said.len() == 1 && said[0].contains("sample with full weights"), "{said:?}");
+}
+
 #[test]
 fn what_was_diagnosed_is_recorded_as_text() {
     let mut trainer = trainer(TrainerConfig { max_completion_length: 2, ..config() });
