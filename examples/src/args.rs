@@ -105,7 +105,7 @@ pub struct Args {
     /// Steps after which one is shown [default: 1; embedded model: 10].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     show_every: Option<u64>,
-    /// Folder of the run [default: runs/<date-time>].
+    /// Folder of the run [default: runs/DATE-TIME].
     #[arg(long)]
     pub out: Option<PathBuf>,
     /// Goes on with the run in this folder, from its newest checkpoint and with its options. Of them, --steps and

@@ -1,8 +1,11 @@
 //! The two columns of a Parquet file.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::panic;
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use arrow::array::AsArray;
 use arrow::array::{Array, RecordBatch, StringArray};
@@ -15,12 +18,28 @@ use crate::{LoadError, Problem};
 const QUESTION: &str = "question";
 const ANSWER: &str = "answer";
 
+/// What reading a file may take, and for each megabyte of it: many times what any whole file does.
+const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT_PER_MEGABYTE: Duration = Duration::from_secs(1);
+
 /// Reads the columns `question` and `answer`; the others are never decoded.
+///
+/// On a thread of its own, because the decoder (parquet 60.1) panics on some damaged pages, and goes on for hours over a few
+/// bytes that claim to be a list of billions. A thread that takes too long is left behind.
 pub(crate) fn read(path: &Path) -> Result<Vec<Problem>, LoadError> {
-    // The decoder (parquet 60.1) panics on some damaged pages instead of refusing them.
-    panic::catch_unwind(|| read_columns(path)).unwrap_or_else(|_| {
-        Err(LoadError::Parquet { path: path.to_owned(), reason: "a page is damaged".to_owned() })
-    })
+    let megabytes = fs::metadata(path).map_err(|source| at(path, source))?.len() >> 20;
+    let limit = LIMIT + LIMIT_PER_MEGABYTE * u32::try_from(megabytes).unwrap_or(u32::MAX);
+    let (done, result) = mpsc::channel();
+    let owned = path.to_owned();
+    // Where it cannot be sent any more, nobody waits for it.
+    let work = move || drop(done.send(panic::catch_unwind(|| read_columns(&owned))));
+    thread::Builder::new().name("parquet".to_owned()).spawn(work).map_err(|source| at(path, source))?;
+    let damaged = |reason: &str| LoadError::Parquet { path: path.to_owned(), reason: reason.to_owned() };
+    match result.recv_timeout(limit) {
+        Ok(Ok(problems)) => problems,
+        Err(RecvTimeoutError::Timeout) => Err(damaged("it takes longer than any whole file of its size")),
+        Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => Err(damaged("a page is damaged")),
+    }
 }
 
 fn read_columns(path: &Path) -> Result<Vec<Problem>, LoadError> {

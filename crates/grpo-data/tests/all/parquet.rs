@@ -128,3 +128,19 @@ fn no_damage_panics() {
         let _ = load(&path, Split::Train); // some damage is harmless
     }
 }
+
+/// A footer of a kilobyte that says of 150 fields that they are lists of two billion numbers.
+#[test]
+fn lists_that_never_end_are_given_up() {
+    let (_folder, path) = file();
+    let mut footer = Vec::new();
+    for _ in 0..150 {
+        footer.extend([0xf9, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07]); // the next field but 14: a list of 2^31 - 1 booleans
+    }
+    footer.push(0);
+    let length = u32::try_from(footer.len()).unwrap().to_le_bytes();
+    fs::write(&path, [b"PAR1", &footer[..], &length, b"PAR1"].concat()).unwrap();
+    let start = std::time::Instant::now();
+    let error = load(&path, Split::Train).unwrap_err().to_string();
+    assert!(error.contains("longer than any whole file"), "{error} after {:?}", start.elapsed());
+}
