@@ -24,11 +24,11 @@ pub fn checkpoint() -> Target {
     let mut names = vec!["run.json".to_string()];
     let start = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
     names.extend(start.map(|name| format!("{START}/{name}")));
-    for (run, config, parts) in runs() {
+    for (run, config) in runs() {
         let mut trainer = trainer(folder.path(), config).expect("the model is right");
         trainer.step(&problems()).expect("the problems are right");
         trainer.save_checkpoint(&checkpoints(&folder.path().join(run)), None).expect("there is room");
-        names.extend(parts.iter().map(|part| format!("{run}/{STEP}/{part}")));
+        names.extend(files_of(folder.path(), &format!("{run}/{STEP}")));
     }
     let run = serde_json::json!({
         "format": 1, "options": ["--steps", "3", "--lora", "2", "--objective", "dapo"], "settings": { "seed": 0 },
@@ -42,30 +42,26 @@ pub fn checkpoint() -> Target {
     Target { name: "checkpoint", files: names.into_iter().map(file).collect(), read }
 }
 
-/// A run of all weights with a reference that moves, and one of adapters: name, numbers, files of a checkpoint.
-fn runs() -> [(&'static str, TrainerConfig, &'static [&'static str]); 2] {
+/// The files in a folder of `root`, and in the folders in it.
+fn files_of(root: &Path, folder: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(root.join(folder)).expect("it has been written") {
+        let entry = entry.expect("it has been written");
+        let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() { files.extend(files_of(root, &name)) } else { files.push(name) }
+    }
+    files.sort();
+    files
+}
+
+/// A run of all weights with a reference that moves, and one of adapters.
+fn runs() -> [(&'static str, TrainerConfig); 2] {
     let config = TrainerConfig { group_size: 2, max_completion_length: 2, ..TrainerConfig::default() };
     let moving = ReferenceSync { steps: 1, mixup_alpha: 0.5 };
     let lora = LoraConfig { rank: 2, ..LoraConfig::default() };
-    let full: &[&str] = &[
-        "manifest.json",
-        "state.json",
-        "optimizer.safetensors",
-        "model/config.json",
-        "model/model.safetensors",
-        "reference/config.json",
-        "reference/model.safetensors",
-    ];
-    let adapters: &[&str] = &[
-        "manifest.json",
-        "state.json",
-        "optimizer.safetensors",
-        "adapter/adapter_config.json",
-        "adapter/adapter_model.safetensors",
-    ];
     [
-        ("full", TrainerConfig { reference_sync: Some(moving), ..config.clone() }, full),
-        ("adapters", TrainerConfig { lora: Some(lora), ..config }, adapters),
+        ("full", TrainerConfig { reference_sync: Some(moving), ..config.clone() }),
+        ("adapters", TrainerConfig { lora: Some(lora), ..config }),
     ]
 }
 
@@ -97,7 +93,7 @@ fn checkpoints(run: &Path) -> Checkpoints {
 }
 
 fn read(folder: &Path) {
-    for (run, config, _) in runs() {
+    for (run, config) in runs() {
         let run = folder.join(run);
         let whole = checkpoints(&run).latest(u64::MAX).ok().and_then(|latest| latest.checkpoint);
         // One that its manifest does not vouch for, too.
@@ -132,7 +128,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         }
-        for (run, config, _) in runs() {
+        for (run, config) in runs() {
             let whole = checkpoints(&folder.path().join(run)).latest(u64::MAX).unwrap().checkpoint.unwrap();
             assert_eq!(trainer(folder.path(), config).unwrap().resume(&whole).unwrap().0.steps(), 1);
         }
