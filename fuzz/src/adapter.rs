@@ -30,7 +30,7 @@ fn load(folder: &Path) -> Qwen2 {
     Qwen2::load_frozen(folder, &Device::flex()).expect("the model is right")
 }
 
-fn read(folder: &Path) {
+fn read(folder: &Path, _: &str) {
     let Ok(model) = Qwen2::load_frozen(folder, &Device::flex()) else { return };
     let _ = model.load_adapter(folder);
 }

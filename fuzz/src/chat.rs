@@ -54,7 +54,7 @@ pub fn chat() -> Target {
     }
 }
 
-fn read(folder: &Path) {
+fn read(folder: &Path, _: &str) {
     let Ok(chat) = ChatTokenizer::read(folder) else { return };
     let messages = [Message::new("system", "a b"), Message::new("user", "ab 1 \u{e9}\n<|im_end|>")];
     if let Ok(prompt) = chat.prompt(&messages) {

@@ -7,7 +7,9 @@ use grpo_examples::args::Args;
 use grpo_examples::run_folder::RunFolder;
 use grpo_qwen2::LoraConfig;
 use grpo_reward::Rubric;
-use grpo_trainer::{Checkpoint, Checkpoints, Problem, Qwen2Policy, ReferenceSync, Trainer, TrainerConfig};
+use grpo_trainer::{
+    Checkpoint, Checkpoints, Problem, Qwen2Policy, ReferenceSync, Trainer, TrainerConfig, sha256,
+};
 
 use crate::Target;
 use crate::chat::chat;
@@ -16,25 +18,30 @@ use crate::model::saved_model;
 /// Where a checkpoint is in the folder of its run.
 const STEP: &str = "checkpoints/step-00000001";
 const START: &str = "start";
+const RUN: &str = "run.json";
 
 /// Checkpoints that a run is taken up from, and the description of a run.
 pub fn checkpoint() -> Target {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     write_start(&folder.path().join(START));
-    let mut names = vec!["run.json".to_string()];
-    let start = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
-    names.extend(start.map(|name| format!("{START}/{name}")));
+    let mut names = files_of(folder.path(), START);
+    let sum = |name: &String| {
+        let (_, sum) = sha256(&folder.path().join(name)).expect("it has been written");
+        (name.trim_start_matches("start/").to_string(), sum.into())
+    };
+    let start: serde_json::Map<String, serde_json::Value> = names.iter().map(sum).collect();
+    let run = serde_json::json!({
+        "format": 1, "options": ["--steps", "3", "--lora", "2", "--objective", "dapo"], "settings": { "seed": 0 },
+        "tests": ["new"], "start": start,
+    });
+    std::fs::write(folder.path().join(RUN), run.to_string()).expect("there is room for a file");
+    names.push(RUN.to_string());
     for (run, config) in runs() {
         let mut trainer = trainer(folder.path(), config).expect("the model is right");
         trainer.step(&problems()).expect("the problems are right");
         trainer.save_checkpoint(&checkpoints(&folder.path().join(run)), None).expect("there is room");
         names.extend(files_of(folder.path(), &format!("{run}/{STEP}")));
     }
-    let run = serde_json::json!({
-        "format": 1, "options": ["--steps", "3", "--lora", "2", "--objective", "dapo"], "settings": { "seed": 0 },
-        "tests": ["new"], "start": {},
-    });
-    std::fs::write(folder.path().join("run.json"), run.to_string()).expect("there is room for a file");
     let file = |name: String| {
         let content = std::fs::read(folder.path().join(&name)).expect("it has been written");
         (name, content)
@@ -76,6 +83,9 @@ fn write_start(start: &Path) {
     }
     let weights = std::fs::read(saved_model().path().join("model.safetensors"));
     write("model.safetensors", &weights.expect("it has been saved"));
+    for name in ["problems.jsonl", "test-0.jsonl"] {
+        write(name, b"{\"question\": \"What is 2 + 2?\", \"answer\": \"#### 4\"}");
+    }
 }
 
 fn trainer(folder: &Path, config: TrainerConfig) -> Option<Trainer<Qwen2Policy, u32>> {
@@ -92,8 +102,8 @@ fn checkpoints(run: &Path) -> Checkpoints {
     Checkpoints::new(run.join("checkpoints"), NonZeroUsize::MIN)
 }
 
-fn read(folder: &Path) {
-    for (run, config) in runs() {
+fn read(folder: &Path, replaced: &str) {
+    for (run, config) in runs().into_iter().filter(|(run, _)| replaced.starts_with(run)) {
         let run = folder.join(run);
         let whole = checkpoints(&run).latest(u64::MAX).ok().and_then(|latest| latest.checkpoint);
         // One that its manifest does not vouch for, too.
@@ -106,7 +116,7 @@ fn read(folder: &Path) {
             }
         }
     }
-    if let Ok(run) = RunFolder::open(folder) {
+    if let Some(run) = RunFolder::open(folder).ok().filter(|_| replaced == RUN) {
         let _ = run.task();
         if let Ok(args) = Args::of_run(&run, &[]) {
             let _ = run.check(&args.settings());
@@ -132,5 +142,8 @@ mod tests {
             let whole = checkpoints(&folder.path().join(run)).latest(u64::MAX).unwrap().checkpoint.unwrap();
             assert_eq!(trainer(folder.path(), config).unwrap().resume(&whole).unwrap().0.steps(), 1);
         }
+        let run = RunFolder::open(folder.path()).unwrap();
+        assert_eq!(run.task().unwrap().tests.len(), 1);
+        Args::of_run(&run, &[]).unwrap().trainer(&run, &Device::flex()).unwrap();
     }
 }

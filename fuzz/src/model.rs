@@ -51,7 +51,7 @@ pub(crate) fn saved_model() -> tempfile::TempDir {
     folder
 }
 
-fn read(folder: &Path) {
+fn read(folder: &Path, _: &str) {
     // As a folder has either shards or one file, the latter stands in a folder of its own.
     let whole = folder.join("whole");
     std::fs::create_dir_all(&whole).expect("there is room for a folder");

@@ -25,26 +25,24 @@ pub fn rewards() -> Target {
     }
 }
 
-fn read(folder: &Path) {
-    for file in ["0", "1", "2", "3"] {
-        let bytes = std::fs::read(folder.join(file)).expect("the file has been written");
-        let text = String::from_utf8_lossy(&bytes);
-        let (truth, text) = text.split_once('\n').unwrap_or((&text, ""));
-        let completion = Completion { text: text.to_string(), n_tokens: bytes.len(), finish: Finish::Stop };
-        RUBRIC.score(truth, &completion).expect("every reward is a finite number");
-        let numbers: Vec<i64> = truth.split(' ').filter_map(|number| number.parse().ok()).collect();
-        let countdown = CountdownTruth {
-            numbers: numbers.iter().filter_map(|number| u64::try_from(*number).ok()).collect(),
-            target: numbers.last().copied().unwrap_or(0),
-        };
-        for score in [
-            Countdown::default().score(&countdown, &completion),
-            Instructions::default().score(&instructions(truth), &completion),
-        ] {
-            assert!((0.0..=2.0).contains(&score), "{score}");
-        }
-        assert!(text.contains(extract_answer(text)), "an answer is a part of its text");
+fn read(folder: &Path, file: &str) {
+    let bytes = std::fs::read(folder.join(file)).expect("the file has been written");
+    let text = String::from_utf8_lossy(&bytes);
+    let (truth, text) = text.split_once('\n').unwrap_or((&text, ""));
+    let completion = Completion { text: text.to_string(), n_tokens: bytes.len(), finish: Finish::Stop };
+    RUBRIC.score(truth, &completion).expect("every reward is a finite number");
+    let numbers: Vec<i64> = truth.split(' ').filter_map(|number| number.parse().ok()).collect();
+    let countdown = CountdownTruth {
+        numbers: numbers.iter().filter_map(|number| u64::try_from(*number).ok()).collect(),
+        target: numbers.last().copied().unwrap_or(0),
+    };
+    for score in [
+        Countdown::default().score(&countdown, &completion),
+        Instructions::default().score(&instructions(truth), &completion),
+    ] {
+        assert!((0.0..=2.0).contains(&score), "{score}");
     }
+    assert!(text.contains(extract_answer(text)), "an answer is a part of its text");
 }
 
 static RUBRIC: LazyLock<Rubric<str>> = LazyLock::new(|| rubric().expect("the settings are right"));

@@ -9,8 +9,8 @@ pub struct Target {
     pub name: &'static str,
     /// Names of files, and contents that are right.
     pub files: Vec<(String, Vec<u8>)>,
-    /// Reads the folder.
-    pub read: fn(&Path),
+    /// Reads the folder, in which the file of this name may be anything.
+    pub read: fn(&Path, &str),
 }
 
 thread_local! {
@@ -36,7 +36,7 @@ impl Target {
             }
             let folder = folder.as_ref().expect("it has just been made").1.path();
             write(folder, replaced, content);
-            (self.read)(folder);
+            (self.read)(folder, replaced);
             write(folder, replaced, right);
         });
     }
