@@ -1,8 +1,8 @@
 //! Readers of files that others wrote, and of text that a model wrote, each as a function of bytes: whatever the bytes are,
 //! nothing may panic, hang or take memory without measure.
 //!
-//! `cargo fuzz run` searches for bytes that do (the programs in `fuzz_targets`); the tests try the seeds, mutations of them,
-//! and all that was ever found (`findings`).
+//! `cargo fuzz run` searches for bytes that do (the programs in `fuzz_targets`); the tests try the seeds, mutations of them, and
+//! what fuzzing kept (`inputs`).
 
 mod adapter;
 mod chat;
