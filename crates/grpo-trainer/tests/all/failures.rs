@@ -20,6 +20,8 @@ fn bad_options_are_named() {
     for (name, config) in [
         ("group_size", TrainerConfig { group_size: 0, ..config() }),
         ("group_size", TrainerConfig { group_size: 1, ..config() }),
+        ("group_size", TrainerConfig { group_size: 1 << 17, ..config() }),
+        ("max_redraws", TrainerConfig { max_redraws: 1 << 13, ..config() }),
         ("max_completion_length", TrainerConfig { max_completion_length: 0, ..config() }),
         ("updates", TrainerConfig { updates: 0, ..config() }),
         ("temperature", TrainerConfig { sampling: Sampling::greedy(), ..config() }),
@@ -52,6 +54,10 @@ fn bad_options_are_named() {
             corrected(SamplerCorrection { min: -1.0, ..SamplerCorrection::default() }),
         ),
         ("rank", TrainerConfig { lora: Some(LoraConfig { rank: 0, ..LoraConfig::default() }), ..config() }),
+        (
+            "rank",
+            TrainerConfig { lora: Some(LoraConfig { rank: 1 << 17, ..LoraConfig::default() }), ..config() },
+        ),
         (
             "targets",
             TrainerConfig { lora: Some(LoraConfig { targets: vec![], ..LoraConfig::default() }), ..config() },
