@@ -56,11 +56,7 @@ fn replay(options: &Options) -> anyhow::Result<bool> {
     let task = run.task()?;
     let mut trainer = args.trainer(&run, &device)?;
     let before = if options.from_start { 0 } else { options.step - 1 };
-    let latest = run.checkpoints(args.keep).latest(before)?;
-    for error in latest.damaged {
-        eprintln!("{error}; going back to the one before");
-    }
-    if let Some(checkpoint) = latest.checkpoint {
+    if let Some(checkpoint) = run.newest(before, args.keep)? {
         trainer = trainer.resume(&checkpoint)?.0;
     }
     println!(

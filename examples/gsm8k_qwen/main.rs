@@ -131,11 +131,7 @@ fn take_up(path: &Path) -> anyhow::Result<(Args, RunFolder, Lock)> {
 /// The trainer after the steps of the run's newest checkpoint, and the run's record at that step.
 fn restore(trainer: QwenTrainer, run: &RunFolder, args: &Args) -> anyhow::Result<(QwenTrainer, RunLog)> {
     let steps = args.config().max_steps;
-    let latest = run.checkpoints(args.keep).latest(u64::MAX)?;
-    for error in latest.damaged {
-        eprintln!("{error}; going back to the one before");
-    }
-    let Some(checkpoint) = latest.checkpoint else {
+    let Some(checkpoint) = run.newest(u64::MAX, args.keep)? else {
         if args.resume.is_some() {
             println!("There is no checkpoint yet: going on from the start.");
         }

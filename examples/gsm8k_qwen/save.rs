@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use grpo_examples::args::Args;
 use grpo_examples::run_folder::RunFolder;
 use grpo_qwen2::ModelError;
-use grpo_trainer::{CheckpointError, Checkpoints, Experiences, Metrics, Qwen2Policy, RunLog, Trainer};
+use grpo_trainer::{CheckpointError, Checkpoints, Experiences, Metrics, Qwen2Policy, RunLog};
 use serde_json::Value;
 
-type QwenTrainer = Trainer<Qwen2Policy, String>;
+use crate::QwenTrainer;
 
 /// Writes the record and the checkpoints of a run.
 pub struct Saver {

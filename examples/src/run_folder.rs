@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use grpo_data::{Problem, Split};
 use grpo_qwen2::{sync_folder, write_atomically};
-use grpo_trainer::{Checkpoints, Evaluation, differences, sha256};
+use grpo_trainer::{Checkpoint, Checkpoints, Evaluation, differences, sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -186,6 +186,15 @@ impl RunFolder {
         Checkpoints::new(self.path.join("checkpoints"), keep)
     }
 
+    /// The newest whole checkpoint after at most so many steps; of newer ones that are damaged it is said.
+    pub fn newest(&self, at_most: u64, keep: NonZeroUsize) -> anyhow::Result<Option<Checkpoint>> {
+        let latest = self.checkpoints(keep).latest(at_most)?;
+        for error in latest.damaged {
+            eprintln!("{error}; going back to the one before");
+        }
+        Ok(latest.checkpoint)
+    }
+
     /// The tests before training, which `evaluate` answers unless it has done so before.
     pub fn before(
         &self,
@@ -227,7 +236,7 @@ fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
         if is_part && path.is_file() {
             // The Hub's cache has links to files elsewhere.
             let (path, to) = (fs::canonicalize(&path)?, to.join(entry_name(&path)));
-            let is_large = path.extension().is_some_and(|extension| extension == "safetensors");
+            let is_large = to.extension().is_some_and(|extension| extension == "safetensors");
             if !is_large || fs::hard_link(&path, &to).is_err() {
                 fs::copy(&path, &to)
                     .and_then(|_| File::open(&to)?.sync_all())
@@ -263,4 +272,29 @@ fn sums(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
         }
     }
     Ok(sums)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    /// The Hub's cache has files without an extension, and links to them that have the names.
+    #[test]
+    fn weights_are_linked_wherever_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let [blobs, model, start] = ["blobs", "model", "start"].map(|name| folder.path().join(name));
+        for folder in [&blobs, &model] {
+            fs::create_dir(folder).unwrap();
+        }
+        for name in ["model.safetensors", "config.json"] {
+            let blob = blobs.join(name.len().to_string());
+            fs::write(&blob, name).unwrap();
+            symlink(&blob, model.join(name)).unwrap();
+        }
+        copy_files(&model, &start).unwrap();
+        let links = |name: &str| fs::metadata(start.join(name)).unwrap().nlink();
+        assert_eq!([links("model.safetensors"), links("config.json")], [2, 1]);
+    }
 }
