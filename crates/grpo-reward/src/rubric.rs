@@ -181,8 +181,9 @@ impl<T: ?Sized> Rubric<T> {
     ///
     /// # Errors
     ///
-    /// Where a reward panics, is not finite, or takes longer than the [limit](Self::with_time_limit). (The program's panic hook runs all the same, and by default
-    /// prints the place of the panic. With `panic = "abort"` nothing can be caught.)
+    /// Where a reward panics, is not finite, or takes longer than the [limit](Self::with_time_limit). (The program's
+    /// panic hook runs all the same, and by default prints the place of the panic. With `panic = "abort"` nothing
+    /// can be caught.)
     pub fn score(&self, truth: &T, completion: &Completion) -> Result<Scores, RewardError> {
         let mut scores = self.score_group(truth, std::slice::from_ref(completion))?;
         Ok(scores.remove(0))

@@ -201,10 +201,7 @@ fn seal(folder: &Path) -> Result<(), CheckpointError> {
         let parent = path.parent().expect("a file is in a folder");
         sync_folder(parent).map_err(CheckpointError::io(parent))?;
     }
-    let path = folder.join(MANIFEST);
-    let manifest = serde_json::to_string_pretty(&Manifest { format: FORMAT, files });
-    let manifest = manifest.expect("names and numbers can be written") + "\n";
-    write_atomically(&path, |file| file.write_all(manifest.as_bytes())).map_err(CheckpointError::io(&path))
+    write_json(&folder.join(MANIFEST), &Manifest { format: FORMAT, files })
 }
 
 /// Checks a folder against its manifest: it has all files of it, as they were, and no others.
@@ -236,6 +233,12 @@ fn verify(folder: &Path) -> Result<(), CheckpointError> {
         Some(name) => Err(damaged(format!("{name} is not listed in {MANIFEST}"))),
         None => Ok(()),
     }
+}
+
+/// Writes a file of text of a checkpoint.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), CheckpointError> {
+    let text = serde_json::to_string_pretty(value).expect("names and numbers can be written") + "\n";
+    write_atomically(path, |file| file.write_all(text.as_bytes())).map_err(CheckpointError::io(path))
 }
 
 /// The text of a file of a checkpoint.

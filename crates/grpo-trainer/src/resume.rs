@@ -1,15 +1,14 @@
 //! Putting a run down and taking it up again, to the bit.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use grpo_qwen2::{ModelError, write_atomically};
+use grpo_qwen2::ModelError;
 use grpo_reward::Rubric;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::checkpoints::read_text;
+use crate::checkpoints::{read_text, write_json};
 use crate::trainer::Progress;
 use crate::{
     Checkpoint, CheckpointError, Checkpoints, LogPosition, Policy, RunLog, Schedule, Trainer, TrainerConfig,
@@ -52,11 +51,7 @@ impl<P: Resumable, T> Trainer<P, T> {
         checkpoints.save(self.progress.step, |folder| {
             self.policy.save_state(folder)?;
             let state = State { progress: self.progress.clone(), config: self.settings(), log };
-            let state =
-                serde_json::to_string_pretty(&state).expect("names and numbers can be written") + "\n";
-            let path = folder.join(STATE);
-            write_atomically(&path, |file| file.write_all(state.as_bytes()))
-                .map_err(CheckpointError::io(&path))
+            write_json(&folder.join(STATE), &state)
         })
     }
 
