@@ -28,6 +28,7 @@ mod parquet;
 mod problem;
 mod resolve;
 mod split;
+mod truth;
 
 pub use error::{Error, LoadError};
 pub use hub::{Hub, HubError, Transfer};
