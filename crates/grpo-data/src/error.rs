@@ -16,12 +16,21 @@ pub enum LoadError {
         path: PathBuf,
     },
     /// The operating system refused to read.
-    #[error("{path}: cannot be read: {source}", path = path.display())]
+    #[error("{path}: cannot be read: {cause}", path = path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
+    },
+    /// In place of a file there is what Git LFS keeps of it in a repository.
+    #[error(
+        "{path}: only a pointer of Git LFS, not the file itself; run `git lfs pull` in its repository",
+        path = path.display()
+    )]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
     },
     /// No file of the folder or repository belongs to the split.
     #[error(
@@ -104,14 +113,25 @@ pub enum LoadError {
         row: usize,
     },
     /// A line is no JSON object.
-    #[error("{path}: line {line} is not a JSON object: {source}", path = path.display())]
+    #[error("{path}: line {line} is not a JSON object: {reason}", path = path.display())]
     Json {
         /// The file.
         path: PathBuf,
         /// The line.
         line: usize,
         /// What the parser stumbled over, with the column.
-        source: serde_json::Error,
+        reason: String,
+    },
+    /// A file is text of another encoding than UTF-8.
+    #[error(
+        "{path}: the text is {encoding}; convert it to UTF-8, as `iconv -f {encoding} -t UTF-8` does",
+        path = path.display()
+    )]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// The name of the encoding, as in `UTF-16LE`.
+        encoding: &'static str,
     },
     /// A line is no text.
     #[error(
@@ -139,6 +159,16 @@ pub enum LoadError {
         /// The field that is missing.
         field: &'static str,
     },
+    /// A line has a field twice, and the values differ.
+    #[error("{path}: line {line} has two different values of `{field}`; keep one", path = path.display())]
+    Repeated {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The field.
+        field: &'static str,
+    },
     /// A solution states no result.
     #[error(
         "{path}: the answer of row {row} has no result after `####`; end it with a line `#### 42`",
@@ -150,11 +180,11 @@ pub enum LoadError {
         /// The row; in a JSONL file the line.
         row: usize,
     },
-    /// A file has no row at all.
-    #[error("{path}: no row in it; download or write it again", path = path.display())]
+    /// No file of a dataset has a row.
+    #[error("no row in {files}; download or write it again", files = list(&names(files)))]
     Empty {
-        /// The file.
-        path: PathBuf,
+        /// The files.
+        files: Vec<PathBuf>,
     },
 }
 
@@ -185,6 +215,10 @@ pub enum Error {
         /// The path given.
         path: PathBuf,
     },
+}
+
+fn names(paths: &[PathBuf]) -> Vec<String> {
+    paths.iter().map(|path| path.display().to_string()).collect()
 }
 
 /// The first names of a list that may be long.

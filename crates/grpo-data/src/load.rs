@@ -1,11 +1,14 @@
 //! Datasets on disk: a file, or a folder that holds files by split.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::split::FOLDERS;
 use crate::{LoadError, Problem, Split, jsonl, parquet};
+
+/// What the files begin with that Git LFS leaves where it was not run (<https://git-lfs.com>).
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// Reads the problems at `path`: a `.parquet` or `.jsonl` file (whatever the split), or a folder that holds
 /// `{split}-*.parquet`, `{split}.parquet` or `{split}.jsonl`, itself or in `main` or `data`.
@@ -15,7 +18,7 @@ use crate::{LoadError, Problem, Split, jsonl, parquet};
 /// [`LoadError`] names the file and the row or line. A dataset is read whole or not at all.
 pub fn load(path: impl AsRef<Path>, split: Split) -> Result<Vec<Problem>, LoadError> {
     let path = path.as_ref();
-    let meta = fs::metadata(path).map_err(|source| at(path, source))?;
+    let meta = fs::metadata(path).map_err(|cause| at(path, cause))?;
     let files = if meta.is_dir() { split_files(path, split)? } else { vec![path.to_owned()] };
     load_files(&files)
 }
@@ -26,9 +29,12 @@ pub(crate) fn load_files(files: &[PathBuf]) -> Result<Vec<Problem>, LoadError> {
     for file in files {
         let found = load_file(file)?;
         if found.is_empty() {
-            return Err(LoadError::Empty { path: file.clone() });
+            tracing::warn!("{}: no row in it", file.display());
         }
         problems.extend(found);
+    }
+    if problems.is_empty() {
+        return Err(LoadError::Empty { files: files.to_owned() });
     }
     Ok(problems)
 }
@@ -50,11 +56,11 @@ fn file_names(folder: &Path, prefix: &str) -> Result<Vec<String>, LoadError> {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }
-        other => other.map_err(|source| at(&folder, source))?,
+        other => other.map_err(|cause| at(&folder, cause))?,
     };
     let mut names = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|source| at(&folder, source))?;
+        let entry = entry.map_err(|cause| at(&folder, cause))?;
         if entry.path().is_file() {
             names.push(format!("{prefix}{}", entry.file_name().to_string_lossy()));
         }
@@ -63,17 +69,28 @@ fn file_names(folder: &Path, prefix: &str) -> Result<Vec<String>, LoadError> {
 }
 
 fn load_file(path: &Path) -> Result<Vec<Problem>, LoadError> {
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("parquet") => parquet::read(path),
-        Some("jsonl") => jsonl::read(path),
-        _ => Err(LoadError::Format { path: path.to_owned() }),
+    let read = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("parquet") => parquet::read,
+        Some("jsonl") => jsonl::read,
+        _ => return Err(LoadError::Format { path: path.to_owned() }),
+    };
+    if is_lfs_pointer(path).map_err(|cause| at(path, cause))? {
+        return Err(LoadError::LfsPointer { path: path.to_owned() });
     }
+    read(path)
+}
+
+/// Whether a file is what Git LFS keeps in a repository in place of a large file.
+fn is_lfs_pointer(path: &Path) -> io::Result<bool> {
+    let mut start = Vec::new();
+    File::open(path)?.take(LFS_POINTER.len() as u64).read_to_end(&mut start)?;
+    Ok(start == LFS_POINTER)
 }
 
 /// Says where the system refused.
-pub(crate) fn at(path: &Path, source: io::Error) -> LoadError {
-    match source.kind() {
+pub(crate) fn at(path: &Path, cause: io::Error) -> LoadError {
+    match cause.kind() {
         io::ErrorKind::NotFound => LoadError::NotFound { path: path.to_owned() },
-        _ => LoadError::Io { path: path.to_owned(), source },
+        _ => LoadError::Io { path: path.to_owned(), cause },
     }
 }

@@ -27,13 +27,13 @@ const LIMIT_PER_MEGABYTE: Duration = Duration::from_secs(1);
 /// On a thread of its own, because the decoder (parquet 60.1) panics on some damaged pages, and goes on for hours over a few
 /// bytes that claim to be a list of billions. A thread that takes too long is left behind.
 pub(crate) fn read(path: &Path) -> Result<Vec<Problem>, LoadError> {
-    let megabytes = fs::metadata(path).map_err(|source| at(path, source))?.len() >> 20;
+    let megabytes = fs::metadata(path).map_err(|cause| at(path, cause))?.len() >> 20;
     let limit = LIMIT + LIMIT_PER_MEGABYTE * u32::try_from(megabytes).unwrap_or(u32::MAX);
     let (done, result) = mpsc::channel();
     let owned = path.to_owned();
     // Where it cannot be sent any more, nobody waits for it.
     let work = move || drop(done.send(panic::catch_unwind(|| read_columns(&owned))));
-    thread::Builder::new().name("parquet".to_owned()).spawn(work).map_err(|source| at(path, source))?;
+    thread::Builder::new().name("parquet".to_owned()).spawn(work).map_err(|cause| at(path, cause))?;
     let damaged = |reason: &str| LoadError::Parquet { path: path.to_owned(), reason: reason.to_owned() };
     match result.recv_timeout(limit) {
         Ok(Ok(problems)) => problems,
@@ -45,7 +45,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Problem>, LoadError> {
 fn read_columns(path: &Path) -> Result<Vec<Problem>, LoadError> {
     let damaged =
         |e: &dyn std::fmt::Display| LoadError::Parquet { path: path.to_owned(), reason: e.to_string() };
-    let file = File::open(path).map_err(|source| at(path, source))?;
+    let file = File::open(path).map_err(|cause| at(path, cause))?;
     // What Arrow type the writer had (large, view, dictionary) is ignored: in the file all are strings, and
     // read as `Utf8`.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);

@@ -120,11 +120,11 @@ impl<'a> Client<'a> {
         HubError::NotFound { what: what.to_owned(), endpoint: self.endpoint.to_owned() }
     }
 
-    pub(super) fn connection(&self, what: &str, source: ureq::Error) -> HubError {
+    pub(super) fn connection(&self, what: &str, cause: ureq::Error) -> HubError {
         HubError::Connection {
             what: what.to_owned(),
             endpoint: self.endpoint.to_owned(),
-            source: Box::new(source),
+            cause: Box::new(cause),
         }
     }
 
@@ -143,7 +143,7 @@ impl<'a> Client<'a> {
         if let (true, Some(authorization)) = (at_home, &self.authorization) {
             request = request.header(AUTHORIZATION, authorization);
         }
-        request.call().map_err(|source| self.connection(what, source))
+        request.call().map_err(|cause| self.connection(what, cause))
     }
 
     fn check_status(&self, repo: &Repo, what: &str, status: u16, at_home: bool) -> Result<(), HubError> {

@@ -70,7 +70,7 @@ pub enum HubError {
     },
     /// No answer.
     #[error(
-        "{what}: cannot reach {endpoint} ({source}); check the network and HF_ENDPOINT \
+        "{what}: cannot reach {endpoint} ({cause}); check the network and HF_ENDPOINT \
          (what is in the cache needs neither)"
     )]
     Connection {
@@ -79,11 +79,11 @@ pub enum HubError {
         /// The Hub asked; the failure may be of the host that it redirected to.
         endpoint: String,
         /// The reason.
-        source: Box<ureq::Error>,
+        cause: Box<ureq::Error>,
     },
     /// A download broke off, more often than is retried.
     #[error(
-        "{what}: the connection broke after {done} of {total} bytes ({source}); run again: it goes on from there"
+        "{what}: the connection broke after {done} of {total} bytes ({cause}); run again: it goes on from there"
     )]
     Cut {
         /// The file and its repository.
@@ -93,7 +93,7 @@ pub enum HubError {
         /// Bytes announced.
         total: u64,
         /// The reason.
-        source: io::Error,
+        cause: io::Error,
     },
     /// More bytes came than were announced.
     #[error(
@@ -138,12 +138,12 @@ pub enum HubError {
         reason: String,
     },
     /// The cache cannot be read or written.
-    #[error("{path}: {source}; check the space and permissions there, or set HF_HOME", path = path.display())]
+    #[error("{path}: {cause}; check the space and permissions there, or set HF_HOME", path = path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -160,6 +160,6 @@ impl HubError {
     /// For `map_err`: says where the system refused.
     pub(super) fn io(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        |source| Self::Io { path, source }
+        |cause| Self::Io { path, cause }
     }
 }

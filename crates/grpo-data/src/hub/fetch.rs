@@ -155,7 +155,7 @@ impl Download<'_> {
         let mut body = reply.response.body_mut().as_reader();
         let mut chunk = vec![0; CHUNK];
         loop {
-            let cut = |source| HubError::Cut { what: self.what.clone(), done, total, source };
+            let cut = |cause| HubError::Cut { what: self.what.clone(), done, total, cause };
             let n = match body.read(&mut chunk) {
                 Ok(0) if done < total => return Err(cut(io::ErrorKind::UnexpectedEof.into())),
                 Ok(0) => return Ok(()),

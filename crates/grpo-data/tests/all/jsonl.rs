@@ -47,6 +47,120 @@ fn broken_fields() {
     check(br#"{"question": "q", "answer": null}"#, &["line 2", "`answer` is null"]);
     check(br#"{"question": "q", "answer": ["a"]}"#, &["line 2", "`answer` is a list"]);
     check(br#"{"question": "q", "answer": "5"}"#, &["row 2", "####"]);
+    check(br#"{"question": NaN, "answer": "a"}"#, &["line 2", "`question` is a number"]);
+    check(br#"{"question": "q", "answer": -Infinity}"#, &["line 2", "`answer` is a number"]);
+    check(br#"{"question": "\ud83d", "answer": "a"}"#, &["line 2", "hex escape", "column 21"]);
+    check(
+        br##"{"answer": "So #### 1", "question": "q", "answer": "So #### 2"}"##,
+        &["line 2", "two different", "`answer`"],
+    );
+    check(
+        br#"{"question": "q", "question": null, "answer": "a"}"#,
+        &["line 2", "two different", "`question`"],
+    );
+}
+
+/// What Python's `json.dumps` writes, and what no field that is read may hold, between fields that are right.
+#[test]
+fn fields_that_nobody_reads_may_hold_anything() {
+    let long = "[".repeat(1000) + &"]".repeat(1000);
+    let values = [
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "[NaN,-Infinity , {\"a\":\tInfinity}]",
+        "1e999",
+        "-1e-999",
+        "123456789012345678901234567890",
+        r#""\ud83d""#,
+        r#""NaN \" NaN, \\""#,
+        r#"{"a": 1, "a": 2}"#,
+        "null",
+        "\"\u{2028}\"",
+        &long,
+    ];
+    for value in values {
+        let line = format!(
+            r##"{{"question": "is it NaN, or Infinity?", "score": {value}, "score": 0, "answer": "So #### NaN"}}"##
+        );
+        let problems = read(line.as_bytes()).unwrap_or_else(|error| panic!("{value}: {error}"));
+        assert_eq!(
+            (problems[0].question.as_str(), problems[0].truth.as_str()),
+            ("is it NaN, or Infinity?", "NaN")
+        );
+    }
+}
+
+#[test]
+fn what_is_no_json_even_in_a_field_that_nobody_reads() {
+    for value in [
+        "nan",
+        "inf",
+        "-NaN",
+        "+Infinity",
+        "1NaN",
+        "1.NaN",
+        "1e-Infinity",
+        "--Infinity",
+        "NaN5",
+        "Infinity.5",
+        "NaNNaN",
+        "01",
+        ".5",
+        "5.",
+        "'a'",
+        "undefined",
+        "\"a",
+        "[1,]",
+        "",
+    ] {
+        check(
+            format!(r##"{{"question": "q", "score": {value}, "answer": "So #### 1"}}"##).as_bytes(),
+            &["line 2", "not a JSON object", "at column"],
+        );
+    }
+    check(br##"{"question": "q", "answer": "So #### 1",}"##, &["line 2", "trailing comma", "at column 41"]);
+    check(br##"{NaN: 1, "question": "q", "answer": "So #### 1"}"##, &["line 2", "key must be a string"]);
+    check(b"NaN", &["line 2", "not a JSON object"]);
+}
+
+#[test]
+fn a_field_that_is_repeated_as_it_is() {
+    let problems = read(br##"{"question": "q", "answer": "So #### 1", "question": "q"}"##).unwrap();
+    assert_eq!(problems[0].question, "q");
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    let line = "\u{feff}{\"question\": \"q\", \"answer\": \"#### 1\"}\r\n";
+    for text in [line.to_owned(), line.repeat(2), format!("\u{feff}\n{line}"), format!("{line}\u{feff}")] {
+        let problems = read(text.as_bytes()).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+        assert_eq!(problems[0].question, "q");
+    }
+    assert!(matches!(read("\u{feff}".as_bytes()), Err(LoadError::Empty { .. })));
+}
+
+#[test]
+fn other_encodings_are_named() {
+    let text = "{\"question\": \"é\", \"answer\": \"#### 1\"}\n";
+    let marked = format!("\u{feff}{text}");
+    let utf16 =
+        |text: &str, bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+    let utf32 = |text: &str, bytes: fn(u32) -> [u8; 4]| {
+        text.chars().flat_map(|c| bytes(c.into())).collect::<Vec<u8>>()
+    };
+    for (bytes, name) in [
+        (utf16(text, u16::to_le_bytes), "UTF-16LE"),
+        (utf16(text, u16::to_be_bytes), "UTF-16BE"),
+        (utf16(&marked, u16::to_le_bytes), "UTF-16LE"),
+        (utf16(&marked, u16::to_be_bytes), "UTF-16BE"),
+        (utf32(&marked, u32::to_le_bytes), "UTF-32LE"),
+        (utf32(&marked, u32::to_be_bytes), "UTF-32BE"),
+    ] {
+        let error = read(&bytes).unwrap_err();
+        assert!(matches!(&error, LoadError::Encoding { encoding, .. } if *encoding == name), "{error}");
+        assert!(error.to_string().contains(&format!("iconv -f {name} -t UTF-8")), "{error}");
+    }
 }
 
 #[test]

@@ -42,12 +42,37 @@ fn a_file_is_read_whatever_the_split() {
 }
 
 #[test]
-fn a_shard_without_rows_is_refused() {
+fn a_shard_may_be_without_rows_but_not_all_of_them() {
     let folder = tempfile::tempdir().unwrap();
-    write_truths(&folder.path().join("train-0.parquet"), &["1"]);
-    write_truths(&folder.path().join("train-1.parquet"), &[]);
-    let error = load(folder.path(), Split::Train).unwrap_err().to_string();
-    assert!(error.contains("train-1.parquet"), "{error}");
+    let write = |shard: &str, truths: &[&str]| write_truths(&folder.path().join(shard), truths);
+    write("train-0.parquet", &[]);
+    write("train-1.parquet", &["1"]);
+    write("train-2.parquet", &[]);
+    assert_eq!(truths(&load(folder.path(), Split::Train).unwrap()), ["1"]);
+    write("train-1.parquet", &[]);
+    let error = load(folder.path(), Split::Train).unwrap_err();
+    assert!(matches!(&error, LoadError::Empty { files } if files.len() == 3), "{error}");
+    let error = error.to_string();
+    assert!(error.contains("no row") && error.contains("train-0.parquet, "), "{error}");
+}
+
+#[test]
+fn a_pointer_of_git_lfs() {
+    let pointer =
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12345\n", "4d7a".repeat(16));
+    let folder = tempfile::tempdir().unwrap();
+    for (name, pointer) in [
+        ("train.parquet", pointer.clone()),
+        ("train.jsonl", pointer.clone()),
+        ("a.jsonl", pointer.replace('\n', "\r\n")),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, pointer).unwrap();
+        let error = load(&path, Split::Train).unwrap_err();
+        assert!(matches!(error, LoadError::LfsPointer { .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(name) && error.contains("git lfs pull"), "{error}");
+    }
 }
 
 #[test]
