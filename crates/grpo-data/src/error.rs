@@ -79,6 +79,17 @@ pub enum LoadError {
         /// What the reader stumbled over.
         reason: String,
     },
+    /// A Parquet file is compressed in a way that is not known here.
+    #[error(
+        "{path}: compressed with {codec}, which cannot be unpacked here; write it again with zstd or snappy",
+        path = path.display()
+    )]
+    Codec {
+        /// The file.
+        path: PathBuf,
+        /// The compression's name.
+        codec: &'static str,
+    },
     /// A Parquet file lacks a column.
     #[error(
         "{path}: no column `{column}`, which a dataset must have; found: {found}",

@@ -24,6 +24,7 @@ mod error;
 mod hub;
 mod jsonl;
 mod load;
+mod pages;
 mod parquet;
 mod problem;
 mod resolve;

@@ -11,9 +11,10 @@ use arrow::array::AsArray;
 use arrow::array::{Array, RecordBatch, StringArray};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Compression;
 
 use crate::load::at;
-use crate::{LoadError, Problem};
+use crate::{LoadError, Problem, pages};
 
 const QUESTION: &str = "question";
 const ANSWER: &str = "answer";
@@ -21,6 +22,8 @@ const ANSWER: &str = "answer";
 /// What reading a file may take, and for each megabyte of it: many times what any whole file does.
 const LIMIT: Duration = Duration::from_secs(10);
 const LIMIT_PER_MEGABYTE: Duration = Duration::from_secs(1);
+
+const TOO_LARGE: &str = "it unpacks to more than any real file of its size";
 
 /// Reads the columns `question` and `answer`; the others are never decoded.
 ///
@@ -34,31 +37,38 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Problem>, LoadError> {
     // Where it cannot be sent any more, nobody waits for it.
     let work = move || drop(done.send(panic::catch_unwind(|| read_columns(&owned))));
     thread::Builder::new().name("parquet".to_owned()).spawn(work).map_err(|cause| at(path, cause))?;
-    let damaged = |reason: &str| LoadError::Parquet { path: path.to_owned(), reason: reason.to_owned() };
     match result.recv_timeout(limit) {
         Ok(Ok(problems)) => problems,
-        Err(RecvTimeoutError::Timeout) => Err(damaged("it takes longer than any whole file of its size")),
-        Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => Err(damaged("a page is damaged")),
+        Err(RecvTimeoutError::Timeout) => {
+            Err(refused(path, "it takes longer than any whole file of its size"))
+        }
+        Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => Err(refused(path, "a page is damaged")),
     }
 }
 
 fn read_columns(path: &Path) -> Result<Vec<Problem>, LoadError> {
-    let damaged =
-        |e: &dyn std::fmt::Display| LoadError::Parquet { path: path.to_owned(), reason: e.to_string() };
+    let damaged = |e: &dyn std::fmt::Display| refused(path, e.to_string());
     let file = File::open(path).map_err(|cause| at(path, cause))?;
+    let pages = file.try_clone().map_err(|cause| at(path, cause))?;
     // What Arrow type the writer had (large, view, dictionary) is ignored: in the file all are strings, and
     // read as `Utf8`.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let builder =
         ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(|e| damaged(&e))?;
     let columns = [find(&builder, path, QUESTION)?, find(&builder, path, ANSWER)?];
+    check_pages(&builder, path, &pages, columns)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
     let reader = builder.with_projection(mask).build().map_err(|e| damaged(&e))?;
-    let mut problems = Vec::new();
+    let length = pages.metadata().map_err(|cause| at(path, cause))?.len();
+    let mut rows = Rows { path, problems: Vec::new(), left: pages::limit(length) };
     for batch in reader {
-        append(&batch.map_err(|e| damaged(&e))?, path, &mut problems)?;
+        rows.append(&batch.map_err(|e| damaged(&e))?)?;
     }
-    Ok(problems)
+    Ok(rows.problems)
+}
+
+fn refused(path: &Path, reason: impl Into<String>) -> LoadError {
+    LoadError::Parquet { path: path.to_owned(), reason: reason.into() }
 }
 
 fn find(
@@ -66,29 +76,66 @@ fn find(
     path: &Path,
     column: &'static str,
 ) -> Result<usize, LoadError> {
-    let names = || builder.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let names = || builder.schema().fields().iter().map(|field| field.name());
+    if names().filter(|name| *name == column).count() > 1 {
+        return Err(refused(path, format!("it has several columns `{column}`")));
+    }
     builder.schema().index_of(column).map_err(|_| LoadError::Column {
         path: path.to_owned(),
         column,
-        found: names(),
+        found: names().cloned().collect(),
     })
 }
 
-fn append(batch: &RecordBatch, path: &Path, problems: &mut Vec<Problem>) -> Result<(), LoadError> {
-    let questions = strings(batch, path, QUESTION)?;
-    let answers = strings(batch, path, ANSWER)?;
-    for i in 0..batch.num_rows() {
-        let row = problems.len() + 1;
-        let value = |array: &StringArray, column| {
-            if array.is_null(i) {
-                return Err(LoadError::Null { path: path.to_owned(), column, row });
-            }
-            Ok(array.value(i).to_owned())
-        };
-        let problem = Problem::new(value(questions, QUESTION)?, value(answers, ANSWER)?);
-        problems.push(problem.ok_or_else(|| LoadError::NoTruth { path: path.to_owned(), row })?);
+/// Refuses what cannot be unpacked, or would fill the memory.
+fn check_pages(
+    builder: &ParquetRecordBatchReaderBuilder<File>,
+    path: &Path,
+    file: &File,
+    columns: [usize; 2],
+) -> Result<(), LoadError> {
+    let (metadata, schema) = (builder.metadata(), builder.parquet_schema());
+    let is_read = |leaf: &usize| columns.contains(&schema.get_column_root_idx(*leaf));
+    let leaves: Vec<usize> = (0..schema.num_columns()).filter(is_read).collect();
+    let mut chunks = metadata.row_groups().iter().flat_map(|group| leaves.iter().map(|&i| group.column(i)));
+    if chunks.any(|chunk| chunk.compression() == Compression::LZO) {
+        return Err(LoadError::Codec { path: path.to_owned(), codec: "LZO" });
+    }
+    if !pages::are_bounded(file, metadata, &leaves).map_err(|cause| at(path, cause))? {
+        return Err(refused(path, TOO_LARGE));
     }
     Ok(())
+}
+
+/// What has been read of a file.
+struct Rows<'a> {
+    path: &'a Path,
+    problems: Vec<Problem>,
+    /// Bytes of text that may still come: rows can repeat what is in the file once.
+    left: u64,
+}
+
+impl Rows<'_> {
+    fn append(&mut self, batch: &RecordBatch) -> Result<(), LoadError> {
+        let questions = strings(batch, self.path, QUESTION)?;
+        let answers = strings(batch, self.path, ANSWER)?;
+        for i in 0..batch.num_rows() {
+            let row = self.problems.len() + 1;
+            let value = |array: &StringArray, column| {
+                if array.is_null(i) {
+                    return Err(LoadError::Null { path: self.path.to_owned(), column, row });
+                }
+                Ok(array.value(i).to_owned())
+            };
+            let (question, answer) = (value(questions, QUESTION)?, value(answers, ANSWER)?);
+            let left = self.left.checked_sub((question.len() + answer.len()) as u64);
+            self.left = left.ok_or_else(|| refused(self.path, TOO_LARGE))?;
+            let problem = Problem::new(question, answer);
+            self.problems
+                .push(problem.ok_or_else(|| LoadError::NoTruth { path: self.path.to_owned(), row })?);
+        }
+        Ok(())
+    }
 }
 
 fn strings<'a>(

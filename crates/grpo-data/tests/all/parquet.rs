@@ -4,22 +4,26 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryArray, DictionaryArray, Int64Array, LargeStringArray, RecordBatch, StringArray,
-    StringViewArray,
+    StringViewArray, StructArray,
 };
-use arrow::datatypes::Int32Type;
+use arrow::datatypes::{DataType, Field, Int32Type};
 use grpo_data::{LoadError, Split, load};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::file::properties::WriterProperties;
+use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+use parquet::file::properties::{WriterProperties, WriterVersion};
 
 /// Writes a Parquet file of these columns.
 pub(crate) fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
-    let batch =
-        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
     let properties =
         WriterProperties::builder().set_compression(Compression::SNAPPY).set_max_row_group_row_count(Some(3));
+    write_with(path, columns, properties.build());
+}
+
+fn write_with(path: &Path, columns: Vec<(&str, ArrayRef)>, properties: WriterProperties) {
+    let batch =
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
     let file = File::create(path).unwrap();
-    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
 }
@@ -85,6 +89,113 @@ fn every_arrow_type_of_string() {
 }
 
 #[test]
+fn every_compression() {
+    let codecs = [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        Compression::ZSTD(ZstdLevel::default()),
+    ];
+    let questions: Vec<String> = (0..2000).map(|n| format!("{n} and {n} apples?")).collect();
+    let answers: Vec<String> = (0..2000).map(|n| format!("That is {n}.\n#### {}", n % 7)).collect();
+    let columns = || -> Vec<(&str, ArrayRef)> {
+        vec![
+            ("question", Arc::new(StringArray::from(questions.clone()))),
+            ("answer", Arc::new(StringArray::from(answers.clone()))),
+        ]
+    };
+    for (codec, version) in codecs.iter().flat_map(|&codec| {
+        [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0].map(|version| (codec, version))
+    }) {
+        let (_folder, path) = file();
+        let properties = WriterProperties::builder().set_compression(codec).set_writer_version(version);
+        write_with(&path, columns(), properties.set_data_page_size_limit(1000).build());
+        let problems =
+            load(&path, Split::Train).unwrap_or_else(|error| panic!("{codec} {version:?}: {error}"));
+        let read: Vec<&str> = problems.iter().map(|problem| problem.question.as_str()).collect();
+        assert_eq!(read, questions, "{codec} {version:?}");
+        assert_eq!(problems[1999].truth, "4");
+    }
+}
+
+/// The writer knows no LZO, so the name of a codec is replaced: field 4 of the columns' metadata in the footer.
+#[test]
+fn a_compression_that_nobody_reads_is_named() {
+    let (_folder, path) = file();
+    let uncompressed = WriterProperties::builder().set_compression(Compression::LZ4_RAW).build();
+    write_with(&path, vec![("question", strings(&["q"])), ("answer", strings(&["#### 1"]))], uncompressed);
+    let mut bytes = fs::read(&path).unwrap();
+    for name in ["question", "answer"] {
+        let in_path = [&[0x19, 0x18, name.len() as u8], name.as_bytes(), &[0x15, 0x0e]].concat(); // 0x0e: LZ4_RAW
+        let at =
+            bytes.windows(in_path.len()).position(|window| window == in_path).unwrap() + in_path.len() - 1;
+        bytes[at] = 0x06; // LZO
+    }
+    fs::write(&path, bytes).unwrap();
+    let error = load(&path, Split::Train).unwrap_err();
+    assert!(matches!(error, LoadError::Codec { codec: "LZO", .. }), "{error}");
+}
+
+/// Small files of 80 MB of text: in one page, in one that lies about it, and as rows that repeat a value.
+#[test]
+fn files_that_would_fill_the_memory_are_refused() {
+    let check = |path: &Path| {
+        assert!(fs::metadata(path).unwrap().len() < 600_000);
+        let error = load(path, Split::Train).unwrap_err().to_string();
+        assert!(error.contains("unpacks to more"), "{error}");
+    };
+    let long: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(80_000_000)]));
+    let codecs = [
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::ZSTD(ZstdLevel::default()),
+    ];
+    for codec in codecs {
+        let (_folder, path) = file();
+        let properties =
+            WriterProperties::builder().set_compression(codec).set_dictionary_enabled(false).build();
+        write_with(&path, vec![("question", long.clone()), ("answer", strings(&["#### 1"]))], properties);
+        check(&path);
+        // The first page's header has its type and its unpacked size, here 1 in as many bytes.
+        let mut bytes = fs::read(&path).unwrap();
+        assert_eq!((&bytes[4..7], bytes[10]), (&[0x15, 0, 0x15][..], bytes[10] & 0x7f));
+        bytes[7..11].copy_from_slice(&[0x82, 0x80, 0x80, 0]);
+        fs::write(&path, bytes).unwrap();
+        if !matches!(codec, Compression::ZSTD(_)) {
+            check(&path);
+        }
+        load(&path, Split::Train).unwrap_err();
+    }
+    let (_folder, path) = file();
+    let repeated = "x".repeat(256 << 10);
+    let columns =
+        vec![("question", strings(&[repeated.as_str(); 400])), ("answer", strings(&["#### 1"; 400]))];
+    write_with(&path, columns, WriterProperties::builder().build());
+    check(&path);
+}
+
+#[test]
+fn columns_that_are_not_read_may_be_anything() {
+    let (_folder, path) = file();
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let fields: Vec<(Arc<Field>, ArrayRef)> = ["question", "answer"]
+        .map(|name| (Arc::new(Field::new(name, DataType::Int64, true)), numbers.clone()))
+        .to_vec();
+    let nested: ArrayRef = Arc::new(StructArray::from(fields));
+    let columns = vec![
+        ("meta", nested),
+        ("question", strings(&["q"])),
+        ("Question", numbers.clone()),
+        ("answer", strings(&["#### 1"])),
+    ];
+    write(&path, columns);
+    assert_eq!(load(&path, Split::Train).unwrap()[0].truth, "1");
+}
+
+#[test]
 fn wrong_columns() {
     let number: ArrayRef = Arc::new(Int64Array::from(vec![5]));
     let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![&b"\xff"[..]]));
@@ -97,6 +208,11 @@ fn wrong_columns() {
         &["`question` is of type Int64", "string"],
     );
     check_error(vec![("question", strings(&["q"])), ("answer", bytes)], &["`answer` is of type Binary"]);
+    let answer = |text| ("answer", strings(&[text]));
+    check_error(
+        vec![("question", strings(&["q"])), answer("#### 1"), answer("#### 2")],
+        &["several columns `answer`"],
+    );
 }
 
 #[test]
