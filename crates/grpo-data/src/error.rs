@@ -35,7 +35,7 @@ pub enum LoadError {
     /// No file of the folder or repository belongs to the split.
     #[error(
         "{place}: no file of the split `{split}`; it must hold `{split}-*.parquet`, `{split}.parquet` or \
-         `{split}.jsonl`, itself or in `main` or `data`; found: {found}",
+         `{split}/*.parquet` (or `.jsonl`), itself or in `main`, `data` or `default`; found: {found}",
         found = list(found)
     )]
     NoSplit {

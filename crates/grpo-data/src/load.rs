@@ -11,7 +11,8 @@ use crate::{LoadError, Problem, Split, jsonl, parquet};
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// Reads the problems at `path`: a `.parquet` or `.jsonl` file (whatever the split), or a folder that holds
-/// `{split}-*.parquet`, `{split}.parquet` or `{split}.jsonl`, itself or in `main` or `data`.
+/// `{split}-*.parquet`, `{split}.parquet` or `{split}/*.parquet`, or `.jsonl` in their place, itself or in `main`,
+/// `data` or `default`.
 ///
 /// # Errors
 ///
@@ -43,7 +44,10 @@ pub(crate) fn load_files(files: &[PathBuf]) -> Result<Vec<Problem>, LoadError> {
 pub(crate) fn split_files(folder: &Path, split: Split) -> Result<Vec<PathBuf>, LoadError> {
     let mut names = Vec::new();
     for prefix in FOLDERS {
-        names.extend(file_names(folder, prefix)?);
+        // A conversion of the Hub that was cut at a size is `partial-train`; it is listed, not read.
+        for inner in [String::new(), format!("{split}/"), format!("partial-{split}/")] {
+            names.extend(file_names(folder, &format!("{prefix}{inner}"))?);
+        }
     }
     let chosen = split.choose(&folder.display().to_string(), &names)?;
     Ok(chosen.iter().map(|name| folder.join(name)).collect())
@@ -52,7 +56,7 @@ pub(crate) fn split_files(folder: &Path, split: Split) -> Result<Vec<PathBuf>, L
 fn file_names(folder: &Path, prefix: &str) -> Result<Vec<String>, LoadError> {
     let folder = folder.join(prefix);
     let entries = match fs::read_dir(&folder) {
-        // `main` and `data` need not be there.
+        // No single one of the folders need be there.
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }

@@ -1,11 +1,24 @@
 //! The parts of a dataset, and which files hold them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::LoadError;
 
-/// Folders that a dataset keeps its files in, best first: `main` is GSM8K's configuration of that name.
-pub(crate) const FOLDERS: [&str; 3] = ["main/", "", "data/"];
+/// Folders that a dataset keeps its files in, best first: `main` is GSM8K's configuration of that name, `default` what
+/// the Hub calls one without a name.
+pub(crate) const FOLDERS: [&str; 4] = ["main/", "", "data/", "default/"];
+
+/// How the files of a split are named.
+#[derive(Clone, Copy)]
+enum Layout {
+    /// `train-00000-of-00001.parquet`
+    Shards,
+    /// `train.parquet`
+    File,
+    /// `train/0000.parquet`, as in the Hub's own conversions (the branch `refs/convert/parquet`)
+    Folder,
+}
 
 /// A part of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,14 +42,14 @@ impl Split {
     /// `place` is for errors.
     pub(crate) fn choose(self, place: &str, names: &[String]) -> Result<Vec<String>, LoadError> {
         for folder in FOLDERS {
-            for (sharded, extension) in
-                [(true, "parquet"), (false, "parquet"), (true, "jsonl"), (false, "jsonl")]
-            {
-                let fits = |name: &&String| self.fits(name, folder, sharded, extension);
-                let mut files: Vec<String> = names.iter().filter(fits).cloned().collect();
-                if !files.is_empty() {
-                    files.sort();
-                    return check_shards(place, files);
+            for extension in ["parquet", "jsonl"] {
+                for layout in [Layout::Shards, Layout::File, Layout::Folder] {
+                    let fits = |name: &&String| self.fits(name, folder, layout, extension);
+                    let mut files: Vec<String> = names.iter().filter(fits).cloned().collect();
+                    if !files.is_empty() {
+                        files.sort();
+                        return check_shards(place, files);
+                    }
                 }
             }
         }
@@ -45,13 +58,15 @@ impl Split {
         Err(LoadError::NoSplit { place: place.to_owned(), split: self, found })
     }
 
-    fn fits(self, name: &str, folder: &str, sharded: bool, extension: &str) -> bool {
+    fn fits(self, name: &str, folder: &str, layout: Layout, extension: &str) -> bool {
         let stem = name.strip_prefix(folder).and_then(|file| file.rsplit_once('.'));
         let Some((stem, found)) = stem else { return false };
         let rest = stem.strip_prefix(self.name());
         found == extension
-            && rest.is_some_and(|rest| {
-                if sharded { rest.starts_with('-') && !rest.contains('/') } else { rest.is_empty() }
+            && rest.is_some_and(|rest| match layout {
+                Layout::Shards => rest.starts_with('-') && !rest.contains('/'),
+                Layout::File => rest.is_empty(),
+                Layout::Folder => rest.strip_prefix('/').is_some_and(|file| !file.contains('/')),
             })
     }
 }
@@ -62,16 +77,23 @@ impl fmt::Display for Split {
     }
 }
 
-/// A name like `train-00001-of-00003.parquet` says how many there are; training on some of them would go
-/// unnoticed.
+/// A name like `train-00001-of-00003.parquet` says how many there are, and `train/0001.parquet` that there is one before
+/// it; training on some of them would go unnoticed.
 fn check_shards(place: &str, files: Vec<String>) -> Result<Vec<String>, LoadError> {
-    let announced =
-        files.iter().filter_map(|name| name.rsplit_once("-of-")?.1.split('.').next()?.parse().ok());
-    match announced.max() {
-        Some(expected) if expected != files.len() => {
-            Err(LoadError::Shards { place: place.to_owned(), expected, found: files })
-        }
-        _ => Ok(files),
+    let stems = || files.iter().map(|name| name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem));
+    let announced: BTreeSet<usize> =
+        stems().filter_map(|stem| stem.rsplit_once("-of-")?.1.parse().ok()).collect();
+    let counted: Option<Vec<usize>> = stems().map(|stem| stem.rsplit_once('/')?.1.parse().ok()).collect();
+    let expected = match (announced.last(), counted.unwrap_or_default().last()) {
+        // Shards of two datasets in one folder announce two numbers.
+        (Some(&last), _) if announced.len() > 1 => Some(last),
+        (Some(&last), _) => Some(last).filter(|&last| last != files.len()),
+        (None, Some(&last)) => Some(last.saturating_add(1)).filter(|&n| n != files.len()),
+        (None, None) => None,
+    };
+    match expected {
+        Some(expected) => Err(LoadError::Shards { place: place.to_owned(), expected, found: files }),
+        None => Ok(files),
     }
 }
 
@@ -99,6 +121,19 @@ mod tests {
         assert_eq!(chosen(&["train.jsonl", "train.parquet"]), ["train.parquet"]);
         assert_eq!(chosen(&["train-b.jsonl", "train-a.jsonl"]), ["train-a.jsonl", "train-b.jsonl"]);
         assert_eq!(chosen(&["test.parquet", "training.parquet", "train.jsonl"]), ["train.jsonl"]);
+        assert_eq!(
+            chosen(&[
+                "main/train/0001.parquet",
+                "main/train/0000.parquet",
+                "main/partial-train/0000.parquet"
+            ]),
+            ["main/train/0000.parquet", "main/train/0001.parquet"]
+        );
+        assert_eq!(
+            chosen(&["default/train/0000.parquet", "a/train/0000.parquet"]),
+            ["default/train/0000.parquet"]
+        );
+        assert_eq!(chosen(&["train/b.jsonl", "train/a.jsonl"]), ["train/a.jsonl", "train/b.jsonl"]);
     }
 
     #[test]
@@ -109,7 +144,16 @@ mod tests {
 
     #[test]
     fn a_missing_shard_is_noticed() {
-        let error = choose(&["train-00000-of-00002.parquet"]).unwrap_err();
-        assert!(matches!(error, LoadError::Shards { expected: 2, .. }), "{error}");
+        let cases: [(&[&str], usize); 5] = [
+            (&["train-00000-of-00002.parquet"], 2),
+            (&["train-00000-of-00001.parquet", "train-00000-of-00002.parquet"], 2),
+            (&["train-00000-of-00001.parquet", "train-new.parquet"], 1),
+            (&["train/0000.parquet", "train/0002.parquet"], 3),
+            (&["main/train/0001.parquet"], 2),
+        ];
+        for (names, n) in cases {
+            let error = choose(names).unwrap_err();
+            assert!(matches!(error, LoadError::Shards { expected, .. } if expected == n), "{error}");
+        }
     }
 }
