@@ -13,6 +13,7 @@ use ureq::{Agent, Body};
 
 use super::HubError;
 use super::repo::Repo;
+use super::retry::asked_pause;
 
 const MAX_REDIRECTS: usize = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -34,6 +35,8 @@ pub(super) struct Reply {
     pub(super) response: Response<Body>,
     /// What identifies the file's content: the Hub's own word, not that of the storage it redirects to.
     pub(super) etag: Option<String>,
+    /// The file's length, where the Hub says it before it redirects.
+    pub(super) linked_size: Option<u64>,
 }
 
 impl Reply {
@@ -84,7 +87,7 @@ impl<'a> Client<'a> {
         range: Option<&str>,
     ) -> Result<Reply, HubError> {
         let mut url = format!("{}/{path}", self.endpoint);
-        let mut etag = None;
+        let (mut etag, mut linked_size) = (None, None);
         for _ in 0..=MAX_REDIRECTS {
             let uri: Uri = url.parse().map_err(|_| self.protocol(what, "a redirect to no URL"))?;
             let at_home = same_origin(&uri, &self.origin);
@@ -94,11 +97,13 @@ impl<'a> Client<'a> {
                 etag = text(headers, "x-linked-etag")
                     .or_else(|| text(headers, ETAG.as_str()))
                     .map(str::to_owned);
+                linked_size =
+                    text(headers, "x-linked-size").and_then(|size| size.parse().ok()).or(linked_size);
             }
             if !response.status().is_redirection() {
-                self.check_status(repo, what, response.status().as_u16(), at_home)?;
+                self.check_status(repo, what, &response, at_home)?;
                 let etag = etag.or_else(|| text(response.headers(), ETAG.as_str()).map(str::to_owned));
-                return Ok(Reply { response, etag });
+                return Ok(Reply { response, etag, linked_size });
             }
             let location = text(response.headers(), LOCATION.as_str());
             let location = location.ok_or_else(|| self.protocol(what, "a redirect to nowhere"))?;
@@ -146,10 +151,16 @@ impl<'a> Client<'a> {
         request.call().map_err(|cause| self.connection(what, cause))
     }
 
-    fn check_status(&self, repo: &Repo, what: &str, status: u16, at_home: bool) -> Result<(), HubError> {
-        match status {
+    fn check_status(
+        &self,
+        repo: &Repo,
+        what: &str,
+        response: &Response<Body>,
+        at_home: bool,
+    ) -> Result<(), HubError> {
+        match response.status().as_u16() {
             200 | 206 => Ok(()),
-            401 | 403 if at_home => Err(HubError::Denied {
+            status @ (401 | 403) if at_home => Err(HubError::Denied {
                 what: what.to_owned(),
                 status,
                 page: format!("{}/{}", self.endpoint, repo.url()),
@@ -158,13 +169,19 @@ impl<'a> Client<'a> {
                     None => "then put a token of your account into HF_TOKEN",
                 },
             }),
+            404 if text(response.headers(), "x-error-code") == Some("RevisionNotFound") => {
+                Err(self.not_found(&repo.describe_branch()))
+            }
             404 => Err(self.not_found(what)),
-            _ => Err(HubError::Status { what: what.to_owned(), status }),
+            status => {
+                let retry_after = asked_pause(response.headers());
+                Err(HubError::Status { what: what.to_owned(), status, retry_after })
+            }
         }
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Why the Hub, or its cache, did not deliver. The token never appears in it.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,14 @@ pub enum HubError {
     /// There is no place for the cache.
     #[error("no home folder to keep the cache in; set HF_HOME")]
     Home,
+    /// A variable of the environment says nothing that can be followed.
+    #[error("the environment variable {name} {reason}; set it to a whole path")]
+    Variable {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong with its value.
+        reason: String,
+    },
     /// The endpoint is not a URL.
     #[error("the endpoint `{endpoint}` is no http(s) URL; mend HF_ENDPOINT")]
     Endpoint {
@@ -27,8 +36,8 @@ pub enum HubError {
     Token,
     /// Working offline, and a file is not in the cache.
     #[error(
-        "{what} is not in the cache {cache}, and HF_HUB_OFFLINE forbids to download it; \
-         run once without it, or give the path of a local copy",
+        "{what} is not in the cache {cache}, and HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE or HF_DATASETS_OFFLINE forbids \
+         to download it; run once without it, or give the path of a local copy",
         cache = cache.display()
     )]
     Offline {
@@ -36,6 +45,27 @@ pub enum HubError {
         what: String,
         /// The cache.
         cache: PathBuf,
+    },
+    /// Working offline, and the cache has several commits of a repository, none of which it calls the newest.
+    #[error(
+        "{what} is in the cache in several commits, and nothing says which is meant; give the path of one: {}",
+        paths(folders)
+    )]
+    Snapshots {
+        /// The repository.
+        what: String,
+        /// The folders of the commits that are whole.
+        folders: Vec<PathBuf>,
+    },
+    /// A model's repository has weights, but none that can be read.
+    #[error("{what} has no `model.safetensors`; found: {}; {advice}", found.join(", "))]
+    Weights {
+        /// The repository.
+        what: String,
+        /// The files of weights there.
+        found: Vec<String>,
+        /// How to get what is wanted.
+        advice: &'static str,
     },
     /// The repository, or the file in it, does not exist.
     #[error("{what} does not exist at {endpoint}; check the name, or give the path of a local copy")]
@@ -61,12 +91,14 @@ pub enum HubError {
         token: &'static str,
     },
     /// The server answered with another error.
-    #[error("{what}: the server answered HTTP {status}; try again later")]
+    #[error("{what}: the server answered HTTP {status}; try again {}", later(*.retry_after))]
     Status {
         /// The repository, or the file and its repository.
         what: String,
         /// The HTTP status.
         status: u16,
+        /// How long the server asked to wait.
+        retry_after: Option<Duration>,
     },
     /// No answer.
     #[error(
@@ -148,13 +180,26 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// Whether trying again at once may help.
+    /// Whether trying again may help.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Connection { .. } | Self::Cut { .. } => true,
-            Self::Status { status, .. } => *status == 429 || *status >= 500,
+            Self::Cut { .. } => true,
+            Self::Connection { cause, .. } => matches!(
+                **cause,
+                ureq::Error::Io(_)
+                    | ureq::Error::Timeout(_)
+                    | ureq::Error::HostNotFound
+                    | ureq::Error::ConnectionFailed
+                    | ureq::Error::Protocol(_)
+            ),
+            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
             _ => false,
         }
+    }
+
+    /// How long the server asked to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        if let Self::Status { retry_after, .. } = self { *retry_after } else { None }
     }
 
     /// For `map_err`: says where the system refused.
@@ -162,4 +207,12 @@ impl HubError {
         let path = path.to_owned();
         |cause| Self::Io { path, cause }
     }
+}
+
+fn later(pause: Option<Duration>) -> String {
+    pause.map_or("later".to_owned(), |pause| format!("in {} seconds", pause.as_secs()))
+}
+
+fn paths(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -7,7 +7,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use hf_hub::api::RepoInfo;
 use sha1::Sha1;
@@ -15,11 +14,12 @@ use sha2::{Digest, Sha256};
 
 use super::client::{Client, Reply};
 use super::repo::{Repo, is_inside, is_plain};
+use super::retry::retry;
 use super::{Hub, HubError, Transfer};
 
-/// Tries in a row that get no further; one that does starts the count again.
-const MAX_TRIES: u32 = 4;
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// A list of files may be long, but not endless.
+const MAX_INFO: u64 = 256 << 20;
+const NO_SUCH_RANGE: u16 = 416;
 const CHUNK: usize = 256 * 1024;
 
 /// The newest commit of a repository.
@@ -37,10 +37,11 @@ impl<'a> Remote<'a> {
     pub(super) fn newest(hub: &'a Hub, repo: &'a Repo) -> Result<Self, HubError> {
         let client = Client::new(&hub.endpoint, hub.token.as_ref())?;
         let what = repo.to_string();
-        let mut reply = client.get(repo, &what, &repo.info_path(), None)?;
-        let info: RepoInfo = reply.response.body_mut().read_json().map_err(|e| match e {
-            ureq::Error::Json(e) => client.protocol(&what, e.to_string()),
-            other => client.connection(&what, other),
+        let info: RepoInfo = retry(|_| {
+            let mut reply = client.get(repo, &what, &repo.info_path(), None)?;
+            let body = reply.response.body_mut().with_config().limit(MAX_INFO).read_to_vec();
+            let body = body.map_err(|cause| client.connection(&what, cause))?;
+            serde_json::from_slice(&body).map_err(|e| client.protocol(&what, e.to_string()))
         })?;
         if !is_plain(&info.sha) {
             return Err(client.protocol(&what, "its commit has no plain name"));
@@ -66,16 +67,27 @@ impl<'a> Remote<'a> {
 
     /// Fetches a file unless it is there.
     pub(super) fn fetch(&self, name: &str) -> Result<PathBuf, HubError> {
-        let what = self.repo.describe(name);
-        if !self.has(name) {
-            return Err(self.client.not_found(&what));
+        Ok(self.fetch_all(&[name.to_owned()])?.remove(0))
+    }
+
+    /// Fetches the files that are not there. They show up together, so that no part is taken for the whole.
+    pub(super) fn fetch_all(&self, names: &[String]) -> Result<Vec<PathBuf>, HubError> {
+        let targets: Vec<PathBuf> = names.iter().map(|name| self.folder().join(name)).collect();
+        let mut arrived = Vec::new();
+        for (name, target) in names.iter().zip(&targets).filter(|(_, target)| !target.exists()) {
+            let what = self.repo.describe(name);
+            if !self.has(name) {
+                return Err(self.client.not_found(&what));
+            }
+            let path = self.repo.file_path(&self.commit, name);
+            let download = Download { remote: self, name, what, path, target };
+            arrived.push((retry(|furthest| download.attempt(furthest))?, download));
         }
-        let target = self.folder().join(name);
-        let path = self.repo.file_path(&self.commit, name);
-        if !target.exists() {
-            Download { remote: self, name, what, path, target: &target }.run()?;
+        for (blob, download) in arrived {
+            let _lock = lock(&blob)?;
+            download.link(&blob).map_err(HubError::io(download.target))?;
         }
-        Ok(target)
+        Ok(targets)
     }
 }
 
@@ -90,37 +102,20 @@ struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Tries until the file is there.
-    fn run(&self) -> Result<(), HubError> {
-        let (mut tries, mut furthest) = (0, 0);
-        loop {
-            let before = furthest;
-            let error = match self.attempt(&mut furthest) {
-                Err(error) if error.is_transient() => error,
-                done_or_hopeless => return done_or_hopeless,
-            };
-            tries = if furthest > before { 1 } else { tries + 1 };
-            if tries > MAX_TRIES {
-                return Err(error);
-            }
-            tracing::warn!(%error, "trying again");
-            std::thread::sleep(FIRST_PAUSE * 2u32.pow(tries - 1));
-        }
-    }
-
-    fn attempt(&self, furthest: &mut u64) -> Result<(), HubError> {
-        let first_byte = self.get("bytes=0-0")?;
+    /// Downloads the blob that holds the file, unless it is there.
+    fn attempt(&self, furthest: &mut u64) -> Result<PathBuf, HubError> {
+        let first_byte = match self.get(Some("bytes=0-0")) {
+            Err(HubError::Status { status: NO_SUCH_RANGE, .. }) => self.get(None)?, // an empty file has no first byte
+            other => other?,
+        };
         let total = self.total(&first_byte)?;
         let etag = first_byte.etag.as_deref().map(|etag| etag.trim_start_matches("W/").trim_matches('"'));
         let etag = etag.filter(|etag| is_plain(etag)).ok_or_else(|| self.protocol("no usable ETag"))?;
         let blob = self.remote.repo.blob(&self.remote.hub.cache, etag);
         let folder = parent(&blob);
         fs::create_dir_all(folder).map_err(HubError::io(folder))?;
-        // Two processes that want the same file: the second waits, and finds it there. Dropping the lock
-        // releases it.
-        let lock = folder.join(format!("{etag}.lock"));
-        let _lock = File::create(&lock).and_then(|f| f.lock().map(|()| f)).map_err(HubError::io(&lock))?;
-        if !fs::metadata(&blob).is_ok_and(|meta| meta.len() == total) {
+        let _lock = lock(&blob)?;
+        if !fs::metadata(&blob).is_ok_and(|meta| total.is_none_or(|total| meta.len() == total)) {
             let part = folder.join(format!("{etag}.part"));
             self.fill(&part, total, furthest)?;
             if !is_named(&part, etag).map_err(HubError::io(&part))? {
@@ -129,39 +124,34 @@ impl Download<'_> {
             }
             fs::rename(&part, &blob).map_err(HubError::io(&blob))?;
         }
-        self.link(&blob).map_err(HubError::io(self.target))
+        Ok(blob)
     }
 
     /// Completes the file `part`, from where it ends.
-    fn fill(&self, part: &Path, total: u64, furthest: &mut u64) -> Result<(), HubError> {
+    fn fill(&self, part: &Path, total: Option<u64>, furthest: &mut u64) -> Result<(), HubError> {
         let failed = || HubError::io(part);
         let mut file = OpenOptions::new().create(true).append(true).open(part).map_err(failed())?;
         let mut done = file.metadata().map_err(failed())?.len();
-        if done > total {
-            file.set_len(0).map_err(failed())?;
+        if total.is_none_or(|total| done > total) {
+            file.set_len(0).map_err(failed())?; // where no length is known, a part may be more than the whole
             done = 0;
         }
         self.report(done, total);
-        if done == total {
+        if Some(done) == total {
             return Ok(());
         }
-        let mut reply = self.get(&format!("bytes={done}-"))?;
-        if reply.response.status() == 200 {
-            file.set_len(0).map_err(failed())?; // a server that does not know ranges sends all of it
-            done = 0;
-        } else if !reply.header("content-range").is_some_and(|r| r.starts_with(&format!("bytes {done}-"))) {
-            return Err(self.protocol("another range than asked for"));
-        }
+        let mut reply = self.rest(&mut file, part, &mut done)?;
         let mut body = reply.response.body_mut().as_reader();
         let mut chunk = vec![0; CHUNK];
         loop {
-            let cut = |cause| HubError::Cut { what: self.what.clone(), done, total, cause };
             let n = match body.read(&mut chunk) {
-                Ok(0) if done < total => return Err(cut(io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) if total.is_some_and(|total| done < total) => {
+                    return Err(self.cut(done, total, io::ErrorKind::UnexpectedEof.into()));
+                }
                 Ok(0) => return Ok(()),
-                other => other.map_err(cut)?,
+                other => other.map_err(|cause| self.cut(done, total, cause))?,
             };
-            if done + n as u64 > total {
+            if let Some(total) = total.filter(|total| done + n as u64 > *total) {
                 fs::remove_file(part).map_err(failed())?;
                 return Err(HubError::TooLong { what: self.what.clone(), total });
             }
@@ -172,19 +162,46 @@ impl Download<'_> {
         }
     }
 
-    fn get(&self, range: &str) -> Result<Reply, HubError> {
-        self.remote.client.get(self.remote.repo, &self.what, &self.path, Some(range))
+    /// Asks for what follows the first `done` bytes; starts again where the server will not go on from there.
+    fn rest(&self, file: &mut File, part: &Path, done: &mut u64) -> Result<Reply, HubError> {
+        let reply = match self.get(Some(&format!("bytes={done}-"))) {
+            Err(HubError::Status { status: NO_SUCH_RANGE, .. }) => self.get(None)?,
+            other => other?,
+        };
+        if reply.response.status() == 200 {
+            // All of it: the server does not know ranges, or has no more than what is here.
+            file.set_len(0).map_err(HubError::io(part))?;
+            *done = 0;
+        } else if !reply.header("content-range").is_some_and(|r| r.starts_with(&format!("bytes {done}-"))) {
+            return Err(self.protocol("another range than asked for"));
+        }
+        Ok(reply)
     }
 
-    /// The length of the file that a request for its first byte announces.
-    fn total(&self, reply: &Reply) -> Result<u64, HubError> {
-        let total = match reply.response.status().as_u16() {
+    fn cut(&self, done: u64, total: Option<u64>, cause: io::Error) -> HubError {
+        match total {
+            Some(total) => HubError::Cut { what: self.what.clone(), done, total, cause },
+            None => self.remote.client.connection(&self.what, ureq::Error::Io(cause)),
+        }
+    }
+
+    fn get(&self, range: Option<&str>) -> Result<Reply, HubError> {
+        self.remote.client.get(self.remote.repo, &self.what, &self.path, range)
+    }
+
+    /// The length of the file that an answer announces. There is none where a server sends files as it makes them.
+    fn total(&self, reply: &Reply) -> Result<Option<u64>, HubError> {
+        let announced = match reply.response.status().as_u16() {
             206 => {
-                reply.header("content-range").and_then(|range| range.rsplit_once('/')).map(|(_, total)| total)
+                let range = reply.header("content-range").and_then(|range| range.rsplit_once('/'));
+                Some(range.ok_or_else(|| self.protocol("no length announced"))?.1)
+                    .filter(|total| *total != "*")
             }
             _ => reply.header("content-length"),
         };
-        total.and_then(|total| total.parse().ok()).ok_or_else(|| self.protocol("no length announced"))
+        let announced =
+            announced.map(|total| total.parse().map_err(|_| self.protocol("no length announced")));
+        Ok(reply.linked_size.or(announced.transpose()?))
     }
 
     /// Shows the blob under the file's name.
@@ -208,15 +225,21 @@ impl Download<'_> {
         linked
     }
 
-    fn report(&self, done: u64, total: u64) {
+    fn report(&self, done: u64, total: Option<u64>) {
         if let Some(listener) = &self.remote.hub.progress {
-            listener(&Transfer { file: self.name, done, total });
+            listener(&Transfer { file: self.name, done, total: total.unwrap_or(done) });
         }
     }
 
     fn protocol(&self, reason: &str) -> HubError {
         self.remote.client.protocol(&self.what, reason)
     }
+}
+
+/// Two processes that want the same file: the second waits, and finds it there. Dropping the lock releases it.
+fn lock(blob: &Path) -> Result<File, HubError> {
+    let path = blob.with_added_extension("lock");
+    File::create(&path).and_then(|file| file.lock().map(|()| file)).map_err(HubError::io(&path))
 }
 
 /// Whether the content of a file is what the Hub's ETag says: its SHA-256 where it is stored apart from the

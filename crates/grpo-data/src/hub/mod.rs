@@ -4,29 +4,26 @@ mod client;
 mod env;
 mod error;
 mod fetch;
+mod model;
 mod repo;
+mod retry;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use hf_hub::Cache;
-use serde::Deserialize;
 
 pub use self::error::HubError;
 pub(crate) use self::repo::is_id;
 
 use self::client::Token;
 use self::fetch::Remote;
-use self::repo::{Repo, is_inside};
+use self::model::{INDEX, OPTIONAL, REQUIRED, WEIGHTS, check_weights, first_missing, shards};
+use self::repo::Repo;
 use crate::load::{load_files, split_files};
 use crate::{Error, Problem, Split};
 
 const ENDPOINT: &str = "https://huggingface.co";
-const REQUIRED: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
-const OPTIONAL: [&str; 2] = ["generation_config.json", "chat_template.jinja"];
-const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
 
 /// How far a download has come. Resumed downloads start with what was there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +97,8 @@ impl Hub {
     /// [`HubError`] names the file and what to do.
     pub fn model(&self, id: &str) -> Result<PathBuf, HubError> {
         let repo = Repo::model(id)?;
-        let missing = match repo.cached(&self.cache) {
+        let is_whole = |folder: &Path| matches!(first_missing(folder), Ok(None));
+        let missing = match self.cached(&repo, is_whole)? {
             Some(folder) => match first_missing(&folder)? {
                 None => return Ok(folder),
                 Some(file) => file,
@@ -109,6 +107,7 @@ impl Hub {
         };
         self.check_online(|| repo.describe(&missing))?;
         let remote = Remote::newest(self, &repo)?;
+        check_weights(&repo, &remote.names)?;
         for file in REQUIRED {
             remote.fetch(file)?;
         }
@@ -118,9 +117,7 @@ impl Hub {
         if remote.has(WEIGHTS) || !remote.has(INDEX) {
             remote.fetch(WEIGHTS)?;
         } else {
-            for shard in shards(&remote.fetch(INDEX)?)? {
-                remote.fetch(&shard)?;
-            }
+            remote.fetch_all(&Vec::from_iter(shards(&remote.fetch(INDEX)?)?))?;
         }
         remote.publish()?;
         Ok(remote.folder())
@@ -134,16 +131,37 @@ impl Hub {
     /// [`Error::Hub`] if the files are not to be had, [`Error::Load`] if they hold no such dataset.
     pub fn dataset(&self, id: &str, split: Split) -> Result<Vec<Problem>, Error> {
         let repo = Repo::dataset(id)?;
-        let cached = repo.cached(&self.cache).and_then(|folder| split_files(&folder, split).ok());
-        if let Some(files) = cached {
+        let folder = self.cached(&repo, |folder| split_files(folder, split).is_ok())?;
+        if let Some(files) = folder.and_then(|folder| split_files(&folder, split).ok()) {
             return Ok(load_files(&files)?);
         }
         self.check_online(|| repo.describe(&format!("{split}-*.parquet")))?;
         let remote = Remote::newest(self, &repo)?;
         let names = split.choose(&repo.to_string(), &remote.names)?;
-        let files: Vec<PathBuf> = names.iter().map(|name| remote.fetch(name)).collect::<Result<_, _>>()?;
+        let files = remote.fetch_all(&names)?;
         remote.publish()?;
         Ok(load_files(&files)?)
+    }
+
+    /// The commit in the cache that is called the newest; offline and where none is, the only one that is whole.
+    fn cached(&self, repo: &Repo, is_whole: impl Fn(&Path) -> bool) -> Result<Option<PathBuf>, HubError> {
+        let newest = repo.cached(&self.cache);
+        if newest.is_some() || !self.offline {
+            return Ok(newest);
+        }
+        let mut folders = repo.snapshots(&self.cache);
+        folders.retain(|folder| is_whole(folder));
+        if folders.len() > 1 {
+            return Err(HubError::Snapshots { what: repo.to_string(), folders });
+        }
+        let only = folders.pop();
+        if let Some(folder) = &only {
+            tracing::warn!(
+                "nothing says which commit of {repo} is the newest; {} is the only one",
+                folder.display()
+            );
+        }
+        Ok(only)
     }
 
     fn check_online(&self, what: impl FnOnce() -> String) -> Result<(), HubError> {
@@ -163,37 +181,4 @@ impl fmt::Debug for Hub {
             .field("offline", &self.offline)
             .finish_non_exhaustive()
     }
-}
-
-/// The first file that a model's folder lacks.
-fn first_missing(folder: &Path) -> Result<Option<String>, HubError> {
-    let lacks = |file: &str| !folder.join(file).is_file();
-    if let Some(file) = REQUIRED.into_iter().find(|file| lacks(file)) {
-        return Ok(Some(file.to_owned()));
-    }
-    match (lacks(WEIGHTS), lacks(INDEX)) {
-        (false, _) => Ok(None),
-        (true, true) => Ok(Some(WEIGHTS.to_owned())),
-        (true, false) => Ok(shards(&folder.join(INDEX))?.into_iter().find(|shard| lacks(shard))),
-    }
-}
-
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
-
-/// The files that a list of weight files names.
-fn shards(path: &Path) -> Result<BTreeSet<String>, HubError> {
-    let unusable = |reason: String| HubError::Index { path: path.to_owned(), reason };
-    let bytes = std::fs::read(path).map_err(HubError::io(path))?;
-    let index: Index = serde_json::from_slice(&bytes).map_err(|e| unusable(e.to_string()))?;
-    let shards: BTreeSet<String> = index.weight_map.into_values().collect();
-    if let Some(outside) = shards.iter().find(|name| !is_inside(name)) {
-        return Err(unusable(format!("`{outside}` lies outside its folder")));
-    }
-    if shards.is_empty() {
-        return Err(unusable("it names no file".to_owned()));
-    }
-    Ok(shards)
 }

@@ -54,6 +54,11 @@ impl Repo {
         format!("`{file}` of {self}")
     }
 
+    /// For errors.
+    pub(super) fn describe_branch(&self) -> String {
+        format!("the branch `{BRANCH}` of {self}")
+    }
+
     pub(super) fn blob(&self, cache: &Cache, etag: &str) -> PathBuf {
         cache.repo(self.at(BRANCH)).blob_path(etag)
     }
@@ -68,6 +73,15 @@ impl Repo {
         let commit = std::fs::read_to_string(self.reference(cache)).ok()?;
         let commit = commit.trim();
         is_plain(commit).then(|| self.snapshot(cache, commit))
+    }
+
+    /// Every commit in the cache: for where none is known to be the newest, as after a download of a commit by name.
+    pub(super) fn snapshots(&self, cache: &Cache) -> Vec<PathBuf> {
+        let folder = self.snapshot(cache, "any");
+        let entries = folder.parent().and_then(|all| std::fs::read_dir(all).ok()).into_iter().flatten();
+        let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        folders.sort();
+        folders
     }
 
     /// Makes `commit` the one that [`Repo::cached`] finds.

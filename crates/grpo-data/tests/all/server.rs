@@ -23,16 +23,19 @@ pub(crate) struct Request {
 }
 
 pub(crate) struct Answer {
+    /// 0 hangs up without an answer.
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
     /// Closes the connection after so many bytes of the body.
     pub(crate) cut: Option<usize>,
+    /// Sends the body in chunks, without saying its length.
+    pub(crate) is_chunked: bool,
 }
 
 impl Answer {
     pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), cut: None }
+        Self { status, headers: Vec::new(), body: body.into(), cut: None, is_chunked: false }
     }
 
     pub(crate) fn redirect(location: impl Into<String>) -> Self {
@@ -66,10 +69,12 @@ impl Repos {
         let Some(content) = self.0.get(&name) else { return Answer::new(404, "Entry not found") };
         let etag = hash(content);
         let answer = match request.start {
+            Some(start) if start >= content.len() => {
+                return Answer::new(416, "").with("Content-Range", format!("bytes */{}", content.len()));
+            }
             _ if request.is_probe => {
                 Answer::new(206, &content[..1]).with("Content-Range", range(0, 1, content))
             }
-            Some(start) if start >= content.len() => Answer::new(416, ""),
             Some(start) => {
                 let range = range(start, content.len(), content);
                 Answer::new(206, &content[start..]).with("Content-Range", range)
@@ -169,15 +174,27 @@ fn read(stream: &TcpStream) -> Request {
 
 /// The client may have gone away; that is its right.
 fn write(mut stream: &TcpStream, answer: Answer) {
-    let mut head = format!(
-        "HTTP/1.1 {} X\r\nConnection: close\r\nContent-Length: {}\r\n",
-        answer.status,
-        answer.body.len()
-    );
+    if answer.status == 0 {
+        return;
+    }
+    let length = match answer.is_chunked {
+        true => "Transfer-Encoding: chunked".to_owned(),
+        false => format!("Content-Length: {}", answer.body.len()),
+    };
+    let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n{length}\r\n", answer.status);
     for (name, value) in &answer.headers {
         head += &format!("{name}: {value}\r\n");
     }
-    let sent = answer.cut.unwrap_or(answer.body.len());
+    let sent = &answer.body[..answer.cut.unwrap_or(answer.body.len())];
     let _ = stream.write_all(format!("{head}\r\n").as_bytes());
-    let _ = stream.write_all(&answer.body[..sent]);
+    if !answer.is_chunked {
+        let _ = stream.write_all(sent);
+        return;
+    }
+    for chunk in sent.chunks(100_000) {
+        let _ = stream.write_all(&[format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
+    }
+    if answer.cut.is_none() {
+        let _ = stream.write_all(b"0\r\n\r\n");
+    }
 }

@@ -1,0 +1,85 @@
+//! Which files make a model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::HubError;
+use super::repo::{Repo, is_inside};
+
+pub(super) const REQUIRED: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
+/// Not among them: `chat_template.json`, which is for processors of images, named templates beside the default one,
+/// and `special_tokens_map.json`, all of which `tokenizer_config.json` has.
+pub(super) const OPTIONAL: [&str; 2] = ["generation_config.json", "chat_template.jinja"];
+pub(super) const WEIGHTS: &str = "model.safetensors";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+
+// What to do about weights in other files.
+const ANOTHER_FORMAT: &str = "convert them: load model and tokenizer with transformers' `from_pretrained`, write both to a \
+    folder with `save_pretrained`, and give the folder";
+const GGUF: &str = "give the repository that they were made from, or convert them: transformers' `from_pretrained` takes \
+    `gguf_file=`, and `save_pretrained` writes a folder to give";
+const ADAPTER: &str = "this is an adapter: give the model that its `adapter_config.json` names";
+
+/// Refuses a repository whose weights are all in files that are not read.
+pub(super) fn check_weights(repo: &Repo, names: &[String]) -> Result<(), HubError> {
+    if names.iter().any(|name| name == WEIGHTS || name == INDEX) {
+        return Ok(());
+    }
+    let of_advice = |wanted| names.iter().filter(move |name| advice(name) == Some(wanted)).cloned().collect();
+    for advice in [ANOTHER_FORMAT, GGUF, ADAPTER] {
+        let found: Vec<String> = of_advice(advice);
+        if !found.is_empty() {
+            return Err(HubError::Weights { what: repo.to_string(), found, advice });
+        }
+    }
+    Ok(())
+}
+
+/// What to do with a file of weights; `None` for other files.
+fn advice(name: &str) -> Option<&'static str> {
+    let (stem, extension) = name.rsplit_once('.')?;
+    let is_model = ["model", "pytorch_model", "tf_model", "flax_model", "consolidated"]
+        .iter()
+        .any(|prefix| stem.starts_with(prefix));
+    match extension {
+        "gguf" => Some(GGUF),
+        _ if stem == "adapter_model" => Some(ADAPTER),
+        "bin" | "pt" | "pth" | "ckpt" | "h5" | "msgpack" | "safetensors" if is_model => Some(ANOTHER_FORMAT),
+        _ => None,
+    }
+}
+
+/// The first file that a model's folder lacks.
+pub(super) fn first_missing(folder: &Path) -> Result<Option<String>, HubError> {
+    let lacks = |file: &str| !folder.join(file).is_file();
+    if let Some(file) = REQUIRED.into_iter().find(|file| lacks(file)) {
+        return Ok(Some(file.to_owned()));
+    }
+    match (lacks(WEIGHTS), lacks(INDEX)) {
+        (false, _) => Ok(None),
+        (true, true) => Ok(Some(WEIGHTS.to_owned())),
+        (true, false) => Ok(shards(&folder.join(INDEX))?.into_iter().find(|shard| lacks(shard))),
+    }
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// The files that a list of weight files names.
+pub(super) fn shards(path: &Path) -> Result<BTreeSet<String>, HubError> {
+    let unusable = |reason: String| HubError::Index { path: path.to_owned(), reason };
+    let bytes = std::fs::read(path).map_err(HubError::io(path))?;
+    let index: Index = serde_json::from_slice(&bytes).map_err(|e| unusable(e.to_string()))?;
+    let shards: BTreeSet<String> = index.weight_map.into_values().collect();
+    if let Some(outside) = shards.iter().find(|name| !is_inside(name)) {
+        return Err(unusable(format!("`{outside}` lies outside its folder")));
+    }
+    if shards.is_empty() {
+        return Err(unusable("it names no file".to_owned()));
+    }
+    Ok(shards)
+}
