@@ -32,6 +32,14 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
     },
+    /// A file is compressed as a whole.
+    #[error("{path}: compressed with {tool}; unpack it, as `{tool} -d` does", path = path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// The program that unpacks it.
+        tool: &'static str,
+    },
     /// No file of the folder or repository belongs to the split.
     #[error(
         "{place}: no file of the split `{split}`; it must hold `{split}-*.parquet`, `{split}.parquet` or \

@@ -28,7 +28,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Problem>, LoadError> {
         let line = Line { path, number };
         let text = line.decode(&bytes)?;
         if !text.trim().is_empty() {
-            problems.push(line.parse(text)?);
+            problems.push(line.parse(text.trim_end())?);
         }
     }
     Ok(problems)

@@ -73,22 +73,25 @@ fn file_names(folder: &Path, prefix: &str) -> Result<Vec<String>, LoadError> {
 }
 
 fn load_file(path: &Path) -> Result<Vec<Problem>, LoadError> {
-    let read = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("parquet") => parquet::read,
-        Some("jsonl") => jsonl::read,
-        _ => return Err(LoadError::Format { path: path.to_owned() }),
-    };
-    if is_lfs_pointer(path).map_err(|cause| at(path, cause))? {
-        return Err(LoadError::LfsPointer { path: path.to_owned() });
+    check_start(path)?;
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("parquet") => parquet::read(path),
+        Some("jsonl") => jsonl::read(path),
+        _ => Err(LoadError::Format { path: path.to_owned() }),
     }
-    read(path)
 }
 
-/// Whether a file is what Git LFS keeps in a repository in place of a large file.
-fn is_lfs_pointer(path: &Path) -> io::Result<bool> {
+/// Refuses what stands in place of a file, or around it, whatever its name says.
+fn check_start(path: &Path) -> Result<(), LoadError> {
     let mut start = Vec::new();
-    File::open(path)?.take(LFS_POINTER.len() as u64).read_to_end(&mut start)?;
-    Ok(start == LFS_POINTER)
+    let read = File::open(path).and_then(|file| file.take(LFS_POINTER.len() as u64).read_to_end(&mut start));
+    read.map_err(|cause| at(path, cause))?;
+    match start.as_slice() {
+        LFS_POINTER => Err(LoadError::LfsPointer { path: path.to_owned() }),
+        [0x1f, 0x8b, ..] => Err(LoadError::Packed { path: path.to_owned(), tool: "gzip" }),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(LoadError::Packed { path: path.to_owned(), tool: "zstd" }),
+        _ => Ok(()),
+    }
 }
 
 /// Says where the system refused.

@@ -96,7 +96,8 @@ impl<'a> Client<'a> {
                 let headers = response.headers();
                 etag = text(headers, "x-linked-etag")
                     .or_else(|| text(headers, ETAG.as_str()))
-                    .map(str::to_owned);
+                    .map(str::to_owned)
+                    .or(etag);
                 linked_size =
                     text(headers, "x-linked-size").and_then(|size| size.parse().ok()).or(linked_size);
             }

@@ -13,7 +13,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::client::{Client, Reply};
-use super::repo::{Repo, is_inside, is_plain};
+use super::repo::{BRANCH, Repo, is_inside, is_plain};
 use super::retry::retry;
 use super::{Hub, HubError, Transfer};
 
@@ -22,7 +22,7 @@ const MAX_INFO: u64 = 256 << 20;
 const NO_SUCH_RANGE: u16 = 416;
 const CHUNK: usize = 256 * 1024;
 
-/// The newest commit of a repository.
+/// A commit of a repository.
 pub(super) struct Remote<'a> {
     hub: &'a Hub,
     client: Client<'a>,
@@ -33,12 +33,17 @@ pub(super) struct Remote<'a> {
 }
 
 impl<'a> Remote<'a> {
-    /// Asks the Hub what there is.
+    /// Asks the Hub what is in the newest commit.
     pub(super) fn newest(hub: &'a Hub, repo: &'a Repo) -> Result<Self, HubError> {
+        Self::at(hub, repo, BRANCH)
+    }
+
+    /// Asks the Hub what is in a commit.
+    pub(super) fn at(hub: &'a Hub, repo: &'a Repo, revision: &str) -> Result<Self, HubError> {
         let client = Client::new(&hub.endpoint, hub.token.as_ref())?;
         let what = repo.to_string();
         let info: RepoInfo = retry(|_| {
-            let mut reply = client.get(repo, &what, &repo.info_path(), None)?;
+            let mut reply = client.get(repo, &what, &repo.info_path(revision), None)?;
             let body = reply.response.body_mut().with_config().limit(MAX_INFO).read_to_vec();
             let body = body.map_err(|cause| client.connection(&what, cause))?;
             serde_json::from_slice(&body).map_err(|e| client.protocol(&what, e.to_string()))

@@ -18,7 +18,9 @@ pub(crate) use self::repo::is_id;
 
 use self::client::Token;
 use self::fetch::Remote;
-use self::model::{INDEX, OPTIONAL, REQUIRED, WEIGHTS, check_weights, first_missing, shards};
+use self::model::{
+    INDEX, OPTIONAL, REQUIRED, WEIGHTS, check_weights, fetch_optional, first_missing, is_known, shards,
+};
 use self::repo::Repo;
 use crate::load::{load_files, split_files};
 use crate::{Error, Problem, Split};
@@ -100,7 +102,7 @@ impl Hub {
         let is_whole = |folder: &Path| matches!(first_missing(folder), Ok(None));
         let missing = match self.cached(&repo, is_whole)? {
             Some(folder) => match first_missing(&folder)? {
-                None => return Ok(folder),
+                None => return self.complete(&repo, folder),
                 Some(file) => file,
             },
             None => REQUIRED[0].to_owned(),
@@ -111,9 +113,7 @@ impl Hub {
         for file in REQUIRED {
             remote.fetch(file)?;
         }
-        for file in OPTIONAL.into_iter().filter(|file| remote.has(file)) {
-            remote.fetch(file)?;
-        }
+        fetch_optional(&remote)?;
         if remote.has(WEIGHTS) || !remote.has(INDEX) {
             remote.fetch(WEIGHTS)?;
         } else {
@@ -121,6 +121,25 @@ impl Hub {
         }
         remote.publish()?;
         Ok(remote.folder())
+    }
+
+    /// Fetches what a model in the cache has beyond the required files: another tool may have left it out, and without
+    /// it the model would prompt or stop otherwise.
+    fn complete(&self, repo: &Repo, folder: PathBuf) -> Result<PathBuf, HubError> {
+        let unknown = OPTIONAL.into_iter().find(|file| !is_known(&folder, file));
+        let (Some(file), Some(commit)) = (unknown, folder.file_name().and_then(|name| name.to_str())) else {
+            return Ok(folder);
+        };
+        let remote = self.check_online(|| repo.describe(file)).and_then(|()| Remote::at(self, repo, commit));
+        match remote {
+            Ok(remote) => fetch_optional(&remote)?,
+            Err(error) => {
+                tracing::warn!(
+                    "whether the model has a file `{file}` is not known, and it is used without: {error}"
+                );
+            }
+        }
+        Ok(folder)
     }
 
     /// The problems of a dataset such as `openai/gsm8k`. Its files are found as [`load`](crate::load()) finds

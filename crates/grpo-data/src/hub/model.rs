@@ -1,11 +1,13 @@
 //! Which files make a model.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::HubError;
+use super::fetch::Remote;
 use super::repo::{Repo, is_inside};
 
 pub(super) const REQUIRED: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
@@ -51,6 +53,31 @@ fn advice(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Fetches the optional files, and notes which ones the repository does not have.
+pub(super) fn fetch_optional(remote: &Remote<'_>) -> Result<(), HubError> {
+    for file in OPTIONAL {
+        if remote.has(file) {
+            remote.fetch(file)?;
+        } else if let Some(note) = note_of_absence(&remote.folder(), file) {
+            let folder = note.parent().unwrap_or(&note);
+            if let Err(e) = fs::create_dir_all(folder).and_then(|()| File::create(&note)) {
+                tracing::warn!("{}: cannot be noted, and will be asked again: {e}", note.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether an optional file is in the snapshot, or known not to be in its repository.
+pub(super) fn is_known(snapshot: &Path, file: &str) -> bool {
+    snapshot.join(file).is_file() || note_of_absence(snapshot, file).is_some_and(|note| note.is_file())
+}
+
+/// Where Hugging Face's tools note that a commit has no such file: `.no_exist/{commit}` beside `snapshots`.
+fn note_of_absence(snapshot: &Path, file: &str) -> Option<PathBuf> {
+    Some(snapshot.parent()?.parent()?.join(".no_exist").join(snapshot.file_name()?).join(file))
+}
+
 /// The first file that a model's folder lacks.
 pub(super) fn first_missing(folder: &Path) -> Result<Option<String>, HubError> {
     let lacks = |file: &str| !folder.join(file).is_file();
@@ -72,7 +99,7 @@ struct Index {
 /// The files that a list of weight files names.
 pub(super) fn shards(path: &Path) -> Result<BTreeSet<String>, HubError> {
     let unusable = |reason: String| HubError::Index { path: path.to_owned(), reason };
-    let bytes = std::fs::read(path).map_err(HubError::io(path))?;
+    let bytes = fs::read(path).map_err(HubError::io(path))?;
     let index: Index = serde_json::from_slice(&bytes).map_err(|e| unusable(e.to_string()))?;
     let shards: BTreeSet<String> = index.weight_map.into_values().collect();
     if let Some(outside) = shards.iter().find(|name| !is_inside(name)) {

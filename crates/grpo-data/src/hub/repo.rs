@@ -8,7 +8,7 @@ use hf_hub::{Cache, RepoType};
 use super::HubError;
 
 /// The branch that is fetched.
-const BRANCH: &str = "main";
+pub(super) const BRANCH: &str = "main";
 
 /// A model or dataset on the Hub.
 pub(super) struct Repo {
@@ -37,9 +37,9 @@ impl Repo {
         self.at(BRANCH).url()
     }
 
-    /// The path that tells its newest commit and the files in it.
-    pub(super) fn info_path(&self) -> String {
-        format!("api/{}", self.at(BRANCH).api_url())
+    /// The path that tells the commit of a revision and the files in it.
+    pub(super) fn info_path(&self, revision: &str) -> String {
+        format!("api/{}", self.at(revision).api_url())
     }
 
     /// The path of a file's content.

@@ -22,6 +22,7 @@ fn load_errors() -> Vec<LoadError> {
         LoadError::NotFound { path: path() },
         LoadError::Io { path: path(), cause: io_error() },
         LoadError::LfsPointer { path: path() },
+        LoadError::Packed { path: path(), tool: "gzip" },
         LoadError::NoSplit { place: "a".into(), split: Split::Test, found: vec![] },
         LoadError::Shards { place: "a".into(), expected: 2, found: vec![] },
         LoadError::Format { path: path() },

@@ -136,3 +136,27 @@ fn a_repository_without_the_branch() {
     assert!(matches!(error, HubError::NotFound { .. }), "{error}");
     assert!(error.to_string().contains("the branch `main` of the model `Qwen/tiny`"), "{error}");
 }
+
+/// Another tool fetched the model without what it had no use for; without `generation_config.json` it would not stop.
+#[test]
+fn optional_files_that_another_tool_left_out() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = serve(model());
+    let folder = hub(&server, &cache).model(ID).unwrap();
+    let n_requests = server.requests().len();
+    hub(&server, &cache).model(ID).unwrap();
+    assert_eq!(server.requests().len(), n_requests, "that there is no chat template has been noted");
+
+    fs::remove_file(folder.join("generation_config.json")).unwrap();
+    assert_eq!(
+        Hub::new(cache.path()).with_offline(true).model(ID).unwrap(),
+        folder,
+        "offline, there is only a warning"
+    );
+    assert_eq!(hub(&server, &cache).model(ID).unwrap(), folder);
+    assert!(folder.join("generation_config.json").is_file());
+
+    fs::remove_dir_all(cache.path().join("models--Qwen--tiny/.no_exist")).unwrap();
+    let denied = Server::start(|_| Answer::new(401, ""));
+    assert_eq!(hub(&denied, &cache).model(ID).unwrap(), folder, "nor where the Hub tells nothing");
+}

@@ -33,6 +33,7 @@ fn one_problem_per_line() {
 #[test]
 fn broken_lines() {
     check(b"{\"question\": \"q\", ", &["line 2", "not a JSON object", "EOF"]);
+    check(b"{\n", &["line 2", "EOF", "at column 1"]);
     check(b"[1, 2]", &["line 2", "not a JSON object"]);
     check(b"{\"question\": \"q\", \"answer\": \"#### 1\"} x", &["line 2", "trailing"]);
     check(&b"[".repeat(100_000), &["line 2", "not a JSON object"]);

@@ -76,6 +76,21 @@ fn a_pointer_of_git_lfs() {
 }
 
 #[test]
+fn a_file_that_is_compressed_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, start, with) in [
+        ("a.jsonl", &b"\x1f\x8b\x08\0"[..], "gzip"),
+        ("a.jsonl.gz", b"\x1f\x8b\x08\0", "gzip"),
+        ("a.parquet", b"\x28\xb5\x2f\xfd\0", "zstd"),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, start).unwrap();
+        let error = load(&path, Split::Train).unwrap_err();
+        assert!(matches!(&error, LoadError::Packed { tool, .. } if *tool == with), "{error}");
+    }
+}
+
+#[test]
 fn nothing_there() {
     let folder = tempfile::tempdir().unwrap();
     let error = load(folder.path().join("nowhere"), Split::Train).unwrap_err();

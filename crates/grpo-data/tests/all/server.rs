@@ -60,9 +60,8 @@ impl Repos {
 
     /// What the Hub answers.
     pub(crate) fn answer(&self, request: &Request) -> Answer {
-        if let Some(repo) =
-            request.path.strip_prefix("/api/").and_then(|path| path.strip_suffix("/revision/main"))
-        {
+        let info = request.path.strip_prefix("/api/").and_then(|path| path.split_once("/revision/"));
+        if let Some((repo, "main" | COMMIT)) = info {
             return self.info(repo.strip_prefix("models/").unwrap_or(repo));
         }
         let name = request.path.trim_start_matches('/').replace(&format!("resolve/{COMMIT}/"), "");
