@@ -54,9 +54,10 @@ pub enum LoadError {
         /// The names of the files there.
         found: Vec<String>,
     },
-    /// The names of the shards announce another number of them.
+    /// The names of the shards announce another number of them, or several.
     #[error(
-        "{place}: there should be {expected} shards; found: {found}; get the missing ones",
+        "{place}: there should be {expected} shards; found: {found}; get the missing ones, or remove those of \
+         another dataset",
         found = list(found)
     )]
     Shards {

@@ -81,8 +81,9 @@ impl fmt::Display for Split {
 /// it; training on some of them would go unnoticed.
 fn check_shards(place: &str, files: Vec<String>) -> Result<Vec<String>, LoadError> {
     let stems = || files.iter().map(|name| name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem));
-    let announced: BTreeSet<usize> =
-        stems().filter_map(|stem| stem.rsplit_once("-of-")?.1.parse().ok()).collect();
+    // A hash may follow, as in `train-00000-of-00001-b42a775f407cee45`.
+    let number = |stem: &str| stem.rsplit_once("-of-")?.1.split('-').next()?.parse().ok();
+    let announced: BTreeSet<usize> = stems().filter_map(number).collect();
     let counted: Option<Vec<usize>> = stems().map(|stem| stem.rsplit_once('/')?.1.parse().ok()).collect();
     let expected = match (announced.last(), counted.unwrap_or_default().last()) {
         // Shards of two datasets in one folder announce two numbers.
@@ -144,10 +145,12 @@ mod tests {
 
     #[test]
     fn a_missing_shard_is_noticed() {
-        let cases: [(&[&str], usize); 5] = [
+        let cases: [(&[&str], usize); 7] = [
             (&["train-00000-of-00002.parquet"], 2),
             (&["train-00000-of-00001.parquet", "train-00000-of-00002.parquet"], 2),
             (&["train-00000-of-00001.parquet", "train-new.parquet"], 1),
+            (&["train-00000-of-00002-b42a775f407cee45.parquet"], 2),
+            (&["train-00000-of-00001-b42a775f407cee45.parquet", "train-00000-of-00001-af55.parquet"], 1),
             (&["train/0000.parquet", "train/0002.parquet"], 3),
             (&["main/train/0001.parquet"], 2),
         ];

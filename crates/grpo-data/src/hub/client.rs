@@ -189,7 +189,10 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 fn same_origin(a: &Uri, b: &Uri) -> bool {
     let port =
         |uri: &Uri| uri.port_u16().or(if uri.scheme_str() == Some("https") { Some(443) } else { Some(80) });
-    a.scheme() == b.scheme() && a.host() == b.host() && port(a) == port(b)
+    // The Hub's short name leads to its long one.
+    let host =
+        |uri: &Uri| uri.host().map(|host| if host == "hf.co" { "huggingface.co" } else { host }.to_owned());
+    a.scheme() == b.scheme() && host(a) == host(b) && port(a) == port(b)
 }
 
 /// Where a redirect leads; the Hub sends whole URLs and absolute paths.
@@ -214,6 +217,8 @@ mod tests {
         let check =
             |a: &str, b: &str, same| assert_eq!(same_origin(&a.parse().unwrap(), &b.parse().unwrap()), same);
         check("https://hub.co/a", "https://hub.co:443/b?c", true);
+        check("https://hf.co/a", "https://huggingface.co/b", true);
+        check("https://hf.co/a", "https://cdn-lfs.hf.co/a", false);
         check("https://hub.co/a", "http://hub.co/a", false);
         check("http://hub.co:8000/a", "http://hub.co:8001/a", false);
         check("https://hub.co/a", "https://cdn.hub.co/a", false);
