@@ -11,7 +11,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 /// What any file may unpack to, and for each byte of it: many times what real ones do.
 const LIMIT: u64 = 64 << 20;
-const LIMIT_PER_BYTE: u64 = 100;
+const LIMIT_PER_BYTE: u64 = 256;
 
 /// The bytes that a file of this length may unpack to.
 pub(crate) fn limit(length: u64) -> u64 {

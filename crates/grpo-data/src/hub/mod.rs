@@ -34,7 +34,7 @@ pub struct Transfer<'a> {
     pub file: &'a str,
     /// Bytes on disk.
     pub done: u64,
-    /// Bytes of the whole file.
+    /// Bytes of the whole file; as many as are on disk where the server does not say.
     pub total: u64,
 }
 

@@ -139,15 +139,15 @@ fn a_compression_that_nobody_reads_is_named() {
     assert!(matches!(error, LoadError::Codec { codec: "LZO", .. }), "{error}");
 }
 
-/// Small files of 80 MB of text: in one page, in one that lies about it, and as rows that repeat a value.
+/// Small files of 100 MB of text and more: in one page, in one that lies about it, and as rows that repeat a value.
 #[test]
 fn files_that_would_fill_the_memory_are_refused() {
     let check = |path: &Path| {
-        assert!(fs::metadata(path).unwrap().len() < 600_000);
+        assert!(fs::metadata(path).unwrap().len() < 200_000);
         let error = load(path, Split::Train).unwrap_err().to_string();
         assert!(error.contains("unpacks to more"), "{error}");
     };
-    let long: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(80_000_000)]));
+    let long: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(100_000_000)]));
     let codecs = [
         Compression::GZIP(GzipLevel::default()),
         Compression::BROTLI(BrotliLevel::default()),
@@ -170,9 +170,9 @@ fn files_that_would_fill_the_memory_are_refused() {
         load(&path, Split::Train).unwrap_err();
     }
     let (_folder, path) = file();
-    let repeated = "x".repeat(256 << 10);
+    let repeated = "x".repeat(64 << 10);
     let columns =
-        vec![("question", strings(&[repeated.as_str(); 400])), ("answer", strings(&["#### 1"; 400]))];
+        vec![("question", strings(&[repeated.as_str(); 2400])), ("answer", strings(&["#### 1"; 2400]))];
     write_with(&path, columns, WriterProperties::builder().build());
     check(&path);
 }
