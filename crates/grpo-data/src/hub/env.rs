@@ -54,10 +54,9 @@ impl Environment<'_> {
         if let Some(token) = self.token(hf_home.as_deref())? {
             hub = hub.with_token(token);
         }
-        for name in NOT_FOLLOWED {
-            if let Some(value) = self.text(name)? {
-                tracing::warn!("{name}={value} is not followed here");
-            }
+        let is_set = |name: &&str| (self.var)(name).is_some_and(|value| !value.is_empty() && value != "0");
+        for name in NOT_FOLLOWED.iter().filter(|name| is_set(name)) {
+            tracing::warn!("the environment variable {name} is set, and not followed here");
         }
         Ok(hub)
     }
@@ -95,8 +94,8 @@ impl Environment<'_> {
     /// A variable; one that is blank counts as absent.
     fn text(&self, name: &'static str) -> Result<Option<String>, HubError> {
         let value = (self.var)(name).map(OsString::into_string).transpose();
-        let value =
-            value.map_err(|_| HubError::Variable { name, reason: "is not valid UTF-8".to_owned() })?;
+        let value = value
+            .map_err(|_| HubError::Variable { name, reason: "is not valid UTF-8; set it anew".to_owned() })?;
         Ok(value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()))
     }
 
@@ -126,7 +125,7 @@ impl Environment<'_> {
         if !rest.is_empty() && !rest.starts_with('/') {
             return Err(HubError::Variable {
                 name,
-                reason: format!("names the home folder of another user ({value})"),
+                reason: format!("names another user's home folder ({value}); give the whole path"),
             });
         }
         let home = self.home.as_ref().ok_or(HubError::Home)?;

@@ -18,7 +18,7 @@ pub enum HubError {
     #[error("no home folder to keep the cache in; set HF_HOME")]
     Home,
     /// A variable of the environment says nothing that can be followed.
-    #[error("the environment variable {name} {reason}; set it to a whole path")]
+    #[error("the environment variable {name} {reason}")]
     Variable {
         /// Its name.
         name: &'static str,
