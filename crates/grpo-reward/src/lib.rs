@@ -65,6 +65,7 @@ mod format;
 mod instruction;
 mod instructions;
 mod json;
+mod keyword;
 mod layout;
 mod numeric;
 mod overlong;
@@ -73,6 +74,7 @@ mod quantity;
 mod repetition;
 mod rubric;
 mod statistics;
+mod text;
 mod time_limit;
 
 pub use choice::Choice;
