@@ -23,7 +23,7 @@ pub enum Instruction {
     /// So many words. Words are what whitespace separates.
     Words(Quantifier),
     /// So many sentences. A sentence ends with `.`, `!`, `?` or `…` in front of whitespace or the end, or
-    /// with `。`, `！` or `？`. An abbreviation's point counts as well.
+    /// with what other scripts have for them, such as `。`, `؟` and `।`. An abbreviation's point counts as well.
     Sentences(Quantifier),
     /// So many paragraphs. Empty lines separate them.
     Paragraphs(Quantifier),
@@ -117,8 +117,12 @@ impl Instruction {
     }
 }
 
-static SENTENCE_END: LazyLock<Regex> =
-    LazyLock::new(|| regex(r#"[.!?…]+['"”“’‘»」』＂)\]*]*(?:[\s\x1c-\x1f]+|\z)|[。！？]+"#));
+static SENTENCE_END: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r#"(?x)[.!?…]+ ['"”“’‘»」』＂)\]*]* (?:[\s\x1c-\x1f]+|\z)
+        | [\p{Sentence_Terminal}--[.!?．]]+"#,
+    )
+});
 // Some letters are invisible: Hangul's fillers.
 static LETTER_OR_DIGIT: LazyLock<Regex> =
     LazyLock::new(|| regex(r"[\p{Alphabetic}\p{N}--\p{Default_Ignorable_Code_Point}]"));

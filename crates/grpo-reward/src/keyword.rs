@@ -29,7 +29,15 @@ pub(crate) fn occurrences(keyword: &str, text: &str) -> Option<usize> {
         let next = after.trim_start_matches('_').chars().next();
         before.is_none_or(|before| may_begin(before, first)) && next.is_none_or(|next| may_end(last, next))
     };
-    Some(text.match_indices(&keyword).filter(|(start, _)| alone(*start)).count())
+    let (mut n, mut at) = (0, 0);
+    while let Some(found) = text[at..].find(&keyword) {
+        let start = at + found;
+        let counts = alone(start);
+        n += usize::from(counts);
+        // The next one may overlap with one that doesn't count: `na na` in `bana na na`.
+        at = start + if counts { keyword.len() } else { first.len_utf8() };
+    }
+    Some(n)
 }
 
 /// Whether a word that begins with `first` may stand behind `before`.

@@ -40,7 +40,7 @@ static DECIMAL: LazyLock<Regex> = LazyLock::new(|| {
 /// A fraction, with or without a whole number in front.
 static FRACTION: LazyLock<Regex> = LazyLock::new(|| {
     regex(
-        r"(?xs)\A(?<sign>[+\-]?)(?<dollar>\$?)(?:(?<whole>[0-9]+)\s+)?
+        r"(?xs)\A(?<sign>[+\-]?)(?<dollar>\$?)(?:(?<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)\s+)?
         (?<numerator>[0-9]+)[/⁄∕](?<denominator>[0-9]+)(?<rest>.*)\z",
     )
 });
@@ -49,9 +49,13 @@ static FRACTION: LazyLock<Regex> = LazyLock::new(|| {
 static OTHER_FRACTION: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?x)(?<whole>[0-9]?)\s*
-        (?:(?<sign>[¼-¾⅐-⅞↉])|\\[dt]?frac\{(?<numerator>[0-9]+)\}\{(?<denominator>[0-9]+)\})",
+        (?:(?<sign>[¼-¾⅐-⅞↉])|\\[dt]?frac\{(?<numerator>-?[0-9]+)\}\{(?<denominator>[0-9]+)\})",
     )
 });
+
+/// LaTeX leaves out the braces around single digits.
+static SHORT_FRACTION: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"(?<frac>\\[dt]?frac)\s*(?<above>[0-9])\s*(?<below>[0-9])"));
 
 /// A power of ten alone.
 static POWER: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?<sign>[+\-]?)10(?<raised>\^|[⁺⁻]?[⁰¹²³⁴-⁹])"));
@@ -66,7 +70,9 @@ fn uniform(text: &str) -> String {
         strip(&format!("{} {fraction}", &groups["whole"])).to_owned()
     };
     let text = plain(text);
-    POWER.replace(&OTHER_FRACTION.replace_all(&text, fraction), "${sign}1×10$raised").into_owned()
+    let text = SHORT_FRACTION.replace_all(&text, "$frac{$above}{$below}");
+    let text = OTHER_FRACTION.replace_all(&text, fraction);
+    POWER.replace(&text, "${sign}1×10$raised").into_owned()
 }
 
 /// `12.5 km` for `**12.5** km` and `$12.5$ km`.
@@ -96,7 +102,9 @@ fn fraction(groups: &Captures<'_>) -> Option<f64> {
     let (numerator, denominator): (f64, f64) = (above.parse().ok()?, below.parse().ok()?);
     let whole: f64 = match group("whole") {
         None => 0.0,
-        Some(whole) if numerator < denominator && !above.starts_with('0') => whole.parse().ok()?,
+        Some(whole) if numerator < denominator && !above.starts_with('0') => {
+            whole.replace(',', "").parse().ok()?
+        }
         Some(_) => return None,
     };
     let value = (whole * denominator + numerator) / denominator;

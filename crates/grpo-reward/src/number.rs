@@ -11,11 +11,12 @@ use crate::text::regex;
 /// fraction, each of which may be missing.
 pub(crate) const NUMBER: &str = concat!(
     r"(?<sign>[+\-]?)(?<dollar>\$?)",
-    r"(?<integer>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?:\u{202f}[0-9]{3})+|[0-9]*)(?:\.(?<fraction>[0-9]*))?"
+    r"(?<integer>[0-9]{1,3}(?:(?:,[0-9]{3})+|(?:'[0-9]{3})+|(?:\u{202f}[0-9]{3})+)|[0-9]*)",
+    r"(?:\.(?<fraction>[0-9]*))?"
 );
 
 /// What stands between groups of three digits.
-pub(crate) const SEPARATORS: [char; 2] = [',', '\u{202f}'];
+pub(crate) const SEPARATORS: [char; 3] = [',', '\'', '\u{202f}'];
 
 static ONLY_NUMBER: LazyLock<Regex> = LazyLock::new(|| regex(&format!(r"\A{NUMBER}\z")));
 
@@ -33,7 +34,11 @@ pub(crate) struct Decimal {
 impl Decimal {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = plain(text);
-        let groups = ONLY_NUMBER.captures(&text)?;
+        let number = match text.strip_suffix('.') {
+            Some(number) if number.contains('.') && !number.ends_with('.') => number, // of `18.5.`
+            _ => &text,
+        };
+        let groups = ONLY_NUMBER.captures(number)?;
         let group = |name| groups.name(name).map_or("", |group| group.as_str());
         let (sign, integer, fraction) = (group("sign"), group("integer"), group("fraction"));
         if integer.is_empty() && fraction.is_empty() {

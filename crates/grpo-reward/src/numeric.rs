@@ -6,24 +6,25 @@ use crate::{extract_answer, number::Decimal};
 
 /// Pays where [`extract_answer`] is the same number as the truth.
 ///
-/// Both are read as exact decimals, never as floats. A number is an optional sign, an optional `$`, digits with
-/// or without separators between groups of three, and an optional point with or without digits behind it. So
-/// `18`, `18.`, `18.0`, `+18` and `$18` are equal, and so are `1,200` and `1200`, `-$5` and `−5`.
+/// Both are read as exact decimals, never as floats. A number is an optional sign, an optional `$`, digits
+/// with or without separators between groups of three, and an optional point with or without digits behind
+/// it. So `18`, `18.`, `18.0`, `18.0.`, `+18` and `$18` are equal, and so are `1,200` and `1200`, `-$5` and
+/// `−5`.
 ///
 /// How a number is dressed makes no difference:
 ///
 /// * emphasis and formulas around all of it, as in `**18**`, `_18_`, `` `18` ``, `$18$`, `\(18\)`, `\text{18}`,
-///   `\boxed{18}`; crossed out, `~~18~~`, it is none;
+///   `\boxed{18}`, with a point inside or behind; crossed out, `~~18~~`, it is none;
 /// * any hyphen, dash or minus sign as the sign;
-/// * `,`, `{,}`, `\,` or a space that doesn't break (U+00A0, U+2009, U+202F) as the separator, the same one
+/// * `,`, `'`, `{,}`, `\,` or a space that doesn't break (U+00A0, U+2009, U+202F) as the separator, the same one
 ///   throughout; `\$` for the dollar;
 /// * fullwidth digits and signs, and `。` for a final point.
 ///
-/// Anything else is not a number, and wrong: `18 apples`, `1,2,3`, `3,5`, `17–19`, `1e3`, `36/2`, `½`, `18%`. The
-/// answer is to be the number alone, and a guess at which of several numbers is meant could be learned as a
-/// way to be paid for all of them. A fraction is left to compute; [`Quantity`](crate::Quantity) takes it.
-/// Where the truth itself is no number, every completion is wrong; compare text with
-/// [`Correctness`](crate::Correctness).
+/// Anything else is not a number, and wrong: `18 apples`, `1,2,3`, `3,5`, `17–19`, `1e3`, `36/2`, `½`,
+/// `18%`. The answer is to be the number alone, and a guess at which of several numbers is meant could be
+/// learned as a way to be paid for all of them. A fraction is left to compute;
+/// [`Quantity`](crate::Quantity) takes it. Where the truth itself is no number, every completion is wrong;
+/// compare text with [`Correctness`](crate::Correctness).
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};

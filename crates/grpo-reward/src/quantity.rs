@@ -9,18 +9,20 @@ use crate::{SettingError, extract_answer};
 
 /// Pays where [`extract_answer`] is a number within the tolerance of the truth's, with the truth's unit.
 ///
-/// A number is what [`Numeric`](crate::Numeric) takes for one, in its dress; such a number with a power of ten,
-/// `3e8` or `3 × 10^8`; or a fraction. A fraction has whole numbers above and below its bar and may stand
-/// behind a whole number: `1/2`, `½` and `\frac{1}{2}` are 0.5, `1 1/2` and `1½` are 1.5. So `1.05/2` is none:
-/// it is a division that is left to do, and `/0` is wrong, too. Where a number goes on behind its end, it is
-/// not one number, in the answer or in the truth: `10–20`, `3:30`, `1/2/2024`, `5 ± 1`, `18²`, `3 × 4`.
+/// A number is what [`Numeric`](crate::Numeric) takes for one, in its dress; such a number with a power of
+/// ten, `3e8` or `3 × 10^8`; or a fraction. A fraction has whole numbers above and below its bar and may
+/// stand behind a whole number: `1/2`, `½` and `\frac{1}{2}` are 0.5, `1 1/2` and `1½` are 1.5. So `1.05/2`
+/// is none: it is a division that is left to do, and `/0` is wrong, too. Where a number goes on behind its
+/// end, it is not one number, in the answer or in the truth: `10–20`, `3:30`, `1/2/2024`, `5 ± 1`, `18²`,
+/// `3 × 4`.
 ///
-/// The unit is the rest of the answer without the whitespace around it and one point at its end; a dollar in
-/// front of the number is the unit `$`. Units are compared character by character: `mW` is not `MW`. Only
-/// what looks the same is the same: Unicode's compatible characters (the ohm sign and omega, the micro sign
-/// and mu, `℃` and `°C`), powers (`m²`, `m^2`, `m^{2}`, `m2`), dots and dashes of any kind, and what is put in
-/// LaTeX's `\text` or in emphasis. Where a unit has other names, list them as [synonyms](Self::synonym);
-/// nothing is converted. A missing unit is wrong, and so is one that the truth doesn't have.
+/// The unit is the rest of the answer without the whitespace around it and one point at its end; a dollar
+/// in front of the number is the unit `$`. Units are compared character by character: `mW` is not `MW`.
+/// Only what looks the same is the same: Unicode's compatible characters (the ohm sign and omega, the micro
+/// sign and mu, `℃` and `°C`), powers (`m²`, `m^2`, `m^{2}`, `m2`), dots and dashes of any kind, and what
+/// is put in LaTeX's `\text` or in emphasis. Where a unit has other names, list them as
+/// [synonyms](Self::synonym); nothing is converted. A missing unit is wrong, and so is one that the truth
+/// doesn't have.
 ///
 /// The tolerance is the larger one of the absolute and the relative. The relative one is a share of the
 /// truth, never of the answer, so that a large answer makes no room for itself.

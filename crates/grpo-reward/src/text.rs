@@ -18,9 +18,10 @@ pub(crate) fn regex(pattern: &str) -> Regex {
 
 /// The form of `text` in which words and phrases are compared.
 ///
-/// Equal are: canonically equivalent text, upper and lower case (`ß` and `SS` too; the dotless `ı` counts as
-/// `i`, since its capital is `I`), full and half width, straight and typographic quotes, apostrophes and
-/// hyphens, and any whitespace. What is invisible, such as a soft hyphen, is left out.
+/// Equal are: canonically equivalent text, upper and lower case (`ß` and `SS` too; Turkish `ı` and `İ`
+/// count as `i`, since a text does not tell which `I` it has), full and half width, straight and
+/// typographic quotes, apostrophes and hyphens, and any whitespace. What is invisible, such as a soft
+/// hyphen, is left out.
 pub(crate) fn fold(text: &str) -> String {
     static INVISIBLE: LazyLock<Regex> = LazyLock::new(|| regex(r"\p{Default_Ignorable_Code_Point}+"));
     let visible = INVISIBLE.replace_all(text, "");
@@ -29,6 +30,7 @@ pub(crate) fn fold(text: &str) -> String {
     // By way of the capitals: `ß` and `ẞ` become `ss`, both small sigmas become one.
     let capitals = words.join(" ").to_lowercase().to_uppercase();
     let folded: String = capitals.chars().map(straight).flat_map(char::to_lowercase).collect();
+    let folded = folded.replace("i\u{307}", "i");
     ComposingNormalizerBorrowed::new_nfc().normalize(&folded).into_owned()
 }
 

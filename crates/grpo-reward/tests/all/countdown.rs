@@ -59,13 +59,16 @@ fn expressions() {
 /// How Markdown, LaTeX and typography write an expression.
 #[test]
 fn expressions_in_dress() {
-    let cases: [(&str, &[u64], i64, bool); 20] = [
+    let cases: [(&str, &[u64], i64, bool); 23] = [
         ("**(3 + 5) * 7**", &[3, 5, 7], 56, true),
         ("`(3+5)*7 = 56`", &[3, 5, 7], 56, true),
         (r"$(3 + 5) \times 7 = 56$", &[3, 5, 7], 56, true),
         (r"\(\left(3 + 5\right) \cdot 7\)", &[3, 5, 7], 56, true),
         (r"$(3+5)\times7$ = **56**.", &[3, 5, 7], 56, true),
         ("（３＋５）×７＝５６", &[3, 5, 7], 56, true),
+        ("3 + 5.", &[3, 5], 8, true),
+        ("3 + 5..", &[3, 5], 8, false),
+        (r"3 \ast 5 = 15.", &[3, 5], 15, true),
         ("(3 + 5)·7", &[3, 5, 7], 56, true),
         (r"8 \div 2", &[8, 2], 4, true),
         ("10 – 3", &[10, 3], 7, true),
