@@ -5,18 +5,18 @@ use std::sync::LazyLock;
 use grpo_core::{Completion, Reward};
 use regex::Regex;
 
-use crate::{extract::strip, extract_answer};
+use crate::{extract_answer, markup::bare, text::regex};
 
-// A letter alone, `(B)`, `B)`, `B.` or `(B).`, any of them in bold.
-static LETTER: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\A(?:\*\*)?(?:\(([A-Za-z])\)|([A-Za-z])\)?)\.?(?:\*\*)?\.?\z").expect("it is valid")
-});
+// A letter alone, `(B)`, `B)`, `B.` or `(B).`
+static LETTER: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"\A(?:[(（]([A-Za-z])[)）]|([A-Za-z])[)）]?)[.。]?\z"));
 
 /// Pays where [`extract_answer`] is the letter of the right option and nothing else.
 ///
-/// `B`, `b`, `(B)`, `B)`, `B.` and `**B**` are the same letter, in the answer and in the truth. More than one
-/// letter is wrong, and so is a letter with words: `A or B` and `A B C D` would be paid for guessing, and
-/// `not B` for the opposite. A prompt had better ask for the letter alone.
+/// `B`, `b`, `(B)`, `B)` and `B.` are the same letter, in the answer and in the truth, and so they are in
+/// the emphasis or formula that [`Numeric`](crate::Numeric) takes: `**B**`, `` `B` ``, `$B$`, `\text{B}`.
+/// More than one letter is wrong, and so is a letter with words: `A or B` and `A B C D` would be paid for
+/// guessing, and `not B` for the opposite. A prompt had better ask for the letter alone.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};
@@ -53,6 +53,6 @@ impl<T: AsRef<str> + ?Sized> Reward<T> for Choice {
 }
 
 fn letter(text: &str) -> Option<&str> {
-    let groups = LETTER.captures(strip(text))?;
+    let groups = LETTER.captures(bare(text))?;
     groups.get(1).or(groups.get(2)).map(|letter| letter.as_str())
 }

@@ -3,7 +3,7 @@
 use grpo_core::{Completion, Reward};
 
 use crate::expression::{Expression, Rational};
-use crate::{extract::strip, extract_answer};
+use crate::{extract_answer, markup::plain, number::Decimal};
 
 /// The numbers that are given, and the one to reach with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +26,12 @@ pub enum Usage {
 
 /// Pays where [`extract_answer`] is an arithmetic expression that comes to the target with the given numbers.
 ///
-/// An expression has whole numbers, `+`, `-`, `*`, `/` (also written `−`, `×`, `÷`), parentheses and
-/// whitespace, with the usual precedence, and is computed exactly: `1/3*3` is 1, `7/2` is not 3. Signs in
-/// front of a number, other operators, parentheses nested deeper than 100 and anything divided by 0 are
-/// wrong. An `= target` at the end is tolerated; an `=` with something else behind it is a contradiction, and
-/// wrong.
+/// An expression has whole numbers, `+`, `-`, `*`, `/`, parentheses and whitespace, with the usual
+/// precedence, and is computed exactly: `1/3*3` is 1, `7/2` is not 3. Operators may be written `−` or with
+/// a dash, `×`, `·`, `÷`, `\times`, `\cdot`, `\ast`, `\div`, and the whole in the emphasis or formula that
+/// [`Numeric`](crate::Numeric) takes. Signs in front of a number, other operators, parentheses nested
+/// deeper than 100 and anything divided by 0 are wrong. An `= target` at the end is tolerated; an `=` with
+/// something else behind it is a contradiction, and wrong.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};
@@ -87,13 +88,15 @@ impl Countdown {
 
 /// The numbers of the expression, if it comes to the target.
 fn reaches(text: &str, target: i64) -> Option<Vec<u64>> {
+    let text = plain(text);
     let (text, stated) = match text.split_once('=') {
         Some((text, stated)) => (text, Some(stated)),
-        None => (text, None),
+        None => (text.as_str(), None),
     };
-    if stated.is_some_and(|stated| strip(stated).replace('\u{2212}', "-").parse::<i64>() != Ok(target)) {
+    if stated.is_some_and(|stated| Decimal::parse(stated) != Decimal::parse(&target.to_string())) {
         return None;
     }
-    let expression = Expression::evaluate(text)?;
+    let text = plain(text);
+    let expression = Expression::evaluate(text.strip_suffix('.').unwrap_or(&text))?;
     (expression.value == Rational::whole(target)).then_some(expression.numbers)
 }

@@ -1,4 +1,7 @@
 //! What can be wrong with a setting, and what can go wrong with a reward that somebody else wrote.
+//!
+//! Every message has its reason in it, so no error has a `source`: whoever prints the chain would read the
+//! reason twice.
 
 use std::time::Duration;
 
@@ -18,12 +21,12 @@ pub enum SettingError {
         answer: String,
     },
     /// A [`Pattern`](crate::Pattern) is not a regular expression.
-    #[error("the pattern {pattern:?} is no regular expression of the crate `regex`: {source}")]
+    #[error("the pattern {pattern:?} is no regular expression of the crate `regex`: {reason}")]
     Pattern {
         /// The pattern.
         pattern: String,
         /// What is wrong with it.
-        source: regex::Error,
+        reason: String,
     },
     /// A tolerance of [`Quantity`](crate::Quantity) is out of its range.
     #[error(

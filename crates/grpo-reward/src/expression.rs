@@ -16,7 +16,7 @@ pub(crate) struct Expression {
 }
 
 impl Expression {
-    /// `None` where the text is no expression, divides by 0, or does not fit the numbers of the machine.
+    /// Of [`plain`](crate::markup::plain) text. `None` where it is no expression, divides by 0, or does not fit the numbers of the machine.
     pub(crate) fn evaluate(text: &str) -> Option<Self> {
         let mut parser = Parser { rest: text.chars().peekable(), numbers: Vec::new(), depth: 0 };
         let value = parser.sum()?;
@@ -37,7 +37,7 @@ impl Parser<'_> {
         loop {
             value = match self.peek() {
                 Some('+') => value.add(self.behind(Self::product)?)?,
-                Some('-' | '\u{2212}') => value.sub(self.behind(Self::product)?)?,
+                Some('-') => value.sub(self.behind(Self::product)?)?,
                 _ => return Some(value),
             };
         }
@@ -47,8 +47,8 @@ impl Parser<'_> {
         let mut value = self.factor()?;
         loop {
             value = match self.peek() {
-                Some('*' | '×') => value.mul(self.behind(Self::factor)?)?,
-                Some('/' | '÷') => value.div(self.behind(Self::factor)?)?,
+                Some('*' | '×' | '·' | '∗') => value.mul(self.behind(Self::factor)?)?,
+                Some('/' | '÷' | '∕') => value.div(self.behind(Self::factor)?)?,
                 _ => return Some(value),
             };
         }

@@ -5,18 +5,25 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::extract::{is_space, strip};
+use crate::keyword::occurrences;
+use crate::text::{DOUBLE_QUOTES, fold, regex};
 
 /// An instruction about the form of an answer that a program can check, as in IFEval
 /// ([arXiv 2311.07911](https://arxiv.org/abs/2311.07911)).
 ///
-/// Upper and lower case of keywords and phrases make no difference. One that is empty is a mistake in the
-/// truth, and no answer follows it.
+/// Keywords and phrases are compared as a reader compares them: upper and lower case, full and half width,
+/// straight and typographic quotes, apostrophes and hyphens, and the kind of whitespace make no difference,
+/// nor do the code points that an accented letter is made of. One that is empty is a mistake in the truth,
+/// and no answer follows it.
+///
+/// An answer that is [quoted](Self::Quoted) is looked at without its quotes where they would be in the way,
+/// so that it can follow the other instructions, too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Instruction {
     /// So many words. Words are what whitespace separates.
     Words(Quantifier),
     /// So many sentences. A sentence ends with `.`, `!`, `?` or `…` in front of whitespace or the end, or
-    /// with `。`, `！` or `？`. An abbreviation's point counts as well.
+    /// with what other scripts have for them, such as `。`, `؟` and `।`. An abbreviation's point counts as well.
     Sentences(Quantifier),
     /// So many paragraphs. Empty lines separate them.
     Paragraphs(Quantifier),
@@ -24,26 +31,34 @@ pub enum Instruction {
     Bullets(Quantifier),
     /// So many placeholders, such as `[name]`.
     Placeholders(Quantifier),
-    /// The word or phrase so many times. `art` is not in `party`.
+    /// The word or phrase so many times, as a whole: `art` is not in `party`, `C++` is in `(C++)`, but not
+    /// in `C++11`.
+    ///
+    /// Scripts without spaces between words, such as Chinese, Japanese and Thai, don't show where a word
+    /// ends: `苹果` is in `我喜欢苹果`, and `テスト` in `コンテスト`, although that is another word. Korean has
+    /// spaces, but writes particles behind a word without one: `사과` is in `사과를` and in `사과나무`, not in
+    /// `풋사과`.
     Keyword {
         /// The word or phrase.
         keyword: String,
         /// How often.
         times: Quantifier,
     },
-    /// None of these words and phrases.
+    /// None of these words and phrases. They are looked for as a [`Keyword`](Self::Keyword) is.
     Forbidden(Vec<String>),
     /// No capital letter, but a small one.
     Lowercase,
     /// No small letter, but a capital one.
     Uppercase,
-    /// No comma.
+    /// No comma of any script: `,`, `،`, `、`, `，` and whatever else Unicode calls one. A low quotation mark
+    /// (`‚`), a semicolon and a middle dot are none.
     NoCommas,
-    /// This phrase at the beginning.
+    /// This phrase at the beginning, or behind the double quotes there.
     StartsWith(String),
-    /// This phrase at the end.
+    /// This phrase at the end, or in front of the double quotes there.
     EndsWith(String),
-    /// All of it in double quotes, straight or curly.
+    /// All of it in one pair of double quotes: `"…"`, `“…”`, `„…“`, `„…”`, `”…”`, `＂…＂` or `〝…〞`. Marks of
+    /// the same kind within make it several quotes. `«…»`, `「…」` and `'…'` are other quotation marks.
     Quoted,
     /// A title in double angle brackets, such as `<<Half of it>>`.
     Title,
@@ -78,11 +93,12 @@ impl Instruction {
     }
 
     fn holds(&self, answer: &str) -> bool {
+        let unquoted = answer.trim_matches(|c| is_space(c) || DOUBLE_QUOTES.contains(&c));
         match self {
-            Self::Words(n) => n.allows(answer.split(is_space).filter(|word| !word.is_empty()).count()),
+            Self::Words(n) => n.allows(unquoted.split(is_space).filter(|word| !word.is_empty()).count()),
             Self::Sentences(n) => n.allows(SENTENCE_END.split(answer).filter(|s| has_words(s)).count()),
-            Self::Paragraphs(n) => n.allows(EMPTY_LINES.split(answer).count()),
-            Self::Bullets(n) => n.allows(BULLET.find_iter(answer).count()),
+            Self::Paragraphs(n) => n.allows(EMPTY_LINES.split(unquoted).count()),
+            Self::Bullets(n) => n.allows(BULLET.find_iter(unquoted).count()),
             Self::Placeholders(n) => n.allows(PLACEHOLDER.find_iter(answer).count()),
             Self::Keyword { keyword, times } => occurrences(keyword, answer).is_some_and(|n| times.allows(n)),
             Self::Forbidden(keywords) => keywords.iter().all(|word| occurrences(word, answer) == Some(0)),
@@ -92,43 +108,45 @@ impl Instruction {
             Self::Uppercase => {
                 answer.chars().any(char::is_uppercase) && !answer.chars().any(char::is_lowercase)
             }
-            Self::NoCommas => !answer.contains([',', '，', '、']),
-            Self::StartsWith(phrase) => phrase_in(phrase, answer, |text, phrase| text.starts_with(phrase)),
-            Self::EndsWith(phrase) => phrase_in(phrase, answer, |text, phrase| text.ends_with(phrase)),
+            Self::NoCommas => !COMMA.is_match(answer),
+            Self::StartsWith(phrase) => at_an_end(phrase, answer, |text, phrase| text.starts_with(phrase)),
+            Self::EndsWith(phrase) => at_an_end(phrase, answer, |text, phrase| text.ends_with(phrase)),
             Self::Quoted => QUOTED.is_match(answer),
             Self::Title => TITLE.is_match(answer),
         }
     }
 }
 
-static SENTENCE_END: LazyLock<Regex> =
-    LazyLock::new(|| regex(r#"[.!?…]+['"”’)\]*]*(?:[\s\x1c-\x1f]+|\z)|[。！？]+"#));
+static SENTENCE_END: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r#"(?x)[.!?…]+ ['"”“’‘»」』＂)\]*]* (?:[\s\x1c-\x1f]+|\z)
+        | [\p{Sentence_Terminal}--[.!?．]]+"#,
+    )
+});
+// Some letters are invisible: Hangul's fillers.
+static LETTER_OR_DIGIT: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"[\p{Alphabetic}\p{N}--\p{Default_Ignorable_Code_Point}]"));
 static EMPTY_LINES: LazyLock<Regex> = LazyLock::new(|| regex(r"\n\s*\n"));
 static BULLET: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^[ \t]*[*\-•][ \t]+\S"));
 static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| regex(r"\[[^\[\]]+\]"));
-static QUOTED: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?s)\A(?:"[^"]+"|“.+”)\z"#));
+static QUOTED: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"\A(?:"[^"]+"|“[^“”]+”|„[^„“”]+[“”]|”[^”]+”|＂[^＂]+＂|〝[^〝〞〟]+[〞〟])\z"#));
+// The punctuation marks and digits that have COMMA in their Unicode names.
+static COMMA: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?x)[,\u{55d}\u{60c}\u{7f8}\u{1363}\u{1802}\u{1808}\u{2e32}\u{2e34}\u{2e41}\u{2e49}\u{2e4c}\u{3001}
+        \u{a4fe}\u{a60d}\u{a6f5}\u{fe10}\u{fe11}\u{fe50}\u{fe51}\u{ff0c}\u{ff64}\u{1144d}\u{1145a}\u{16e97}
+        \u{1da87}\u{1f101}-\u{1f10a}]",
+    )
+});
 static TITLE: LazyLock<Regex> = LazyLock::new(|| regex(r"<<[^<>\n]*[^<>\s][^<>\n]*>>"));
 
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("it is valid")
-}
-
 fn has_words(text: &str) -> bool {
-    text.chars().any(char::is_alphanumeric)
+    LETTER_OR_DIGIT.is_match(text)
 }
 
-/// How often `keyword` stands in `text`, not as a part of a longer word. `None` of an empty keyword.
-fn occurrences(keyword: &str, text: &str) -> Option<usize> {
-    let (keyword, text) = (strip(keyword).to_lowercase(), text.to_lowercase());
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    let alone = |start: usize| {
-        let (before, after) = (&text[..start], &text[start + keyword.len()..]);
-        !before.ends_with(is_word) && !after.starts_with(is_word)
-    };
-    (!keyword.is_empty()).then(|| text.match_indices(&keyword).filter(|(start, _)| alone(*start)).count())
-}
-
-fn phrase_in(phrase: &str, text: &str, is_in: impl Fn(&str, &str) -> bool) -> bool {
-    let phrase = strip(phrase).to_lowercase();
-    !phrase.is_empty() && is_in(&text.to_lowercase(), &phrase)
+fn at_an_end(phrase: &str, text: &str, is_at: impl Fn(&str, &str) -> bool) -> bool {
+    let (phrase, text) = (fold(phrase), fold(text));
+    let unquoted = text.trim_matches(['"', ' ']);
+    !phrase.is_empty() && (is_at(&text, &phrase) || is_at(unquoted, &phrase))
 }

@@ -1,32 +1,30 @@
 //! The answer is the same number as the truth.
 
-use std::sync::LazyLock;
-
 use grpo_core::{Completion, Reward};
-use regex::Regex;
 
-use crate::{extract::strip, extract_answer};
-
-/// A sign, a dollar, digits (in groups of three, or plain) and a fraction, each of which may be missing.
-pub(crate) const NUMBER: &str = concat!(
-    r"(?<sign>[+\-\u{2212}]?)(?<dollar>\$?)",
-    r"(?<integer>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]*)(?:\.(?<fraction>[0-9]*))?"
-);
-
-static ONLY_NUMBER: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(&format!(r"\A{NUMBER}\z")).expect("it is valid"));
+use crate::{extract_answer, number::Decimal};
 
 /// Pays where [`extract_answer`] is the same number as the truth.
 ///
-/// Both are read as exact decimals, never as floats. A number is an optional sign (`+`, `-` or the minus sign
-/// U+2212), an optional `$`, digits with or without commas between groups of three, and an optional point
-/// with or without digits behind it. So `18`, `18.`, `18.0`, `+18` and `$18` are equal, and so are `1,200`
-/// and `1200`, `-$5` and `−5`.
+/// Both are read as exact decimals, never as floats. A number is an optional sign, an optional `$`, digits
+/// with or without separators between groups of three, and an optional point with or without digits behind
+/// it. So `18`, `18.`, `18.0`, `18.0.`, `+18` and `$18` are equal, and so are `1,200` and `1200`, `-$5` and
+/// `−5`.
 ///
-/// Anything else is not a number, and wrong: `18 apples`, `1,2,3`, `1e3`, `36/2`, `18%`. The answer is to be
-/// the number alone, and a guess at which of several numbers is meant could be learned as a way to be paid
-/// for all of them. Where the truth itself is no number, every completion is wrong; compare text with
-/// [`Correctness`](crate::Correctness).
+/// How a number is dressed makes no difference:
+///
+/// * emphasis and formulas around all of it, as in `**18**`, `_18_`, `` `18` ``, `$18$`, `\(18\)`, `\text{18}`,
+///   `\boxed{18}`, with a point inside or behind; crossed out, `~~18~~`, it is none;
+/// * any hyphen, dash or minus sign as the sign;
+/// * `,`, `'`, `{,}`, `\,` or a space that doesn't break (U+00A0, U+2009, U+202F) as the separator, the same one
+///   throughout; `\$` for the dollar;
+/// * fullwidth digits and signs, and `。` for a final point.
+///
+/// Anything else is not a number, and wrong: `18 apples`, `1,2,3`, `3,5`, `17–19`, `1e3`, `36/2`, `½`,
+/// `18%`. The answer is to be the number alone, and a guess at which of several numbers is meant could be
+/// learned as a way to be paid for all of them. A fraction is left to compute;
+/// [`Quantity`](crate::Quantity) takes it. Where the truth itself is no number, every completion is wrong;
+/// compare text with [`Correctness`](crate::Correctness).
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};
@@ -59,31 +57,5 @@ impl<T: AsRef<str> + ?Sized> Reward<T> for Numeric {
             _ => false,
         };
         if right { self.reward } else { 0.0 }
-    }
-}
-
-/// A decimal number of any size in its one normal form, so that equal numbers are equal values.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Decimal {
-    /// Never of zero.
-    negative: bool,
-    /// Without leading zeros; empty below 1.
-    integer: String,
-    /// Without trailing zeros.
-    fraction: String,
-}
-
-impl Decimal {
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let groups = ONLY_NUMBER.captures(strip(text))?;
-        let group = |name| groups.name(name).map_or("", |group| group.as_str());
-        let (sign, integer, fraction) = (group("sign"), group("integer"), group("fraction"));
-        if integer.is_empty() && fraction.is_empty() {
-            return None;
-        }
-        let integer = integer.replace(',', "").trim_start_matches('0').to_owned();
-        let fraction = fraction.trim_end_matches('0').to_owned();
-        let zero = integer.is_empty() && fraction.is_empty();
-        Some(Self { negative: !zero && matches!(sign, "-" | "\u{2212}"), integer, fraction })
     }
 }

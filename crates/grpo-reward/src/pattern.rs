@@ -58,7 +58,7 @@ impl Pattern {
 
     fn new(pattern: &str, wanted: bool) -> Result<Self, SettingError> {
         let regex = Regex::new(pattern)
-            .map_err(|source| SettingError::Pattern { pattern: pattern.to_owned(), source })?;
+            .map_err(|e| SettingError::Pattern { pattern: pattern.to_owned(), reason: e.to_string() })?;
         Ok(Self { reward: 0.5, regex, wanted })
     }
 }

@@ -1,25 +1,28 @@
 //! The answer is a number near the truth, in its unit.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use grpo_core::{Completion, Reward};
-use regex::Regex;
 
-use crate::{SettingError, extract::strip, extract_answer, numeric::NUMBER};
-
-static QUANTITY: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(&format!(r"(?s)\A{NUMBER}(?:[eE](?<exponent>[+\-\u{{2212}}]?[0-9]{{1,4}}))?(?<unit>.*)\z"))
-        .expect("it is valid")
-});
+use crate::measure::{parse, unit_form};
+use crate::{SettingError, extract_answer};
 
 /// Pays where [`extract_answer`] is a number within the tolerance of the truth's, with the truth's unit.
 ///
-/// A number is what [`Numeric`](crate::Numeric) takes for one, or such a number with an exponent (`3e8`). The
-/// unit is the rest of the answer without the whitespace around it and one point at its end; a dollar in
-/// front of the number is the unit `$`. Units are compared character by character: `mW` is not `MW`. Where a
-/// unit has other names, list them as [synonyms](Self::synonym); nothing is converted. A missing unit is
-/// wrong, and so is one that the truth doesn't have.
+/// A number is what [`Numeric`](crate::Numeric) takes for one, in its dress; such a number with a power of
+/// ten, `3e8` or `3 × 10^8`; or a fraction. A fraction has whole numbers above and below its bar and may
+/// stand behind a whole number: `1/2`, `½` and `\frac{1}{2}` are 0.5, `1 1/2` and `1½` are 1.5. So `1.05/2`
+/// is none: it is a division that is left to do, and `/0` is wrong, too. Where a number goes on behind its
+/// end, it is not one number, in the answer or in the truth: `10–20`, `3:30`, `1/2/2024`, `5 ± 1`, `18²`,
+/// `3 × 4`.
+///
+/// The unit is the rest of the answer without the whitespace around it and one point at its end; a dollar
+/// in front of the number is the unit `$`. Units are compared character by character: `mW` is not `MW`.
+/// Only what looks the same is the same: Unicode's compatible characters (the ohm sign and omega, the micro
+/// sign and mu, `℃` and `°C`), powers (`m²`, `m^2`, `m^{2}`, `m2`), dots and dashes of any kind, and what
+/// is put in LaTeX's `\text` or in emphasis. Where a unit has other names, list them as
+/// [synonyms](Self::synonym); nothing is converted. A missing unit is wrong, and so is one that the truth
+/// doesn't have.
 ///
 /// The tolerance is the larger one of the absolute and the relative. The relative one is a share of the
 /// truth, never of the answer, so that a large answer makes no room for itself.
@@ -64,7 +67,7 @@ impl Quantity {
     /// Takes `name` for `unit`, in the answer and in the truth.
     #[must_use]
     pub fn synonym(mut self, name: impl Into<String>, unit: impl Into<String>) -> Self {
-        self.synonyms.insert(name.into(), unit.into());
+        self.synonyms.insert(unit_form(&name.into()), unit_form(&unit.into()));
         self
     }
 
@@ -75,10 +78,10 @@ impl Quantity {
         // What the parsed numbers and their difference may be off for being binary.
         let rounding = 4.0 * f64::EPSILON * truth.abs();
         let near = (answer - truth).abs() <= self.absolute.max(self.relative * truth.abs()) + rounding;
-        near && self.canonical(unit) == self.canonical(true_unit)
+        near && self.name(&unit) == self.name(&true_unit)
     }
 
-    fn canonical<'a>(&'a self, unit: &'a str) -> &'a str {
+    fn name<'a>(&'a self, unit: &'a str) -> &'a str {
         self.synonyms.get(unit).map_or(unit, String::as_str)
     }
 }
@@ -86,28 +89,5 @@ impl Quantity {
 impl<T: AsRef<str> + ?Sized> Reward<T> for Quantity {
     fn score(&self, truth: &T, completion: &Completion) -> f32 {
         if self.is_right(extract_answer(&completion.text), truth.as_ref()) { self.reward } else { 0.0 }
-    }
-}
-
-/// The number and the unit.
-fn parse(text: &str) -> Option<(f64, &str)> {
-    let groups = QUANTITY.captures(strip(text))?;
-    let group = |name| groups.name(name).map_or("", |group| group.as_str());
-    let (sign, integer, fraction) = (group("sign"), group("integer"), group("fraction"));
-    if integer.is_empty() && fraction.is_empty() {
-        return None;
-    }
-    let exponent = if group("exponent").is_empty() { "0" } else { group("exponent") };
-    let number = format!("{sign}0{integer}.{fraction}0e{exponent}").replace(',', "").replace('\u{2212}', "-");
-    let number: f64 = number.parse().ok().filter(|number: &f64| number.is_finite())?;
-    let rest = strip(group("unit"));
-    let unit = strip(rest.strip_suffix('.').unwrap_or(rest));
-    // What goes on like a number is a second one: `12 13`, `1,2,3`, `1.2.3`.
-    let is_number = unit.starts_with(|c: char| c.is_ascii_digit() || matches!(c, ',' | '.'));
-    match (group("dollar"), unit) {
-        _ if is_number => None,
-        ("", unit) => Some((number, unit)),
-        (dollar, "") => Some((number, dollar)),
-        _ => None,
     }
 }

@@ -9,7 +9,8 @@ use regex::Regex;
 use crate::Layout;
 use crate::extract::strip;
 use crate::layout::Tags;
-use crate::numeric::Decimal;
+use crate::markup::plain;
+use crate::number::{Decimal, SEPARATORS};
 
 /// A completion that is not right, or not in its form, and must earn less than the gold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,15 +108,16 @@ impl Variant {
     /// The gold with its number written in this way. `None` where it is no number or can't be written so.
     pub(super) fn text(self, gold: &Gold<'_>) -> Option<String> {
         Decimal::parse(gold.answer)?;
-        let number = gold.answer.trim_start_matches(['+', '-', '\u{2212}', '$']);
-        let sign = &gold.answer[..gold.answer.len() - number.len()];
+        let whole = plain(gold.answer);
+        let number = whole.trim_start_matches(['+', '-', '$']);
+        let sign = &whole[..whole.len() - number.len()];
         let answer = match self {
             Self::FinalPoint if !number.contains('.') => format!("{sign}{number}."),
             Self::Dollar if !sign.contains('$') => format!("{sign}${number}"),
             Self::Thousands => format!("{sign}{}", grouped(number)?),
             Self::Plus if sign.is_empty() => format!("+{number}"),
-            Self::TypographicMinus if sign.contains('-') => gold.answer.replace('-', "\u{2212}"),
-            Self::Whitespace => format!("\n \t{}\u{a0}\n\n", gold.answer),
+            Self::TypographicMinus if sign.contains('-') => whole.replace('-', "\u{2212}"),
+            Self::Whitespace => format!("\n \t{whole}\u{a0}\n\n"),
             _ => return None,
         };
         Some(gold.with_answer(&answer))
@@ -236,10 +238,10 @@ fn inside(text: &str, start: usize, close: &str) -> Range<usize> {
     start..start + stripped.len()
 }
 
-/// `1200` with a comma between its thousands, if it has any and no comma yet.
+/// `1200` with a comma between its thousands, if it has any and no separator yet.
 fn grouped(number: &str) -> Option<String> {
     let (integer, fraction) = number.split_at(number.find('.').unwrap_or(number.len()));
-    if integer.len() < 4 || integer.contains(',') {
+    if integer.len() < 4 || integer.contains(SEPARATORS) {
         return None;
     }
     let mut grouped = integer.to_owned();

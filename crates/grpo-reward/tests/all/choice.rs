@@ -11,9 +11,29 @@ fn equal(answer: &str, truth: &str) -> bool {
 
 #[test]
 fn a_letter_in_any_dress() {
-    for answer in
-        ["B", "b", "(B)", "(b)", "B.", "B)", "(B).", "**B**", "**(B)**", "**B.**", "**B**.", "\n B \n"]
-    {
+    for answer in [
+        "B",
+        "b",
+        "(B)",
+        "(b)",
+        "B.",
+        "B)",
+        "(B).",
+        "**B**",
+        "**(B)**",
+        "**B.**",
+        "**B**.",
+        "\n B \n",
+        "*B*",
+        "__b__",
+        "`B`",
+        "$B$",
+        r"\(B\)",
+        r"\text{B}",
+        r"$\boxed{\text{(B)}}$",
+        "（B）",
+        "B。",
+    ] {
         for truth in ["B", "b", "(B)", "B."] {
             assert!(equal(answer, truth), "answer {answer:?}, truth {truth:?}");
         }
@@ -45,6 +65,11 @@ fn more_than_a_letter() {
         "\u{392}",
         "\u{ff22}",
         "B\u{200b}",
+        "*A* *B*",
+        "~~B~~",
+        "**B",
+        "$B",
+        r"\text{not B}",
     ];
     for answer in answers {
         assert!(!equal(answer, "B"), "{answer:?}");

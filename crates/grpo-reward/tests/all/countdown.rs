@@ -56,6 +56,39 @@ fn expressions() {
     }
 }
 
+/// How Markdown, LaTeX and typography write an expression.
+#[test]
+fn expressions_in_dress() {
+    let cases: [(&str, &[u64], i64, bool); 23] = [
+        ("**(3 + 5) * 7**", &[3, 5, 7], 56, true),
+        ("`(3+5)*7 = 56`", &[3, 5, 7], 56, true),
+        (r"$(3 + 5) \times 7 = 56$", &[3, 5, 7], 56, true),
+        (r"\(\left(3 + 5\right) \cdot 7\)", &[3, 5, 7], 56, true),
+        (r"$(3+5)\times7$ = **56**.", &[3, 5, 7], 56, true),
+        ("（３＋５）×７＝５６", &[3, 5, 7], 56, true),
+        ("3 + 5.", &[3, 5], 8, true),
+        ("3 + 5..", &[3, 5], 8, false),
+        (r"3 \ast 5 = 15.", &[3, 5], 15, true),
+        ("(3 + 5)·7", &[3, 5, 7], 56, true),
+        (r"8 \div 2", &[8, 2], 4, true),
+        ("10 – 3", &[10, 3], 7, true),
+        ("10 — 3 = 7", &[10, 3], 7, true),
+        ("3 – 5 = –2", &[3, 5], -2, true),
+        (r"\boxed{3 - 5 = -2.0}", &[3, 5], -2, true),
+        ("1000 + 5 = 1{,}005", &[1000, 5], 1005, true),
+        ("3 + 5 = 8 or 9", &[3, 5], 8, false),
+        ("3 + 5 = **9**", &[3, 5], 8, false),
+        ("~~3 + 5~~", &[3, 5], 8, false),
+        (r"2 \times\times 3", &[2, 3], 8, false),
+        ("*3 + 5* *7*", &[3, 5, 7], 56, false),
+        (r"1\,000 + 5", &[1000, 5], 1005, false),
+        (r"\frac{8}{2}", &[8, 2], 4, false),
+    ];
+    for (text, numbers, target, right) in cases {
+        assert_eq!(all(numbers, target, text), right, "{text:?}");
+    }
+}
+
 #[test]
 fn each_number_is_used_once() {
     let numbers = [3, 5, 5];

@@ -5,6 +5,7 @@ use grpo_core::{Completion, Finish, Reward};
 mod audit;
 mod choice;
 mod countdown;
+mod errors;
 mod extract;
 mod format;
 mod instructions;

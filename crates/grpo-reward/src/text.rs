@@ -1,0 +1,55 @@
+//! Different code points that a reader takes for the same text.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use icu_normalizer::ComposingNormalizerBorrowed;
+use regex::Regex;
+
+use crate::extract::is_space;
+
+/// Double quotation marks: straight, curly, low, wide, and those of vertical Japanese.
+pub(crate) const DOUBLE_QUOTES: [char; 9] = ['"', '“', '”', '„', '‟', '＂', '〝', '〞', '〟'];
+
+/// A regular expression that is part of the program.
+pub(crate) fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("it is valid")
+}
+
+/// The form of `text` in which words and phrases are compared.
+///
+/// Equal are: canonically equivalent text, upper and lower case (`ß` and `SS` too; Turkish `ı` and `İ`
+/// count as `i`, since a text does not tell which `I` it has), full and half width, straight and
+/// typographic quotes, apostrophes and hyphens, and any whitespace. What is invisible, such as a soft
+/// hyphen, is left out.
+pub(crate) fn fold(text: &str) -> String {
+    static INVISIBLE: LazyLock<Regex> = LazyLock::new(|| regex(r"\p{Default_Ignorable_Code_Point}+"));
+    let visible = INVISIBLE.replace_all(text, "");
+    let text = narrow(&visible);
+    let words: Vec<&str> = text.split(is_space).filter(|word| !word.is_empty()).collect();
+    // By way of the capitals: `ß` and `ẞ` become `ss`, both small sigmas become one.
+    let capitals = words.join(" ").to_lowercase().to_uppercase();
+    let folded: String = capitals.chars().map(straight).flat_map(char::to_lowercase).collect();
+    let folded = folded.replace("i\u{307}", "i");
+    ComposingNormalizerBorrowed::new_nfc().normalize(&folded).into_owned()
+}
+
+/// `text` with fullwidth and halfwidth forms in their usual width.
+pub(crate) fn narrow(text: &str) -> Cow<'_, str> {
+    static OTHER_WIDTH: LazyLock<Regex> = LazyLock::new(|| regex(r"[\u{ff00}-\u{ffef}]+"));
+    OTHER_WIDTH.replace_all(text, |run: &regex::Captures<'_>| compatible(&run[0]).into_owned())
+}
+
+/// Unicode's normalization form KC: also takes `²` for `2`, `㎞` for `km` and the micro sign for the letter.
+pub(crate) fn compatible(text: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfkc().normalize(text)
+}
+
+fn straight(c: char) -> char {
+    match c {
+        '‘' | '’' | 'ʼ' => '\'',
+        '‐' | '\u{2011}' => '-', // the hyphen, and the one without a break
+        c if DOUBLE_QUOTES.contains(&c) => '"',
+        c => c,
+    }
+}
