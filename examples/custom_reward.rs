@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut config = TrainerConfig { group_size: 16, learning_rate: 1e-3, ..TrainerConfig::default() };
     (config.max_completion_length, config.objective.beta) = (20, 0.0);
-    let policy = Qwen2Policy::load(Path::new("examples/embedded/model"), &Device::default(), &config)?;
+    let policy = Qwen2Policy::load(Path::new("examples/embedded/model"), &Device::flex(), &config)?;
     // The truth of a problem is whatever the rewards need to know: here, how many letters were asked for.
     let problem = |n: usize| -> Result<_, Box<dyn Error>> {
         let prompt = policy.prompt(&[Message::new("user", format!("Write {n} letters."))])?;

@@ -32,6 +32,7 @@ struct Options {
 
 fn main() -> ExitCode {
     grpo_examples::allocator::keep_memory();
+    grpo_examples::warnings::show();
     match replay(&Options::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

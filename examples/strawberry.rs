@@ -43,6 +43,7 @@ const EMBEDDED: &str =
 
 fn main() -> anyhow::Result<()> {
     grpo_examples::allocator::keep_memory();
+    grpo_examples::warnings::show();
     let args = Args::parse();
     let (device, _) = device::choose(&args.device)?;
     let hub = Hub::from_env()?;

@@ -32,6 +32,7 @@ type QwenTrainer = Trainer<Qwen2Policy, String>;
 
 fn main() -> ExitCode {
     grpo_examples::allocator::keep_memory();
+    grpo_examples::warnings::show();
     match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -56,6 +57,9 @@ fn run(args: Args) -> anyhow::Result<()> {
         task.train.len(),
         run.path.display()
     );
+    if let Some(hint) = device::hint(&args.device) {
+        println!("{hint}.");
+    }
     let prompt = gsm8k::longest_prompt(&task.train, trainer.policy())?;
     let plan = trainer.policy().memory_plan(&config, args.problems_per_step(), prompt);
     println!("Memory: about {plan}");

@@ -84,7 +84,7 @@ pub struct Args {
     /// Computes activations twice instead of keeping them: takes less memory and more time.
     #[arg(long)]
     gradient_checkpointing: bool,
-    /// cpu, metal, vulkan, webgpu or cuda; auto is the first of this build in the order cuda, metal, vulkan, webgpu, cpu.
+    /// cpu, metal, vulkan, webgpu or cuda; auto is the CPU, as long as no other device has been tested.
     #[arg(long, default_value = "auto")]
     pub device: String,
     /// Decides the order of problems and every sampled token.
@@ -166,7 +166,7 @@ impl Args {
     /// The trainer of a run as it begins.
     pub fn trainer(&self, run: &RunFolder, device: &Device) -> anyhow::Result<Trainer<Qwen2Policy, String>> {
         self.validate()?;
-        let policy = self.policy(&run.model(), run.adapter().as_deref(), device)?;
+        let policy = self.policy(&run.model(), run.adapter().as_deref(), device)?.with_clock(run.began());
         Ok(Trainer::new(policy, self.rubric(), self.config())?)
     }
 

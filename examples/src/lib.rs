@@ -17,6 +17,7 @@ pub mod roll_out;
 pub mod run_folder;
 pub mod study;
 pub mod task;
+pub mod warnings;
 pub mod word_problems;
 
 /// The README's code compiles.

@@ -2,7 +2,7 @@
 //! again or to replay a step of it.
 //!
 //! ```text
-//! run.json                             the options, the settings, and SHA-256 sums of what is in start
+//! run.json                             when it began, the options, the settings, and SHA-256 sums of what is in start
 //! start/                               the model (and adapters) that it began with, its problems and its tests
 //! before.json                          the tests before training
 //! metrics.jsonl, completions.jsonl     every step and every completion: the same whenever the run is repeated
@@ -18,6 +18,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use chrono::NaiveDateTime;
 use grpo_data::{Problem, Split};
 use grpo_qwen2::{sync_folder, write_atomically};
 use grpo_trainer::{Checkpoint, Checkpoints, Evaluation, differences, sha256};
@@ -30,7 +31,7 @@ const DESCRIPTION: &str = "run.json";
 const START: &str = "start";
 const PROBLEMS: &str = "problems.jsonl";
 const BEFORE: &str = "before.json";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The folder of a run.
 pub struct RunFolder {
@@ -44,6 +45,8 @@ pub struct RunFolder {
 #[serde(deny_unknown_fields)]
 struct Description {
     format: u32,
+    /// The local time at which it began, which a chat template may write into prompts.
+    began: NaiveDateTime,
     /// The command line.
     options: Vec<String>,
     /// What the options, and the defaults of those that were not given, come to.
@@ -85,7 +88,9 @@ impl RunFolder {
             write_problems(&start.join(test_file(i)), &test.rows)?;
         }
         let tests = task.tests.iter().map(|test| test.name.clone()).collect();
-        let description = Description { format: FORMAT, options, settings, tests, start: sums(&start)? };
+        let began = chrono::Local::now().naive_local();
+        let description =
+            Description { format: FORMAT, began, options, settings, tests, start: sums(&start)? };
         let run = Self { path: path.into(), description };
         run.write_json(DESCRIPTION, &run.description)?;
         Ok(run)
@@ -103,11 +108,15 @@ impl RunFolder {
             }
             text => text.with_context(|| file.display().to_string())?,
         };
-        let description: Description =
-            serde_json::from_str(&text).with_context(|| format!("{} cannot be read", file.display()))?;
-        if description.format != FORMAT {
-            bail!("{} is of format {}, and this version reads {FORMAT}", file.display(), description.format);
+        let cannot_be_read = || format!("{} cannot be read", file.display());
+        let value: Value = serde_json::from_str(&text).with_context(cannot_be_read)?;
+        if let Some(format) = value["format"].as_u64().filter(|format| *format != u64::from(FORMAT)) {
+            bail!(
+                "{} is of format {format}, and this version reads {FORMAT}: go on with the version that wrote it, or begin a new run",
+                file.display()
+            );
         }
+        let description: Description = serde_json::from_value(value).with_context(cannot_be_read)?;
         let start = path.join(START);
         let changed = differences(&json!(description.start), &json!(sums(&start)?));
         if !changed.is_empty() {
@@ -145,6 +154,11 @@ impl RunFolder {
     /// The command line that the run was begun with.
     pub fn options(&self) -> &[String] {
         &self.description.options
+    }
+
+    /// The local time at which the run began.
+    pub fn began(&self) -> NaiveDateTime {
+        self.description.began
     }
 
     /// An error that names what of `settings` is not as the run began.

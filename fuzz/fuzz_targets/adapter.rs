@@ -7,4 +7,6 @@ use grpo_fuzz::{Target, let_panics_be_caught};
 
 static TARGET: LazyLock<Target> = LazyLock::new(grpo_fuzz::adapter);
 
-libfuzzer_sys::fuzz_target!(init: let_panics_be_caught(), |input: &[u8]| TARGET.run(input));
+libfuzzer_sys::fuzz_target!(init: let_panics_be_caught(), |input: &[u8]| {
+    TARGET.run(input);
+});

@@ -30,7 +30,6 @@ fn load(folder: &Path) -> Qwen2 {
     Qwen2::load_frozen(folder, &Device::flex()).expect("the model is right")
 }
 
-fn read(folder: &Path, _: &str) {
-    let Ok(model) = Qwen2::load_frozen(folder, &Device::flex()) else { return };
-    let _ = model.load_adapter(folder);
+fn read(folder: &Path, _: &str) -> bool {
+    Qwen2::load_frozen(folder, &Device::flex()).and_then(|model| model.load_adapter(folder)).is_ok()
 }

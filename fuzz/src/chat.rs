@@ -54,11 +54,9 @@ pub fn chat() -> Target {
     }
 }
 
-fn read(folder: &Path, _: &str) {
-    let Ok(chat) = ChatTokenizer::read(folder) else { return };
+fn read(folder: &Path, _: &str) -> bool {
+    let Ok(chat) = ChatTokenizer::read(folder) else { return false };
     let messages = [Message::new("system", "a b"), Message::new("user", "ab 1 \u{e9}\n<|im_end|>")];
-    if let Ok(prompt) = chat.prompt(&messages) {
-        chat.tokenizer.decode(&prompt);
-    }
-    chat.tokenizer.decode(&[0, 11, u32::MAX, 10]);
+    chat.completion(&[0, 11, u32::MAX, 10]);
+    chat.prompt(&messages).map(|prompt| chat.completion(&prompt)).is_ok()
 }

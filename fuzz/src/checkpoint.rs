@@ -31,7 +31,7 @@ pub fn checkpoint() -> Target {
     };
     let start: serde_json::Map<String, serde_json::Value> = names.iter().map(sum).collect();
     let run = serde_json::json!({
-        "format": 1, "options": ["--steps", "3", "--lora", "2", "--objective", "dapo"], "settings": { "seed": 0 },
+        "format": 2, "began": "2026-02-03T04:05:06", "options": ["--steps", "3", "--lora", "2", "--objective", "dapo"], "settings": { "seed": 0 },
         "tests": ["new"], "start": start,
     });
     std::fs::write(folder.path().join(RUN), run.to_string()).expect("there is room for a file");
@@ -102,27 +102,30 @@ fn checkpoints(run: &Path) -> Checkpoints {
     Checkpoints::new(run.join("checkpoints"), NonZeroUsize::MIN)
 }
 
-fn read(folder: &Path, replaced: &str) {
+fn read(folder: &Path, replaced: &str) -> bool {
+    let mut refused = false;
     for (run, config) in runs().into_iter().filter(|(run, _)| replaced.starts_with(run)) {
         let run = folder.join(run);
         let whole = checkpoints(&run).latest(u64::MAX).ok().and_then(|latest| latest.checkpoint);
+        refused |= whole.is_none();
         // One that its manifest does not vouch for, too.
-        for checkpoint in [whole, Some(Checkpoint { path: run.join(STEP), step: 1 })] {
-            let (Some(checkpoint), Some(trainer)) = (checkpoint, trainer(folder, config.clone())) else {
-                continue;
-            };
-            if let Ok((mut trainer, _)) = trainer.resume(&checkpoint) {
-                let _ = trainer.step(&problems());
-            }
+        for checkpoint in whole.into_iter().chain([Checkpoint { path: run.join(STEP), step: 1 }]) {
+            refused |= trainer(folder, config.clone()).is_none_or(|trainer| !goes_on(trainer, &checkpoint));
         }
     }
-    if let Some(run) = RunFolder::open(folder).ok().filter(|_| replaced == RUN) {
-        let _ = run.task();
-        if let Ok(args) = Args::of_run(&run, &[]) {
-            let _ = run.check(&args.settings());
-            let _ = args.trainer(&run, &Device::flex());
-        }
-    }
+    !refused && (replaced != RUN || is_run(folder))
+}
+
+fn goes_on(trainer: Trainer<Qwen2Policy, u32>, checkpoint: &Checkpoint) -> bool {
+    trainer.resume(checkpoint).is_ok_and(|(mut trainer, _)| trainer.step(&problems()).is_ok())
+}
+
+fn is_run(folder: &Path) -> bool {
+    let Ok(run) = RunFolder::open(folder) else { return false };
+    let task = run.task().is_ok();
+    let Ok(args) = Args::of_run(&run, &[]) else { return false };
+    let _ = run.check(&args.settings()); // the seed's settings are not what its options come to
+    args.trainer(&run, &Device::flex()).is_ok() && task
 }
 
 #[cfg(test)]

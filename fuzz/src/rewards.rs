@@ -25,7 +25,7 @@ pub fn rewards() -> Target {
     }
 }
 
-fn read(folder: &Path, file: &str) {
+fn read(folder: &Path, file: &str) -> bool {
     let bytes = std::fs::read(folder.join(file)).expect("the file has been written");
     let text = String::from_utf8_lossy(&bytes);
     let (truth, text) = text.split_once('\n').unwrap_or((&text, ""));
@@ -43,6 +43,7 @@ fn read(folder: &Path, file: &str) {
         assert!((0.0..=2.0).contains(&score), "{score}");
     }
     assert!(text.contains(extract_answer(text)), "an answer is a part of its text");
+    true
 }
 
 static RUBRIC: LazyLock<Rubric<str>> = LazyLock::new(|| rubric().expect("the settings are right"));

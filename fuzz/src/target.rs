@@ -9,8 +9,8 @@ pub struct Target {
     pub name: &'static str,
     /// Names of files, and contents that are right.
     pub files: Vec<(String, Vec<u8>)>,
-    /// Reads the folder, in which the file of this name may be anything.
-    pub read: fn(&Path, &str),
+    /// Reads the folder, in which the file of this name may be anything, and says whether nothing was refused.
+    pub read: fn(&Path, &str) -> bool,
 }
 
 thread_local! {
@@ -18,13 +18,13 @@ thread_local! {
 }
 
 impl Target {
-    /// Reads the folder with one file replaced: the first byte says which, the others are its content.
+    /// Reads the folder with one file replaced: the first byte says which, the others are its content. Whether nothing was refused.
     ///
     /// # Panics
     ///
     /// If what is tried does, or there is no room for the files.
-    pub fn run(&self, input: &[u8]) {
-        let Some((selector, content)) = input.split_first() else { return };
+    pub fn run(&self, input: &[u8]) -> bool {
+        let Some((selector, content)) = input.split_first() else { return false };
         let (replaced, right) = &self.files[usize::from(*selector) % self.files.len()];
         FOLDER.with_borrow_mut(|folder| {
             if folder.as_ref().is_none_or(|(name, _)| *name != self.name) {
@@ -36,9 +36,10 @@ impl Target {
             }
             let folder = folder.as_ref().expect("it has just been made").1.path();
             write(folder, replaced, content);
-            (self.read)(folder, replaced);
+            let whole = (self.read)(folder, replaced);
             write(folder, replaced, right);
-        });
+            whole
+        })
     }
 
     /// For every file the input that leaves it right.

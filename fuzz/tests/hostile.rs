@@ -11,17 +11,24 @@ const MUTATIONS: u64 = 40;
 #[test]
 fn inputs_that_fuzzing_kept_are_refused_or_read() {
     let folders = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("inputs")).unwrap();
+    let mut inputs = 0;
     for folder in folders.map(|entry| entry.unwrap().path()) {
         let target = targets().into_iter().find(|target| folder.ends_with(target.name)).unwrap();
         for entry in std::fs::read_dir(&folder).unwrap() {
             target.run(&std::fs::read(entry.unwrap().path()).unwrap());
+            inputs += 1;
         }
     }
+    assert!(inputs > 100, "only {inputs} inputs were tried");
 }
 
 #[test]
 fn seeds_are_read() {
-    targets().iter().for_each(|target| target.seeds().iter().for_each(|seed| target.run(seed)));
+    for target in targets() {
+        for (seed, (file, _)) in target.seeds().iter().zip(&target.files) {
+            assert!(target.run(seed), "{}: {file} is right, and refused", target.name);
+        }
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(crate) fn load_files(files: &[PathBuf]) -> Result<Vec<Problem>, LoadError> {
     for file in files {
         let found = load_file(file)?;
         if found.is_empty() {
-            tracing::warn!("{}: no row in it", file.display());
+            tracing::warn!("{}: has no rows", file.display());
         }
         problems.extend(found);
     }

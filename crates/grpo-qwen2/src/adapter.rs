@@ -1,18 +1,18 @@
 //! Adapters in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::module::Param;
 use burn::tensor::{Tensor, TensorData};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::json::read_json;
 use crate::load::transpose;
 use crate::names::adapter_names;
 use crate::projection::Adapter;
 use crate::save::{transposed, write_file};
-use crate::{LoraTarget, ModelError, Precision, Qwen2, TensorFile, write_tensors};
+use crate::text_file::read_json;
+use crate::{LoraTarget, ModelError, Precision, Qwen2, TensorFile, weight_files, write_tensors};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -32,7 +32,7 @@ struct PeftConfig {
 
 /// Options that do not change what a trained adapter computes. Any other one must be off: PEFT has many that do, and new ones
 /// with every version.
-const HARMLESS: [&str; 14] = [
+const HARMLESS: [&str; 15] = [
     "task_type",
     "base_model_name_or_path",
     "lora_dropout",
@@ -47,6 +47,8 @@ const HARMLESS: [&str; 14] = [
     "megatron_core",
     "qalora_group_size",
     "eva_config",
+    // It is for adapters of the embedding, whose tensors no model here has a place for.
+    "ensure_weight_tying",
 ];
 
 /// Ways to begin that leave the matrix beside the adapter as it is.
@@ -141,6 +143,9 @@ impl Qwen2 {
     pub fn load_adapter(self, folder: &Path) -> Result<Self, ModelError> {
         let config = PeftConfig::read(&folder.join(CONFIG))?;
         let path = folder.join(WEIGHTS);
+        if !path.exists() {
+            return Err(weight_files::missing_of_adapter(&path));
+        }
         let mut source = TensorFile::open(&path)?;
         let mut unknown: Vec<String> = source.names().map(str::to_owned).collect();
         unknown.sort_unstable();
@@ -180,8 +185,24 @@ impl Qwen2 {
             return Err(error);
         }
         match unknown.into_iter().next() {
-            Some(tensor) => Err(ModelError::UnknownTensor { path, tensor }),
+            Some(found) => Err(unknown_tensor(path, found)),
             None => Ok(model),
         }
+    }
+}
+
+/// Why a tensor is no adapter of the model: PEFT's name for it may have the adapter's own name in it, as in memory.
+fn unknown_tensor(path: PathBuf, found: String) -> ModelError {
+    let mut parts: Vec<&str> = found.split('.').collect();
+    let matrix = parts.iter().position(|part| ["lora_A", "lora_B"].contains(part));
+    match matrix.filter(|matrix| matrix + 3 == parts.len()) {
+        Some(matrix) => {
+            let name = parts.remove(matrix + 1);
+            let reason = format!(
+                "`{name}` is the adapter's name in memory: save it with PEFT's save_pretrained, not its state_dict"
+            );
+            ModelError::OtherNames { path, tensor: parts.join("."), found, reason }
+        }
+        None => ModelError::UnknownTensor { path, tensor: found },
     }
 }

@@ -2,7 +2,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::json::read_json;
+use crate::text_file::read_json;
+use crate::tokenizer_config::TokenizerConfig;
 use crate::{ChatTemplate, Config, Message, ModelError, Tokenizer};
 
 /// From conversations to token ids and back: the tokenizer of a model folder, its chat template and its stop tokens.
@@ -13,6 +14,8 @@ pub struct ChatTokenizer {
     pub template: ChatTemplate,
     /// Ids that end a completion.
     pub stop: Vec<u32>,
+    /// What the template writes at the beginning of every completion ([`ChatTemplate::prefill`]).
+    pub prefill: String,
 }
 
 #[derive(Deserialize)]
@@ -29,7 +32,7 @@ struct Generation {
 
 impl ChatTokenizer {
     /// Reads `tokenizer.json`, the chat template, and the stop tokens: those of `generation_config.json` (or, where
-    /// there is none, of `config.json`) and `<|im_end|>`.
+    /// there is none, of `config.json`), the `eos_token` of `tokenizer_config.json`, and `<|im_end|>`.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let config_path = folder.join("config.json");
         let config = Config::read(&config_path)?;
@@ -42,6 +45,10 @@ impl ChatTokenizer {
             Some(OneOrMany::Many(ids)) => ids,
             None => Vec::new(),
         };
+        let tokenizer_config = TokenizerConfig::read(folder)?;
+        tokenizer_config.check(&tokenizer)?;
+        let end = tokenizer_config.special_tokens.get("eos_token");
+        stop.extend(end.and_then(|token| tokenizer.token_id(token)));
         stop.extend(tokenizer.token_id("<|im_end|>"));
         stop.sort_unstable();
         stop.dedup();
@@ -49,7 +56,21 @@ impl ChatTokenizer {
             let reason = "there is no `eos_token_id`, so no completion would ever end: add it".to_string();
             return Err(ModelError::Json { path: source, reason });
         }
-        Ok(Self { tokenizer, template: ChatTemplate::read(folder)?, stop })
+        let template = ChatTemplate::new(folder, &tokenizer_config)?;
+        let prefill = template.prefill().unwrap_or_else(|| {
+            let path = folder.display();
+            tracing::warn!("{path}: what the chat template writes at the beginning of a completion is not known: rewards see none of it");
+            String::new()
+        });
+        Ok(Self { tokenizer, template, stop, prefill })
+    }
+
+    /// What a sample says, as rewards see it: the prefill, and the text of its tokens but for the stop tokens. Other special
+    /// tokens are text like any other, because a model may have learned its tags as such. (TRL leaves all of them out:
+    /// `skip_special_tokens=True`.)
+    pub fn completion(&self, tokens: &[u32]) -> String {
+        let said: Vec<u32> = tokens.iter().copied().filter(|token| !self.stop.contains(token)).collect();
+        self.prefill.clone() + &self.tokenizer.decode(&said)
     }
 
     /// The ids of a conversation up to where the assistant's turn begins.

@@ -8,19 +8,34 @@ use crate::LoraTarget;
 #[non_exhaustive]
 pub enum ModelError {
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// The operating system's reason.
-        #[source]
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A file that every model folder has is not there.
     #[error("{}: no such file; the folder needs it: download or restore it", path.display())]
     MissingFile {
         /// The missing file.
         path: PathBuf,
+    },
+    /// A Git LFS pointer stands in place of a file that was not downloaded.
+    #[error("{}: a Git LFS pointer, not the file itself: run `git lfs pull` in the cloned folder", path.display())]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There are weights, but not as safetensors.
+    #[error("{}: no such file; there is `{found}`: {advice}", path.display())]
+    OtherWeights {
+        /// The missing file.
+        path: PathBuf,
+        /// The file that is there.
+        found: String,
+        /// How to convert it.
+        advice: String,
     },
     /// A JSON file is not what it should be.
     #[error("{}: {reason}", path.display())]
@@ -42,6 +57,17 @@ pub enum ModelError {
         /// What is supported.
         expected: String,
     },
+    /// The weights are quantized: they cannot be trained, and their values are not those of a matrix.
+    #[error(
+        "{}: the weights are quantized ({method}): training needs them in BF16, F16 or F32; use the original, unquantized model",
+        path.display()
+    )]
+    Quantized {
+        /// The file that says so.
+        path: PathBuf,
+        /// How, as far as the file says.
+        method: String,
+    },
     /// A weights file is damaged.
     #[error("{}: not a whole safetensors file ({reason}): download or restore it", path.display())]
     Damaged {
@@ -57,6 +83,38 @@ pub enum ModelError {
         path: PathBuf,
         /// The tensor's name.
         tensor: String,
+    },
+    /// A tensor that the architecture has is there under another name.
+    #[error("{}: tensor `{tensor}` is there as `{found}`: {reason}", path.display())]
+    OtherNames {
+        /// The weights file or index.
+        path: PathBuf,
+        /// The name that the tensor should have.
+        tensor: String,
+        /// The name that it has.
+        found: String,
+        /// Where the name comes from, and how to mend it.
+        reason: String,
+    },
+    /// The weights have tensors that the model of the configuration does not use.
+    #[error(
+        "{}: the model that config.json describes does not use {}: it would compute something else without them; use the \
+         config.json that belongs to the weights, or save the causal language model alone", path.display(), list(tensors)
+    )]
+    UnreadTensors {
+        /// The weights file or index.
+        path: PathBuf,
+        /// The names of the tensors.
+        tensors: Vec<String>,
+    },
+    /// The configuration ties the head to the embedding, and the weights have another head.
+    #[error(
+        "{}: config.json has `tie_word_embeddings: true`, but `lm_head.weight` is not the embedding: set it to false, or \
+         remove the tensor", path.display()
+    )]
+    OtherHead {
+        /// The weights file or index.
+        path: PathBuf,
     },
     /// An adapter's file has a tensor that is none of this model's adapters.
     #[error(
@@ -104,7 +162,10 @@ pub enum ModelError {
         path: PathBuf,
     },
     /// A tensor has a number format that cannot be trained.
-    #[error("{}: tensor `{tensor}` is {found}, but only BF16, F16 and F32 weights are supported", path.display())]
+    #[error(
+        "{}: tensor `{tensor}` is {found}, but only BF16, F16 and F32 weights are supported: convert it; if the model is \
+         quantized, use the original", path.display()
+    )]
     WrongDtype {
         /// The weights file.
         path: PathBuf,
@@ -147,12 +208,23 @@ fn targets() -> String {
     LoraTarget::ALL.map(LoraTarget::name).join(", ")
 }
 
+/// The first names of a list that may be long.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let shown =
+        names[..SHOWN.min(names.len())].iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 impl ModelError {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| match source.kind() {
+        move |cause| match cause.kind() {
             std::io::ErrorKind::NotFound => Self::MissingFile { path },
-            _ => Self::Io { path, source },
+            _ => Self::Io { path, cause },
         }
     }
 }

@@ -44,19 +44,21 @@ impl Qwen2 {
     /// A model that has learned nothing, to be trained: matrices drawn from a normal distribution of deviation 0.02
     /// (transformers' `initializer_range`), biases 0 and norms 1. The same seed gives the same model.
     pub fn init(config: Config, seed: u64, device: &Device) -> Self {
-        let Ok(model) = Builder { source: Random::new(seed), frozen: false, device }.model(config);
+        let Ok(model) = Builder { source: &mut Random::new(seed), frozen: false, device }.model(config);
         model
     }
 }
 
 fn load(folder: &Path, frozen: bool, device: &Device) -> Result<Qwen2, ModelError> {
     let config = Config::read(&folder.join("config.json"))?;
-    let source = ModelTensors::open(folder)?;
-    Builder { source, frozen, device }.model(config)
+    let mut source = ModelTensors::open(folder)?;
+    let model = Builder { source: &mut source, frozen, device }.model(config)?;
+    source.check_all_read(model.config())?;
+    Ok(model)
 }
 
 struct Builder<'a, S> {
-    source: S,
+    source: &'a mut S,
     frozen: bool,
     device: &'a Device,
 }
@@ -64,7 +66,6 @@ struct Builder<'a, S> {
 impl<S: Source> Builder<'_, S> {
     fn model(mut self, config: Config) -> Result<Qwen2, S::Error> {
         let Config { vocab_size, hidden_size, .. } = config;
-        // A tied checkpoint may hold a copy of the embedding as its head: the configuration decides.
         let untied = !config.tie_word_embeddings;
         Ok(Qwen2 {
             embed_tokens: self.table(EMBED_TOKENS, [vocab_size, hidden_size])?,

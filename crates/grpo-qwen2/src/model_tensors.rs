@@ -1,16 +1,20 @@
 //! Tensors of a model folder: one `model.safetensors`, or shards named by `model.safetensors.index.json`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::json::read_json;
 use crate::load::Source;
-use crate::{ModelError, TensorFile};
+use crate::names::{EMBED_TOKENS, LM_HEAD};
+use crate::text_file::read_json;
+use crate::{Config, ModelError, TensorFile, tensor_names, weight_files};
 
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+
+/// What older versions of transformers saved of rotary positions, which the configuration determines.
+const POSITIONS: &str = ".rotary_emb.inv_freq";
 
 /// The tensors of a model folder, read one at a time.
 pub(crate) struct ModelTensors {
@@ -19,6 +23,8 @@ pub(crate) struct ModelTensors {
     shards: Vec<TensorFile>,
     /// Which shard holds a tensor.
     places: HashMap<String, usize>,
+    /// Tensors that nobody has read yet, with their shards.
+    unread: BTreeSet<(String, usize)>,
 }
 
 #[derive(Deserialize)]
@@ -28,17 +34,25 @@ struct Index {
 
 impl ModelTensors {
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
-        let single = folder.join(WEIGHTS);
-        let index = folder.join(INDEX);
-        if single.exists() || !index.exists() {
-            let shard = TensorFile::open(&single)?;
-            let places = shard.names().map(|name| (name.to_string(), 0)).collect();
-            return Ok(Self { root: single, shards: vec![shard], places });
+        let [single, index] = [WEIGHTS, INDEX].map(|name| folder.join(name));
+        if single.exists() && index.exists() {
+            tracing::warn!("{} is read; the shards that {INDEX} names are not", single.display());
         }
+        match (single.exists(), index.exists()) {
+            (false, false) => Err(weight_files::missing_of_model(&single)),
+            (false, true) => Self::of_shards(folder, index),
+            (true, _) => {
+                let shard = TensorFile::open(&single)?;
+                let places = shard.names().map(|name| (name.to_string(), 0)).collect();
+                Ok(Self::new(single, vec![shard], places))
+            }
+        }
+    }
+
+    fn of_shards(folder: &Path, index: PathBuf) -> Result<Self, ModelError> {
         let Index { weight_map } = read_json(&index)?;
-        let mut files: Vec<&String> = weight_map.values().collect();
-        files.sort();
-        files.dedup();
+        let files: BTreeSet<&String> = weight_map.values().collect();
+        let files: Vec<&String> = files.into_iter().collect();
         for file in &files {
             let mut parts = Path::new(file).components();
             if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
@@ -50,7 +64,51 @@ impl ModelTensors {
         let places = weight_map.iter().map(|(name, file)| (name.clone(), place(file))).collect();
         let shards =
             files.iter().map(|file| TensorFile::open(&folder.join(file))).collect::<Result<_, _>>()?;
-        Ok(Self { root: index, shards, places })
+        Ok(Self::new(index, shards, places))
+    }
+
+    fn new(root: PathBuf, shards: Vec<TensorFile>, places: HashMap<String, usize>) -> Self {
+        let of_shard = |(i, shard): (usize, &TensorFile)| -> Vec<_> {
+            shard.names().map(|name| (name.to_owned(), i)).collect()
+        };
+        let unread = shards.iter().enumerate().flat_map(of_shard).collect();
+        Self { root, shards, places, unread }
+    }
+
+    /// Refuses weights that the model of `config` has no place for: they were trained as a part of it. A head that equals the
+    /// embedding is in a tied model already.
+    pub(crate) fn check_all_read(mut self, config: &Config) -> Result<(), ModelError> {
+        if config.tie_word_embeddings && self.places.contains_key(LM_HEAD) && !self.is_tied(config)? {
+            return Err(ModelError::OtherHead { path: self.root });
+        }
+        let (positions, unread): (Vec<_>, Vec<_>) =
+            self.unread.into_iter().map(|(name, _)| name).partition(|name| name.ends_with(POSITIONS));
+        if !positions.is_empty() {
+            tracing::warn!("{}: rotary positions follow config.json, not `{POSITIONS}`", self.root.display());
+        }
+        match unread.is_empty() {
+            true => Ok(()),
+            false => Err(ModelError::UnreadTensors { path: self.root, tensors: unread }),
+        }
+    }
+}
+
+impl ModelTensors {
+    /// Whether the head that is stored equals the embedding. Compared in pieces, so that neither is held a second time.
+    fn is_tied(&mut self, config: &Config) -> Result<bool, ModelError> {
+        const PIECE: usize = 1 << 20;
+        let shape = [config.vocab_size, config.hidden_size];
+        let (head, table) = (self.places[LM_HEAD], self.places[EMBED_TOKENS]);
+        self.unread.remove(&(LM_HEAD.to_owned(), head));
+        let len = shape[0] * shape[1];
+        for start in (0..len).step_by(PIECE) {
+            let piece = start..(start + PIECE).min(len);
+            let values = self.shards[head].read_part(LM_HEAD, &shape, piece.clone())?;
+            if values != self.shards[table].read_part(EMBED_TOKENS, &shape, piece)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -58,8 +116,13 @@ impl Source for ModelTensors {
     type Error = ModelError;
 
     fn read(&mut self, tensor: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
-        let missing = || ModelError::MissingTensor { path: self.root.clone(), tensor: tensor.into() };
-        let place = *self.places.get(tensor).ok_or_else(missing)?;
-        self.shards[place].read(tensor, shape)
+        let has = |name: &str| self.places.contains_key(name);
+        let Some(&place) = self.places.get(tensor) else {
+            let missing = tensor_names::missing(&self.root, tensor, has);
+            return Err(tensor_names::explained(missing, &self.root, tensor, has));
+        };
+        self.unread.remove(&(tensor.to_owned(), place));
+        let values = self.shards[place].read(tensor, shape);
+        values.map_err(|error| tensor_names::explained(error, &self.root, tensor, has))
     }
 }

@@ -6,9 +6,9 @@ use burn::module::Param;
 use burn::tensor::Tensor;
 use serde_json::{Map, Value};
 
-use crate::json::read_json;
 use crate::names::layer;
 use crate::projection::Projection;
+use crate::text_file::{check_pointer, read_json};
 use crate::{ModelError, NamedTensor, Qwen2, Weight, write_atomically, write_tensors};
 
 /// Files of a model folder that training does not change.
@@ -49,7 +49,9 @@ impl ModelFiles {
         for name in UNCHANGED {
             let path = folder.join(name);
             if path.exists() {
-                unchanged.push((name, std::fs::read(&path).map_err(ModelError::io(path))?));
+                let bytes = std::fs::read(&path).map_err(ModelError::io(&path))?;
+                check_pointer(&path, &bytes)?;
+                unchanged.push((name, bytes));
             }
         }
         Ok(Self { config, unchanged })
@@ -90,7 +92,7 @@ impl Qwen2 {
 /// Writes a small file.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     write_atomically(path, |file| file.write_all(bytes))
-        .map_err(|source| ModelError::Io { path: path.into(), source })
+        .map_err(|cause| ModelError::Io { path: path.into(), cause })
 }
 
 impl Qwen2 {

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Tensor, TensorData};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
+use crate::text_file::check_pointer;
 use crate::{ModelError, Precision, write_atomically};
 
 /// The most bytes a header may have, as the format's own reader has it.
@@ -29,6 +31,10 @@ impl TensorFile {
         let damaged = |reason: String| ModelError::Damaged { path: path.into(), reason };
         let mut file = File::open(path).map_err(ModelError::io(path))?;
         let len = file.metadata().map_err(ModelError::io(path))?.len();
+        let mut beginning = Vec::new();
+        Read::by_ref(&mut file).take(64).read_to_end(&mut beginning).map_err(ModelError::io(path))?;
+        check_pointer(path, &beginning)?;
+        file.rewind().map_err(ModelError::io(path))?;
         let mut length = [0; 8];
         file.read_exact(&mut length).map_err(|_| damaged(format!("{len} bytes are too few for a header")))?;
         let header_len = u64::from_le_bytes(length);
@@ -54,6 +60,16 @@ impl TensorFile {
 
     /// The values of a tensor of this shape in f32, row by row, all finite.
     pub fn read(&mut self, tensor: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+        self.read_part(tensor, shape, 0..usize::MAX)
+    }
+
+    /// Those of its values that are in a range.
+    pub(crate) fn read_part(
+        &mut self,
+        tensor: &str,
+        shape: &[usize],
+        part: Range<usize>,
+    ) -> Result<Vec<f32>, ModelError> {
         let (path, name) = (self.path.clone(), tensor.to_string());
         let Some(info) = self.tensors.get(tensor) else {
             return Err(ModelError::MissingTensor { path, tensor: name });
@@ -63,12 +79,17 @@ impl TensorFile {
             return Err(ModelError::WrongShape { path, tensor: name, found, expected });
         }
         let (dtype, (start, end)) = (info.dtype, info.data_offsets);
-        let bytes = self.bytes(start, end)?;
+        let size = (end - start) / shape.iter().product::<usize>().max(1);
+        let place = |index: usize| index.saturating_mul(size).saturating_add(start).min(end);
+        let bytes = self.bytes(place(part.start), place(part.end))?;
         let Some(values) = decode(dtype, &bytes) else {
             return Err(ModelError::WrongDtype { path, tensor: name, found: format!("{dtype:?}") });
         };
         match values.iter().position(|v| !v.is_finite()) {
-            Some(index) => Err(ModelError::NonFinite { path, tensor: name, value: values[index], index }),
+            Some(index) => {
+                let value = values[index];
+                Err(ModelError::NonFinite { path, tensor: name, value, index: part.start + index })
+            }
             None => Ok(values),
         }
     }
@@ -136,7 +157,7 @@ pub fn write_tensors(
         }
         file.flush()
     });
-    written.map_err(|source| ModelError::Io { path: path.into(), source })
+    written.map_err(|cause| ModelError::Io { path: path.into(), cause })
 }
 
 /// The JSON that says what the tensors are and where, padded so that they begin at a multiple of 8 bytes.

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::ModelError;
+use crate::text_file::read_text;
 
 /// A byte-level BPE tokenizer, read from `tokenizer.json`.
 pub struct Tokenizer {
@@ -11,11 +12,8 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads a `tokenizer.json`.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        if !path.exists() {
-            return Err(ModelError::MissingFile { path: path.into() });
-        }
         let error = |e: tokenizers::Error| ModelError::Tokenizer { path: path.into(), reason: e.to_string() };
-        let mut inner = tokenizers::Tokenizer::from_file(path).map_err(error)?;
+        let mut inner: tokenizers::Tokenizer = read_text(path)?.parse().map_err(error)?;
         // A file keeps the settings of whoever wrote it; ids are those of the whole text, as in transformers.
         inner.with_truncation(None).map_err(error)?.with_padding(None);
         Ok(Self { inner, path: path.into() })
@@ -30,11 +28,11 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The text of token ids without special tokens such as `<|im_end|>`. Ids that the tokenizer does not have are
+    /// The text of token ids, special tokens such as `<|im_end|>` included. Ids that the tokenizer does not have are
     /// left out (a model's embedding has more rows than its tokenizer has tokens), bytes that are not UTF-8 become
     /// U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
-        self.inner.decode(ids, true).unwrap_or_default()
+        self.inner.decode(ids, false).unwrap_or_default()
     }
 
     /// The id of a token, as `<|im_end|>`.

@@ -64,7 +64,7 @@ static POWER: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?<sign>[+\-]?)10(?<r
 fn uniform(text: &str) -> String {
     let fraction = |groups: &Captures<'_>| {
         let fraction = match groups.name("sign") {
-            Some(sign) => compatible(sign.as_str()).into_owned(),
+            Some(sign) => compatible(sign.as_str()),
             None => format!("{}/{}", &groups["numerator"], &groups["denominator"]),
         };
         strip(&format!("{} {fraction}", &groups["whole"])).to_owned()

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use icu_normalizer::ComposingNormalizerBorrowed;
 use regex::Regex;
+use unicode_normalization::UnicodeNormalization;
 
 use crate::extract::is_space;
 
@@ -31,18 +31,18 @@ pub(crate) fn fold(text: &str) -> String {
     let capitals = words.join(" ").to_lowercase().to_uppercase();
     let folded: String = capitals.chars().map(straight).flat_map(char::to_lowercase).collect();
     let folded = folded.replace("i\u{307}", "i");
-    ComposingNormalizerBorrowed::new_nfc().normalize(&folded).into_owned()
+    folded.nfc().collect()
 }
 
 /// `text` with fullwidth and halfwidth forms in their usual width.
 pub(crate) fn narrow(text: &str) -> Cow<'_, str> {
     static OTHER_WIDTH: LazyLock<Regex> = LazyLock::new(|| regex(r"[\u{ff00}-\u{ffef}]+"));
-    OTHER_WIDTH.replace_all(text, |run: &regex::Captures<'_>| compatible(&run[0]).into_owned())
+    OTHER_WIDTH.replace_all(text, |run: &regex::Captures<'_>| compatible(&run[0]))
 }
 
 /// Unicode's normalization form KC: also takes `²` for `2`, `㎞` for `km` and the micro sign for the letter.
-pub(crate) fn compatible(text: &str) -> Cow<'_, str> {
-    ComposingNormalizerBorrowed::new_nfkc().normalize(text)
+pub(crate) fn compatible(text: &str) -> String {
+    text.nfkc().collect()
 }
 
 fn straight(c: char) -> char {

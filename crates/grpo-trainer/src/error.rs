@@ -37,12 +37,12 @@ pub enum TrainerError {
         beta: f64,
     },
     /// Sampling failed.
-    #[error("{}{source}", at(problem))]
+    #[error("{}{cause}", at(problem))]
     Rollout {
         /// The id of the problem that it failed at, if it is about one.
         problem: Option<u64>,
         /// The reason; it counts prompts within the step.
-        source: RolloutError,
+        cause: RolloutError,
     },
     /// A reward failed.
     #[error(transparent)]
@@ -91,13 +91,12 @@ fn at(problem: &Option<u64>) -> String {
 #[non_exhaustive]
 pub enum CheckpointError {
     /// A file or folder could not be read or written.
-    #[error("{}: {source}; make room, or see to its permissions", path.display())]
+    #[error("{}: {cause}; make room, or see to its permissions", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// The operating system's reason.
-        #[source]
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A checkpoint is not as it was written.
     #[error("{}: the checkpoint is damaged: {reason}; restore it, or take an earlier one", path.display())]
@@ -140,9 +139,9 @@ pub enum CheckpointError {
 impl CheckpointError {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| match source.kind() {
+        move |cause| match cause.kind() {
             ErrorKind::NotFound => Self::Damaged { path, reason: "it is not there".to_string() },
-            _ => Self::Io { path, source },
+            _ => Self::Io { path, cause },
         }
     }
 }

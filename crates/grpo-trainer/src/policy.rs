@@ -12,7 +12,7 @@ pub trait Policy: Decoder {
     /// Token ids that end a completion.
     fn stop(&self) -> &[u32];
 
-    /// The text of a completion's tokens, as rewards are to see it.
+    /// The text of a completion's tokens, as rewards are to see it: with what a prompt has begun of it, and without stop tokens.
     fn detokenize(&self, tokens: &[u32]) -> String;
 
     /// Log-probabilities of the completions' tokens, one group after the other, at the given temperature.

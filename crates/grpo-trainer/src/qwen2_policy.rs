@@ -2,6 +2,7 @@ use std::path::Path;
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
+use chrono::NaiveDateTime;
 use grpo_qwen2::{
     ChatTokenizer, Group, Keep, KvCache, Message, ModelError, ModelFiles, Pass, Precision, Qwen2, Scores,
 };
@@ -82,6 +83,13 @@ impl Qwen2Policy {
         Self { name: name.into(), ..self }
     }
 
+    /// The same with this time for chat templates that write the date into prompts, in place of the local time at which the
+    /// model was loaded. A run that is to be repeated needs the same time.
+    pub fn with_clock(mut self, now: NaiveDateTime) -> Self {
+        self.chat.template = self.chat.template.with_clock(now);
+        self
+    }
+
     /// How much memory training takes by `config`, with so many problems a step and prompts of at most `prompt` tokens.
     pub fn memory_plan(&self, config: &TrainerConfig, problems: usize, prompt: usize) -> MemoryPlan {
         let frozen = self.reference.as_ref().unwrap_or(self.model());
@@ -145,7 +153,7 @@ impl Policy for Qwen2Policy {
     }
 
     fn detokenize(&self, tokens: &[u32]) -> String {
-        self.chat.tokenizer.decode(tokens)
+        self.chat.completion(tokens)
     }
 
     fn forward(&self, groups: &[Group<'_>], temperature: f32) -> (Vec<Scores>, Pass) {

@@ -178,7 +178,7 @@ impl<P: Policy, T> Trainer<P, T> {
 }
 
 /// Names the problem that a rollout failed at.
-pub(crate) fn at_problem<T>(source: RolloutError, problems: &[Problem<T>]) -> TrainerError {
-    let problem = source.request().and_then(|index| problems.get(index)).map(|problem| problem.id);
-    TrainerError::Rollout { problem, source }
+pub(crate) fn at_problem<T>(cause: RolloutError, problems: &[Problem<T>]) -> TrainerError {
+    let problem = cause.request().and_then(|index| problems.get(index)).map(|problem| problem.id);
+    TrainerError::Rollout { problem, cause }
 }

@@ -33,13 +33,12 @@ pub struct LogPosition {
 
 /// A record that could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {source}; make room or choose another folder", path.display())]
+#[error("{}: {cause}; make room or choose another folder", path.display())]
 pub struct RunLogError {
     /// The file or folder.
     pub path: PathBuf,
     /// The operating system's reason.
-    #[source]
-    pub source: Error,
+    pub cause: Error,
 }
 
 impl RunLog {
@@ -54,14 +53,14 @@ impl RunLog {
     }
 
     fn open_at(folder: &Path, lengths: [Option<u64>; 3]) -> Result<Self, RunLogError> {
-        std::fs::create_dir_all(folder).map_err(|source| RunLogError { path: folder.into(), source })?;
+        std::fs::create_dir_all(folder).map_err(|cause| RunLogError { path: folder.into(), cause })?;
         let [metrics, times, completions] = lengths;
         let log = Self {
             metrics: LogFile::open(folder.join("metrics.jsonl"), metrics)?,
             times: LogFile::open(folder.join("times.jsonl"), times)?,
             completions: LogFile::open(folder.join("completions.jsonl"), completions)?,
         };
-        sync_folder(folder).map_err(|source| RunLogError { path: folder.into(), source })?;
+        sync_folder(folder).map_err(|cause| RunLogError { path: folder.into(), cause })?;
         Ok(log)
     }
 
@@ -84,7 +83,7 @@ impl RunLog {
     pub fn sync(&mut self) -> Result<LogPosition, RunLogError> {
         self.flush()?;
         for log in self.files() {
-            log.file.sync_data().map_err(|source| RunLogError { path: log.path.clone(), source })?;
+            log.file.sync_data().map_err(|cause| RunLogError { path: log.path.clone(), cause })?;
         }
         Ok(LogPosition {
             metrics: self.metrics.written,
@@ -163,12 +162,12 @@ impl LogFile {
         };
         match open() {
             Ok((file, written)) => Ok(Self { path, file, written, pending: String::new() }),
-            Err(source) => Err(RunLogError { path, source }),
+            Err(cause) => Err(RunLogError { path, cause }),
         }
     }
 
     fn flush(&mut self) -> Result<(), RunLogError> {
-        self.write().map_err(|source| RunLogError { path: self.path.clone(), source })
+        self.write().map_err(|cause| RunLogError { path: self.path.clone(), cause })
     }
 
     fn write(&mut self) -> IoResult<()> {

@@ -31,7 +31,7 @@ impl TrainerConfig {
                 return Err(invalid(option, value, "it must be at least 1"));
             }
         }
-        self.sampling.validate().map_err(|source| TrainerError::Rollout { problem: None, source })?;
+        self.sampling.validate().map_err(|cause| TrainerError::Rollout { problem: None, cause })?;
         if self.sampling.temperature == 0.0 {
             let expected = "training needs samples that differ: it must be above 0";
             return Err(invalid("temperature", 0, expected));

@@ -93,7 +93,8 @@ impl Hub {
 
     /// The folder of a model such as `Qwen/Qwen2.5-0.5B-Instruct`: `config.json`, `tokenizer.json`,
     /// `tokenizer_config.json`, the weights as `model.safetensors` or as `model.safetensors.index.json` with
-    /// every file it names, and `generation_config.json` and `chat_template.jinja` if the model has them.
+    /// every file it names, and `generation_config.json`, `chat_template.jinja`, `special_tokens_map.json` and
+    /// `added_tokens.json` if the model has them.
     ///
     /// # Errors
     ///

@@ -11,9 +11,9 @@ use super::fetch::Remote;
 use super::repo::{Repo, is_inside};
 
 pub(super) const REQUIRED: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
-/// Not among them: `chat_template.json`, which is for processors of images, named templates beside the default one,
-/// and `special_tokens_map.json`, all of which `tokenizer_config.json` has.
-pub(super) const OPTIONAL: [&str; 2] = ["generation_config.json", "chat_template.jinja"];
+/// Not among them: `chat_template.json`, which is for processors of images, and named templates beside the default one.
+pub(super) const OPTIONAL: [&str; 4] =
+    ["generation_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json"];
 pub(super) const WEIGHTS: &str = "model.safetensors";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 

@@ -1,7 +1,9 @@
 //! What the tests share: fixtures, numbers that are the same at every run, and checkpoints taken apart.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
@@ -146,6 +148,29 @@ pub(crate) fn change_tensors(folder: &Path, change: impl FnOnce(&mut Tensors)) {
     let mut tensors = read_tensors(&path);
     change(&mut tensors);
     write_tensors(&path, &tensors);
+}
+
+/// The warnings that `work` logs.
+pub(crate) fn warnings(work: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(move || writer.clone());
+    tracing::subscriber::with_default(subscriber.finish(), work);
+    let bytes = lines.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
 }
 
 /// What a folder holds besides weights.

@@ -76,17 +76,6 @@ fn shards_are_the_single_file() {
 }
 
 #[test]
-fn a_tied_model_ignores_a_stored_head() {
-    let folder = copy_of(TIED);
-    change_tensors(folder.path(), |tensors| {
-        let mut head = tensors["model.embed_tokens.weight"].clone();
-        head.bytes.fill(0);
-        tensors.insert("lm_head.weight".into(), head);
-    });
-    assert_eq!(weights(&read(folder.path()).unwrap()), weights(&load(TIED)));
-}
-
-#[test]
 fn half_precision_files_are_read_exactly() {
     check_dtype(Dtype::F32, |v| v, |v| v.to_le_bytes().to_vec());
     check_dtype(Dtype::BF16, |v| bf16::from_f32(v).to_f32(), |v| bf16::from_f32(v).to_le_bytes().to_vec());
@@ -280,9 +269,9 @@ fn models_of_other_shapes_are_refused_by_key() {
         ("hidden_act", json!("gelu"), "hidden_act"),
         ("use_sliding_window", json!(true), "use_sliding_window"),
         ("layer_types", json!(["full_attention", "sliding_attention"]), "layer_types"),
-        ("rope_scaling", json!({ "type": "yarn", "factor": 4.0 }), "rope_scaling"),
+        ("rope_scaling", json!({ "type": "yarn", "factor": 4.0 }), "rope_scaling.type"),
         ("rope_parameters", scaled, "rope_parameters.rope_type"),
-        ("rope_parameters", json!({ "type": "linear", "factor": 4.0 }), "rope_parameters.rope_type"),
+        ("rope_parameters", json!({ "type": "linear", "rope_theta": 1e6 }), "rope_parameters.type"),
         ("rope_theta", json!(0.0), "rope_theta"),
         ("rope_theta", json!(-1.0), "rope_theta"),
         ("rms_norm_eps", json!(-1e-6), "rms_norm_eps"),
@@ -317,7 +306,7 @@ fn models_of_other_shapes_are_refused_by_key() {
 #[test]
 fn configurations_that_are_not_json_are_refused() {
     let whole = std::fs::read(fixture(TIED).join("config.json")).unwrap();
-    for text in [&b""[..], b"[]", b"{}", b"\xff\xfe", &whole[..whole.len() - 3]] {
+    for text in [&b""[..], b"[]", b"\xff\xfe", &whole[..whole.len() - 3]] {
         let error = error_after(|folder| std::fs::write(folder.join("config.json"), text).unwrap());
         let path = match &error {
             ModelError::Json { path, .. } | ModelError::Io { path, .. } => path,

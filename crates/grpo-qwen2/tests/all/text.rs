@@ -73,7 +73,7 @@ fn tokens_of_a_text_and_back() {
     let tokenizer = tokenizer_of(&tokenizer()).unwrap();
     assert_eq!(tokenizer.encode("<|im_start|>aab b<|im_end|>").unwrap(), [6, 0, 2, 3, 1, 5]);
     assert_eq!(tokenizer.encode("").unwrap(), [0u32; 0]);
-    assert_eq!(tokenizer.decode(&[6, 0, 2, 3, 1, 5]), "aab b");
+    assert_eq!(tokenizer.decode(&[6, 0, 2, 3, 1, 5]), "<|im_start|>aab b<|im_end|>");
     assert_eq!(tokenizer.decode(&[2, 500, u32::MAX, 1]), "abb");
     assert_eq!(tokenizer.decode(&[0, 4]), "a\u{fffd}", "half a character");
     assert_eq!(tokenizer.decode(&[]), "");
@@ -154,6 +154,101 @@ fn stop_tokens_are_those_of_the_files_and_im_end() {
     assert_eq!(stop(None, None), [5]);
 }
 
+/// Whatever generation_config.json has: it is often the base model's.
+#[test]
+fn the_end_token_of_the_tokenizer_stops_too() {
+    let read = |eos: Value| {
+        read_after(|folder| {
+            write_json(&folder.join("generation_config.json"), &json!({ "eos_token_id": 9 }));
+            let mut value = tokenizer();
+            let mut token = value["added_tokens"][0].clone();
+            (token["id"], token["content"]) = (json!(7), json!("<|eot|>"));
+            value["added_tokens"].as_array_mut().unwrap().push(token);
+            write_json(&folder.join("tokenizer.json"), &value);
+            let path = folder.join("tokenizer_config.json");
+            let mut config = crate::common::json(&path);
+            config["eos_token"] = eos;
+            write_json(&path, &config);
+        })
+    };
+    for (eos, expected) in [
+        (json!("<|eot|>"), vec![5, 7, 9]),
+        (json!({ "content": "<|eot|>", "special": true }), vec![5, 7, 9]),
+        (json!("<|im_end|>"), vec![5, 9]),
+        (json!("a"), vec![0, 5, 9]),
+        (json!(null), vec![5, 9]),
+    ] {
+        assert_eq!(read(eos.clone()).unwrap().stop, expected, "{eos}");
+    }
+    let error = read(json!("<|other|>")).err().unwrap();
+    assert!(matches!(error, ModelError::Json { .. }), "{error:?}");
+    assert!(error.to_string().contains("`<|other|>`"), "{error}");
+}
+
+/// A token that tokenizer.json lacks would change prompts; of an id, tokenizer.json decides.
+#[test]
+fn added_tokens_are_those_of_the_tokenizer() {
+    let read = |file: &str, tokens: Value| {
+        read_after(|folder| {
+            let path = folder.join(file);
+            let mut value = if path.exists() { crate::common::json(&path) } else { json!({}) };
+            value.as_object_mut().unwrap().extend(tokens.as_object().unwrap().clone());
+            write_json(&path, &value);
+        })
+    };
+    let decoder = |id: &str, token: &str| json!({ "added_tokens_decoder": { id: { "content": token, "special": true } } });
+    for (file, tokens, is_right) in [
+        ("tokenizer_config.json", decoder("5", "<|im_end|>"), true),
+        ("tokenizer_config.json", decoder("6", "<|im_end|>"), true),
+        ("tokenizer_config.json", decoder("7", "<reasoning>"), false),
+        ("tokenizer_config.json", decoder("x", "<|im_end|>"), false),
+        ("added_tokens.json", json!({ "<|im_start|>": 6 }), true),
+        ("added_tokens.json", json!({ "<|im_start|>": 7 }), true),
+        ("tokenizer_config.json", json!({ "split_special_tokens": true }), false),
+        ("tokenizer_config.json", json!({ "add_eod_token": true, "model_max_length": 1e30 }), true),
+        ("added_tokens.json", json!({ "<answer>": 7 }), false),
+    ] {
+        let found = read(file, tokens.clone());
+        assert_eq!(found.is_ok(), is_right, "{file}: {tokens}: {:?}", found.err());
+    }
+}
+
+/// A model may have its tags as special tokens: only what ends a completion is no part of it.
+#[test]
+fn special_tokens_are_text_but_for_the_stop_tokens() {
+    let tags = ["<reasoning>", "</reasoning>", "<answer>", "</answer>", "<think>", "<|im_start|>"];
+    let chat = read_after(|folder| {
+        let mut value = tokenizer();
+        let token = value["added_tokens"][0].clone();
+        for (i, tag) in tags[..5].iter().enumerate() {
+            let mut token = token.clone();
+            (token["id"], token["content"]) = (json!(7 + i), json!(tag));
+            value["added_tokens"].as_array_mut().unwrap().push(token);
+        }
+        write_json(&folder.join("tokenizer.json"), &value);
+    })
+    .unwrap();
+    assert_eq!(chat.completion(&[7, 0, 8, 9, 2, 10, 5]), "<reasoning>a</reasoning><answer>ab</answer>");
+    for tag in tags {
+        let tokens = chat.tokenizer.encode(tag).unwrap();
+        assert_eq!((tokens.len(), chat.completion(&tokens)), (1, tag.to_string()));
+    }
+    assert_eq!(chat.completion(&chat.stop), "");
+}
+
+#[test]
+fn a_prefill_is_a_part_of_every_completion() {
+    let chat = read_after(|folder| {
+        let template = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}\
+            {% if add_generation_prompt %}<|im_start|>ba{% endif %}";
+        std::fs::write(folder.join("chat_template.jinja"), template).unwrap();
+    })
+    .unwrap();
+    assert_eq!(chat.prefill, "ba");
+    assert_eq!(chat.prompt(&[Message::new("user", "ab")]).unwrap(), [6, 2, 5, 6, 1, 0]);
+    assert_eq!(chat.completion(&[2, 5]), "baab");
+}
+
 #[test]
 fn a_model_without_stop_tokens_is_refused() {
     let error = error_after(|folder| {
@@ -161,6 +256,7 @@ fn a_model_without_stop_tokens_is_refused() {
         let mut value = tokenizer();
         value["added_tokens"] = json!([]);
         write_json(&folder.join("tokenizer.json"), &value);
+        write_json(&folder.join("tokenizer_config.json"), &json!({ "chat_template": "x" }));
     });
     assert!(
         matches!(&error, ModelError::Json { path, .. } if path.ends_with("generation_config.json")),
@@ -179,7 +275,7 @@ fn a_missing_or_broken_template_is_refused() {
         );
     }
     let error = template(json!({ "chat_template": 5 })).unwrap_err();
-    assert!(matches!(error, ModelError::Json { .. }), "{error:?}");
+    assert!(matches!(&error, ModelError::Template { .. }) && error.to_string().contains("is 5"), "{error:?}");
 }
 
 #[test]
@@ -200,18 +296,6 @@ fn an_endless_template_is_stopped() {
     for source in [nested, recursive] {
         let error = render(source).unwrap_err();
         assert!(matches!(error, ModelError::Template { .. }), "{error:?}");
-    }
-}
-
-#[test]
-fn special_tokens_of_both_forms_reach_the_template() {
-    let source = "{{ bos_token }}|{{ eos_token }}|{{ messages[0].content }}";
-    for (bos, eos) in
-        [(json!("<s>"), json!("</s>")), (json!({ "content": "<s>" }), json!({ "content": "</s>" }))]
-    {
-        let template =
-            template(json!({ "chat_template": source, "bos_token": bos, "eos_token": eos })).unwrap();
-        assert_eq!(template.render(&[Message::new("user", "hi")], true).unwrap(), "<s>|</s>|hi");
     }
 }
 

@@ -38,7 +38,7 @@ fn reward_errors() -> Vec<RewardError> {
 
 /// Whoever prints an error and its sources, as `anyhow` does, reads everything once.
 #[test]
-fn an_error_is_said_once_over_its_chain() {
+fn a_reason_is_said_once() {
     let case = Case { truth: "18", prompt: "", gold: "17", marks: 2.0 };
     let audit_error =
         Audit::default().run(&Rubric::<str>::gsm8k(), &[case]).unwrap().into_result().unwrap_err();

@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod common;
+mod errors;
 mod failures;
 mod health;
 mod lora;

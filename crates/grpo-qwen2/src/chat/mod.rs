@@ -1,0 +1,112 @@
+//! Chat templates: Jinja, set up as transformers sets it up.
+
+mod engine;
+mod json_dumps;
+mod python;
+mod source;
+
+use std::path::{Path, PathBuf};
+
+use chrono::NaiveDateTime;
+use minijinja::value::Serde;
+use minijinja::{Environment, Value, context};
+use serde::{Deserialize, Serialize};
+
+use crate::ModelError;
+use crate::tokenizer_config::TokenizerConfig;
+
+/// A turn of a conversation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// `system`, `user` or `assistant`.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+}
+
+impl Message {
+    /// A turn of the given role.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { role: role.into(), content: content.into() }
+    }
+}
+
+/// The template that turns a conversation into the text a chat model was trained on.
+///
+/// It sees what transformers' `apply_chat_template` gives it: the messages, `add_generation_prompt`, the special tokens of
+/// `tokenizer_config.json` (one that is not set is undefined), `tools` and `documents` as none, `raise_exception`,
+/// `strftime_now`, and `tojson` as Python's `json.dumps`. Parts between `{% generation %}` and `{% endgeneration %}` are
+/// rendered as if the tags were not there.
+///
+/// It is a program from a downloaded file: the number of its instructions is bounded, and it has access to nothing else.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    special_tokens: Value,
+    path: PathBuf,
+}
+
+impl ChatTemplate {
+    /// Reads the template of a model folder: `chat_template.jinja` as transformers 5 writes it, or else the key
+    /// `chat_template` of `tokenizer_config.json`; of several templates by name, the one named `default`.
+    pub fn read(folder: &Path) -> Result<Self, ModelError> {
+        Self::new(folder, &TokenizerConfig::read(folder)?)
+    }
+
+    pub(crate) fn new(folder: &Path, config: &TokenizerConfig) -> Result<Self, ModelError> {
+        let (path, source) = source::find(folder, config)?;
+        let environment = engine::environment(source).map_err(|e| ModelError::Template {
+            path: path.clone(),
+            reason: format!("does not parse: {e:#}"),
+        })?;
+        let template =
+            Self { environment, special_tokens: Value::from_pairs(config.special_tokens.clone()), path };
+        Ok(template.with_clock(chrono::Local::now().naive_local()))
+    }
+
+    /// The same with this time for `strftime_now`, in place of the local time at which it was read: the prompts of a run that
+    /// is resumed or replayed are those that it began with.
+    #[must_use]
+    pub fn with_clock(mut self, now: NaiveDateTime) -> Self {
+        engine::set_clock(&mut self.environment, now);
+        self
+    }
+
+    /// The text of a conversation; with `generation_prompt` it ends where the assistant's turn begins.
+    pub fn render(&self, messages: &[Message], generation_prompt: bool) -> Result<String, ModelError> {
+        let template =
+            self.environment.get_template(engine::NAME).expect("the template was added when it was read");
+        let variables = context! {
+            messages => Serde(messages),
+            add_generation_prompt => generation_prompt,
+            tools => (),
+            documents => (),
+            ..self.special_tokens.clone()
+        };
+        template
+            .render(variables)
+            .map_err(|e| ModelError::Template { path: self.path.clone(), reason: format!("fails: {e:#}") })
+    }
+
+    /// What the template writes at the beginning of a completion in the assistant's place, such as `<think>\n`: the generation
+    /// prompt without what stands before the assistant's words in a conversation. Empty for most models; none where it cannot
+    /// be told, because the template refuses such conversations or has no words of the assistant in them.
+    pub fn prefill(&self) -> Option<String> {
+        const QUESTION: &str = "\u{e000}";
+        const WORDS: &str = "\u{e001}";
+        let [user, assistant] = [Message::new("user", QUESTION), Message::new("assistant", WORDS)];
+        let render = |messages: &[Message], generation_prompt| self.render(messages, generation_prompt).ok();
+        let prompt = render(std::slice::from_ref(&user), true)?;
+        if render(std::slice::from_ref(&user), false).as_ref() == Some(&prompt) {
+            return Some(String::new());
+        }
+        // First not as the last turn, to which templates of models that reason add some reasoning.
+        let conversations = [vec![user.clone(), assistant.clone(), user.clone()], vec![user, assistant]];
+        conversations.iter().find_map(|messages| {
+            let conversation = render(messages, false)?;
+            let (before_words, _) = conversation.split_once(WORDS)?;
+            let prefill = prompt.strip_prefix(before_words)?;
+            (!prefill.contains(QUESTION)).then(|| prefill.to_owned())
+        })
+    }
+}

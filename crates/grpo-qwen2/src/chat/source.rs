@@ -1,0 +1,91 @@
+//! Where a folder has its chat template, and what of its text is not the engine's.
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+use serde_json::Value;
+
+use crate::ModelError;
+use crate::text_file::read_text;
+use crate::tokenizer_config::{self, TokenizerConfig};
+
+const FILE: &str = "chat_template.jinja";
+
+// Comments, raw blocks and tags are found whole, so that what only looks like a tag inside of them is left alone. One that is not
+// closed goes to the end, so that it is not searched for again and again.
+static TAGS: LazyLock<Regex> = LazyLock::new(|| {
+    let comment = r"\{#.*?(?:#\}|\z)";
+    let raw = r"\{%[-+]?\s*raw\s*[-+]?%\}.*?(?:\{%[-+]?\s*endraw\s*[-+]?%\}|\z)";
+    let generation = r"(?P<open>\{%[-+]?\s*)(?P<end>end)?generation(?P<close>\s*[-+]?%\})";
+    let quoted = r#""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'"#;
+    let other = format!(r"\{{[%{{](?:{quoted}|.)*?(?:[%}}]\}}|\z)");
+    Regex::new(&format!("(?s){comment}|{raw}|{generation}|{other}")).expect("it is valid")
+});
+
+/// The template of a folder, ready for the engine, and the file that has it.
+pub(super) fn find(folder: &Path, config: &TokenizerConfig) -> Result<(PathBuf, String), ModelError> {
+    let file = folder.join(FILE);
+    let beside = folder.join(tokenizer_config::FILE);
+    let other = default_template(&config.chat_template);
+    if !file.exists() {
+        let error = |reason| ModelError::Template { path: beside.clone(), reason };
+        let source = other.map_err(error)?;
+        return Ok((beside, prepare(&source)));
+    }
+    let source = prepare(&read_text(&file)?);
+    if other.is_ok_and(|other| prepare(&other) != source) {
+        let (file, beside) = (file.display(), beside.display());
+        tracing::warn!("{file} is the chat template; another one in {beside} is not used");
+    }
+    Ok((file, source))
+}
+
+/// A template, or the one named `default` of a list of `{ "name", "template" }` or of an object; or why there is none.
+fn default_template(value: &Value) -> Result<String, String> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let named: Vec<(Option<String>, Option<String>)> = match value {
+        Value::String(template) => return Ok(template.clone()),
+        Value::Array(list) => {
+            list.iter().map(|entry| (text(&entry["name"]), text(&entry["template"]))).collect()
+        }
+        Value::Object(map) => {
+            map.iter().map(|(name, template)| (Some(name.clone()), text(template))).collect()
+        }
+        Value::Null => {
+            let advice = "use an instruction-tuned model, whose tokenizer_config.json has a `chat_template`";
+            return Err(format!("is missing: {advice}"));
+        }
+        other => return Err(format!("is {other}, but it must be a string")),
+    };
+    let names: Vec<String> = named.iter().filter_map(|(name, _)| name.clone()).collect();
+    let default = named.into_iter().find(|(name, _)| name.as_deref() == Some("default"));
+    default.and_then(|(_, template)| template).ok_or_else(|| {
+        format!(
+            "has no form named `default`, only these: [{}]; save the one to use as {FILE}",
+            names.join(", ")
+        )
+    })
+}
+
+/// What the engine is given: line ends as Jinja makes them, and no tags that it does not have.
+fn prepare(source: &str) -> String {
+    without_generation_tags(&unix_lines(source))
+}
+
+fn unix_lines(source: &str) -> String {
+    source.replace("\r\n", "\n").replace('\r', "\n")
+}
+
+/// The source with the tags around what the assistant says, which only mark it, as blocks that do nothing: what is set in them
+/// is not seen behind them, as in transformers.
+fn without_generation_tags(source: &str) -> String {
+    let replace = |tag: &Captures<'_>| match tag.name("open") {
+        Some(open) => {
+            let end = tag.name("end").map_or("", |end| end.as_str());
+            format!("{}{end}with{}", open.as_str(), &tag["close"])
+        }
+        None => tag[0].to_owned(),
+    };
+    TAGS.replace_all(source, replace).into_owned()
+}

@@ -1,0 +1,227 @@
+//! `config.json`: its keys, of both forms, and which of their values this crate's model is not.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::text_file::read_json;
+use crate::{Config, ModelError, rope, weight_files};
+
+/// Keys that do not change what the model computes, or whose values are checked.
+const KNOWN: [&str; 36] = [
+    "architectures",
+    "attention_bias",
+    "bos_token_id",
+    "compression_config",
+    "dtype",
+    "eos_token_id",
+    "head_dim",
+    "hidden_act",
+    "hidden_size",
+    "initializer_range",
+    "intermediate_size",
+    "is_causal",
+    "layer_types",
+    "max_position_embeddings",
+    "max_window_layers",
+    "mlp_bias",
+    "model_type",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "pad_token_id",
+    "quantization",
+    "quantization_config",
+    "rms_norm_eps",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "sliding_window",
+    "tie_word_embeddings",
+    "torch_dtype",
+    "transformers_version",
+    "unsloth_fixed",
+    "unsloth_version",
+    "use_cache",
+    "use_sliding_window",
+    "vocab_size",
+];
+
+/// Keys under which tools say that weights are quantized.
+const QUANTIZATION: [&str; 3] = ["quantization_config", "quantization", "compression_config"];
+
+/// The file, and what the model is made of.
+pub(crate) struct ConfigFile {
+    path: PathBuf,
+    all: Map<String, Value>,
+    sizes: Sizes,
+}
+
+/// Keys that are absent where they are null.
+#[derive(Deserialize)]
+struct Sizes {
+    vocab_size: usize,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    max_position_embeddings: Option<usize>,
+    rms_norm_eps: Option<f64>,
+    tie_word_embeddings: Option<bool>,
+}
+
+impl ConfigFile {
+    /// Reads the file; another kind of model is refused before its sizes, which may have other names, are looked for.
+    pub(crate) fn read(path: &Path) -> Result<Self, ModelError> {
+        if !path.exists() {
+            return Err(weight_files::missing_of_model(path));
+        }
+        let all: Map<String, Value> = read_json(path)?;
+        let model_type = all.get("model_type").and_then(Value::as_str).unwrap_or("missing");
+        if model_type != "qwen2" {
+            return Err(unsupported(
+                path,
+                "model_type",
+                model_type,
+                "this crate implements qwen2 (Qwen2 and Qwen2.5)",
+            ));
+        }
+        if let Some(method) = quantization(&all) {
+            return Err(ModelError::Quantized { path: path.into(), method });
+        }
+        // From the file again, so that an error has its line.
+        let file = Self { path: path.into(), sizes: read_json(path)?, all };
+        file.check_keys()?;
+        file.check_sizes()?;
+        Ok(file)
+    }
+
+    /// The model's shape, with what transformers' Qwen2Config takes for a key that is null.
+    pub(crate) fn config(&self) -> Result<Config, ModelError> {
+        let sizes = &self.sizes;
+        Ok(Config {
+            vocab_size: sizes.vocab_size,
+            hidden_size: sizes.hidden_size,
+            intermediate_size: sizes.intermediate_size,
+            num_hidden_layers: sizes.num_hidden_layers,
+            num_attention_heads: sizes.num_attention_heads,
+            num_key_value_heads: sizes.num_key_value_heads.unwrap_or(sizes.num_attention_heads),
+            head_dim: sizes.head_dim.unwrap_or(sizes.hidden_size / sizes.num_attention_heads),
+            max_position_embeddings: sizes.max_position_embeddings.unwrap_or(32768),
+            rms_norm_eps: sizes.rms_norm_eps.unwrap_or(1e-6),
+            rope_theta: rope::theta(&self.all)
+                .map_err(|[key, value, expected]| unsupported(&self.path, &key, &value, &expected))?,
+            tie_word_embeddings: sizes.tie_word_embeddings.unwrap_or(false),
+        })
+    }
+
+    /// A key's value, if it is not null.
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.all.get(key).filter(|value| !value.is_null())
+    }
+
+    fn check_keys(&self) -> Result<(), ModelError> {
+        let causal = |value: &Value| value.as_str().is_some_and(|name| name.ends_with("ForCausalLM"));
+        let full = |value: &Value| {
+            value.as_array().is_some_and(|kinds| kinds.iter().all(|kind| kind == "full_attention"))
+        };
+        let rules: [(&str, &dyn Fn(&Value) -> bool, &str); 9] = [
+            ("hidden_act", &|v| v == "silu", "Qwen2 uses silu"),
+            ("use_sliding_window", &|v| v == false, "only full attention is supported"),
+            ("layer_types", &full, "only full attention is supported"),
+            ("is_causal", &|v| v == true, "only causal attention is supported"),
+            ("use_mrope", &|v| v == false, "only positions of text are supported"),
+            ("is_encoder_decoder", &|v| v == false, "only a decoder alone is supported"),
+            ("add_cross_attention", &|v| v == false, "only a decoder alone is supported"),
+            ("pruned_heads", &|v| *v == Value::Object(Map::new()), "pruned heads are not supported"),
+            (
+                "architectures",
+                &|v| v.as_array().is_some_and(|all| all.is_empty() || all.iter().any(causal)),
+                "only a causal language model (Qwen2ForCausalLM) can be trained",
+            ),
+        ];
+        for (key, fits, expected) in rules {
+            if let Some(value) = self.get(key).filter(|value| !fits(value)) {
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                return Err(unsupported(&self.path, key, &value, expected));
+            }
+        }
+        let off = |value: &Value| value.is_null() || value == false || value.as_f64() == Some(0.0);
+        // Tools keep their own notes under names that begin with an underscore.
+        let is_known = |key: &str| {
+            key.starts_with('_') || KNOWN.contains(&key) || rules.iter().any(|rule| rule.0 == key)
+        };
+        let unknown = self.all.iter().filter(|(key, value)| !is_known(key) && !off(value));
+        let unknown: Vec<&str> = unknown.map(|(key, _)| key.as_str()).collect();
+        if !unknown.is_empty() {
+            tracing::warn!("{}: keys that are not used: {}", self.path.display(), unknown.join(", "));
+        }
+        Ok(())
+    }
+
+    fn check_sizes(&self) -> Result<(), ModelError> {
+        let sizes = &self.sizes;
+        let error = |key: &str, value: usize, expected: &str| {
+            unsupported(&self.path, key, &value.to_string(), expected)
+        };
+        let heads = sizes.num_attention_heads;
+        let groups = sizes.num_key_value_heads.unwrap_or(heads);
+        for (key, value) in [
+            ("vocab_size", sizes.vocab_size),
+            ("hidden_size", sizes.hidden_size),
+            ("intermediate_size", sizes.intermediate_size),
+            ("num_hidden_layers", sizes.num_hidden_layers),
+            ("num_attention_heads", heads),
+            ("num_key_value_heads", groups),
+            ("max_position_embeddings", sizes.max_position_embeddings.unwrap_or(1)),
+            ("head_dim", sizes.head_dim.unwrap_or(1)),
+        ] {
+            // Far above any real model, and far below where a product of two would overflow.
+            if value == 0 || value > 1 << 28 {
+                return Err(error(key, value, "it must be at least 1 and at most 2^28"));
+            }
+        }
+        if !heads.is_multiple_of(groups) {
+            let expected = format!("it must divide num_attention_heads ({heads})");
+            return Err(error("num_key_value_heads", groups, &expected));
+        }
+        if sizes.head_dim.is_none() && !sizes.hidden_size.is_multiple_of(heads) {
+            let expected = format!("{heads} attention heads must divide it");
+            return Err(error("hidden_size", sizes.hidden_size, &expected));
+        }
+        let head_dim = sizes.head_dim.unwrap_or(sizes.hidden_size / heads);
+        if head_dim == 0 || !head_dim.is_multiple_of(2) {
+            return Err(error("head_dim", head_dim, "rotary embedding needs an even width"));
+        }
+        match sizes.rms_norm_eps.filter(|eps| *eps < 0.0) {
+            Some(eps) => {
+                Err(unsupported(&self.path, "rms_norm_eps", &eps.to_string(), "it must not be negative"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn unsupported(path: &Path, key: &str, value: &str, expected: &str) -> ModelError {
+    let [key, value, expected] = [key, value, expected].map(str::to_owned);
+    ModelError::Unsupported { path: path.into(), key, value, expected }
+}
+
+/// How the weights are quantized, if they are.
+fn quantization(all: &Map<String, Value>) -> Option<String> {
+    let (key, value) = QUANTIZATION.iter().find_map(|key| Some((*key, all.get(*key)?.as_object()?)))?;
+    // bitsandbytes names itself in its keys alone where the file is old, and MLX nowhere.
+    let named = value.get("quant_method").and_then(Value::as_str);
+    let loads = |bits: &str| value.get(bits) == Some(&Value::Bool(true));
+    let method = match named {
+        Some(method) => method,
+        None if loads("load_in_4bit") || loads("load_in_8bit") => "bitsandbytes",
+        None if value.contains_key("group_size") && value.contains_key("bits") => "MLX",
+        None => key,
+    };
+    let bits = value.get("bits").or(value.get("w_bit")).and_then(Value::as_u64);
+    Some(bits.map_or_else(|| method.to_owned(), |bits| format!("{method}, {bits} bits")))
+}

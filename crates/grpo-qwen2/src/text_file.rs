@@ -1,0 +1,31 @@
+//! Text files of a model folder.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use crate::ModelError;
+
+/// What a Git LFS pointer begins with.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
+/// Reads a text file, without a byte order mark.
+pub(crate) fn read_text(path: &Path) -> Result<String, ModelError> {
+    let text = std::fs::read_to_string(path).map_err(ModelError::io(path))?;
+    check_pointer(path, text.as_bytes())?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// Reads a JSON file; an error names the file, the key and the place.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+    let text = read_text(path)?;
+    serde_json::from_str(&text).map_err(|e| ModelError::Json { path: path.into(), reason: e.to_string() })
+}
+
+/// Refuses a Git LFS pointer in place of a file.
+pub(crate) fn check_pointer(path: &Path, beginning: &[u8]) -> Result<(), ModelError> {
+    match beginning.starts_with(LFS_POINTER) {
+        true => Err(ModelError::LfsPointer { path: path.into() }),
+        false => Ok(()),
+    }
+}
