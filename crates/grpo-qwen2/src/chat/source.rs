@@ -12,6 +12,9 @@ use crate::tokenizer_config::{self, TokenizerConfig};
 
 const FILE: &str = "chat_template.jinja";
 
+/// The most bytes of a template: several times what published ones have, and as many columns as the engine can count.
+const MAX_LENGTH: usize = (1 << 16) - 1;
+
 // Comments, raw blocks and tags are found whole, so that what only looks like a tag inside of them is left alone. One that is not
 // closed goes to the end, so that it is not searched for again and again.
 static TAGS: LazyLock<Regex> = LazyLock::new(|| {
@@ -31,14 +34,27 @@ pub(super) fn find(folder: &Path, config: &TokenizerConfig) -> Result<(PathBuf, 
     if !file.exists() {
         let error = |reason| ModelError::Template { path: beside.clone(), reason };
         let source = other.map_err(error)?;
+        check_length(&beside, &source)?;
         return Ok((beside, prepare(&source)));
     }
-    let source = prepare(&read_text(&file)?);
+    let source = read_text(&file)?;
+    check_length(&file, &source)?;
+    let source = prepare(&source);
     if other.is_ok_and(|other| prepare(&other) != source) {
         let (file, beside) = (file.display(), beside.display());
         tracing::warn!("{file} is the chat template; another one in {beside} is not used");
     }
     Ok((file, source))
+}
+
+fn check_length(path: &Path, source: &str) -> Result<(), ModelError> {
+    match source.len() <= MAX_LENGTH {
+        true => Ok(()),
+        false => {
+            let reason = format!("has {} bytes, but may have at most {MAX_LENGTH}", source.len());
+            Err(ModelError::Template { path: path.into(), reason })
+        }
+    }
 }
 
 /// A template, or the one named `default` of a list of `{ "name", "template" }` or of an object; or why there is none.

@@ -160,11 +160,25 @@ fn what_tojson_writes_is_bounded() {
     }
 }
 
+/// The engine counts lines and columns in 16 bits.
+#[test]
+fn a_template_has_a_length_that_the_engine_can_count() {
+    let source = |length: usize| "a".repeat(length);
+    assert_eq!(
+        template(&source(65535), &json!({})).unwrap().render(&messages(), true).unwrap(),
+        source(65535)
+    );
+    for long in [source(65536), "\n".repeat(1 << 20), "{{ x }}".repeat(100_000)] {
+        let error = template(&long, &json!({})).unwrap_err();
+        assert!(error.to_string().contains("at most 65535"), "{error}");
+    }
+}
+
 /// What is not closed is looked for once.
 #[test]
 fn a_template_that_is_never_closed_is_read_in_time() {
     for opening in ["{#", "{% raw %}", "{% '", "{{ \"", "{%"] {
-        let source = format!("{{{{ x }}}}{opening}").repeat(100_000);
+        let source = format!("{{{{ x }}}}{opening}").repeat(5_000);
         assert!(template(&source, &json!({})).is_err(), "{opening} is not closed");
     }
 }
