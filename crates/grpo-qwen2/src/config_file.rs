@@ -51,6 +51,9 @@ const KNOWN: [&str; 36] = [
 /// Keys under which tools say that weights are quantized.
 const QUANTIZATION: [&str; 3] = ["quantization_config", "quantization", "compression_config"];
 
+/// A key, the values of it that are supported, and why the others are not.
+type Rule<'a> = (&'a str, &'a dyn Fn(&Value) -> bool, &'a str);
+
 /// The file, and what the model is made of.
 pub(crate) struct ConfigFile {
     path: PathBuf,
@@ -128,7 +131,7 @@ impl ConfigFile {
         let full = |value: &Value| {
             value.as_array().is_some_and(|kinds| kinds.iter().all(|kind| kind == "full_attention"))
         };
-        let rules: [(&str, &dyn Fn(&Value) -> bool, &str); 9] = [
+        let rules: [Rule<'_>; 9] = [
             ("hidden_act", &|v| v == "silu", "Qwen2 uses silu"),
             ("use_sliding_window", &|v| v == false, "only full attention is supported"),
             ("layer_types", &full, "only full attention is supported"),

@@ -2,6 +2,9 @@
 
 use serde_json::{Map, Value};
 
+/// Parameters, and the key that they stand under.
+type Named<'a> = (String, &'a Map<String, Value>);
+
 /// A key, its value, and what is supported in its place.
 type Refused = [String; 3];
 
@@ -30,7 +33,7 @@ pub(crate) fn theta(config: &Map<String, Value>) -> Result<f64, Refused> {
 }
 
 /// Every set of parameters, by name: those under a key, and those of types of layers in them.
-fn parameters(config: &Map<String, Value>) -> Result<Vec<(String, &Map<String, Value>)>, Refused> {
+fn parameters(config: &Map<String, Value>) -> Result<Vec<Named<'_>>, Refused> {
     let mut all = Vec::new();
     for key in ["rope_parameters", "rope_scaling"] {
         let map = match config.get(key) {

@@ -316,7 +316,8 @@ fn quantized_models_are_known_by_their_tensors() {
 #[test]
 fn names_that_a_wrapper_changed_are_explained() {
     let prefix = |prefix: &'static str| move |name: String| format!("{prefix}{name}");
-    let cases: [(Box<dyn Fn(String) -> String>, &str); 7] = [
+    type Rename = Box<dyn Fn(String) -> String>;
+    let cases: [(Rename, &str); 7] = [
         (Box::new(prefix("_orig_mod.")), "torch.compile"),
         (Box::new(prefix("base_model.model.")), "merge_and_unload"),
         (Box::new(prefix("module.")), "DataParallel"),
