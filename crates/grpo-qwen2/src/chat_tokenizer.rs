@@ -19,7 +19,7 @@ pub struct ChatTokenizer {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`eos_token_id` must be the id of a token, or a list of ids")]
 enum OneOrMany {
     One(u32),
     Many(Vec<u32>),
@@ -57,6 +57,9 @@ impl ChatTokenizer {
             return Err(ModelError::Json { path: source, reason });
         }
         let template = ChatTemplate::new(folder, &tokenizer_config)?;
+        if template.leaves_questions_out() {
+            tracing::warn!("{}: the chat template leaves out what the user says", folder.display());
+        }
         let prefill = template.prefill().unwrap_or_else(|| {
             let path = folder.display();
             tracing::warn!("{path}: what the chat template writes at the beginning of a completion is not known: rewards see none of it");

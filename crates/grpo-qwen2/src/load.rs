@@ -51,7 +51,7 @@ impl Qwen2 {
 
 fn load(folder: &Path, frozen: bool, device: &Device) -> Result<Qwen2, ModelError> {
     let config = Config::read(&folder.join("config.json"))?;
-    let mut source = ModelTensors::open(folder)?;
+    let mut source = ModelTensors::open(folder, &config)?;
     let model = Builder { source: &mut source, frozen, device }.model(config)?;
     source.check_all_read(model.config())?;
     Ok(model)

@@ -23,6 +23,8 @@ pub(crate) struct ModelTensors {
     shards: Vec<TensorFile>,
     /// Which shard holds a tensor.
     places: HashMap<String, usize>,
+    /// The name that the embedding has.
+    table: &'static str,
     /// Tensors that nobody has read yet, with their shards.
     unread: BTreeSet<(String, usize)>,
 }
@@ -33,10 +35,30 @@ struct Index {
 }
 
 impl ModelTensors {
-    pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
+    /// Opens the files of a model, whose head may be tied.
+    pub(crate) fn open(folder: &Path, config: &Config) -> Result<Self, ModelError> {
+        let mut tensors = Self::open_files(folder)?;
+        // Of two names for the same memory, safetensors' save_model keeps one.
+        let has = |name: &str| tensors.places.contains_key(name);
+        if config.tie_word_embeddings && has(LM_HEAD) && !has(EMBED_TOKENS) {
+            tensors.table = LM_HEAD;
+        }
+        Ok(tensors)
+    }
+
+    fn open_files(folder: &Path) -> Result<Self, ModelError> {
         let [single, index] = [WEIGHTS, INDEX].map(|name| folder.join(name));
-        if single.exists() && index.exists() {
+        if single.exists()
+            && index.exists()
+            && read_json::<Index>(&index)?.weight_map.values().any(|file| file != WEIGHTS)
+        {
             tracing::warn!("{} is read; the shards that {INDEX} names are not", single.display());
+        }
+        if folder.join("adapter_config.json").exists() {
+            tracing::warn!(
+                "{}: the adapter beside the model is not used; give it as the adapter",
+                folder.display()
+            );
         }
         match (single.exists(), index.exists()) {
             (false, false) => Err(weight_files::missing_of_model(&single)),
@@ -72,13 +94,14 @@ impl ModelTensors {
             shard.names().map(|name| (name.to_owned(), i)).collect()
         };
         let unread = shards.iter().enumerate().flat_map(of_shard).collect();
-        Self { root, shards, places, unread }
+        Self { root, shards, places, table: EMBED_TOKENS, unread }
     }
 
     /// Refuses weights that the model of `config` has no place for: they were trained as a part of it. A head that equals the
     /// embedding is in a tied model already.
     pub(crate) fn check_all_read(mut self, config: &Config) -> Result<(), ModelError> {
-        if config.tie_word_embeddings && self.places.contains_key(LM_HEAD) && !self.is_tied(config)? {
+        let has_head = config.tie_word_embeddings && self.places.contains_key(LM_HEAD);
+        if has_head && self.table != LM_HEAD && !self.is_tied(config)? {
             return Err(ModelError::OtherHead { path: self.root });
         }
         let (positions, unread): (Vec<_>, Vec<_>) =
@@ -116,6 +139,7 @@ impl Source for ModelTensors {
     type Error = ModelError;
 
     fn read(&mut self, tensor: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+        let tensor = if tensor == EMBED_TOKENS { self.table } else { tensor };
         let has = |name: &str| self.places.contains_key(name);
         let Some(&place) = self.places.get(tensor) else {
             let missing = tensor_names::missing(&self.root, tensor, has);

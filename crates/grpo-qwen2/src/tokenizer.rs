@@ -14,6 +14,13 @@ impl Tokenizer {
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let error = |e: tokenizers::Error| ModelError::Tokenizer { path: path.into(), reason: e.to_string() };
         let mut inner: tokenizers::Tokenizer = read_text(path)?.parse().map_err(error)?;
+        if let tokenizers::ModelWrapper::BPE(model) = inner.get_model()
+            && model.dropout.is_some_and(|dropout| dropout > 0.0)
+        {
+            let reason =
+                "its `dropout` would encode a text differently each time: set it to null".to_string();
+            return Err(ModelError::Tokenizer { path: path.into(), reason });
+        }
         // A file keeps the settings of whoever wrote it; ids are those of the whole text, as in transformers.
         inner.with_truncation(None).map_err(error)?.with_padding(None);
         Ok(Self { inner, path: path.into() })

@@ -24,6 +24,8 @@ pub(crate) struct TokenizerConfig {
     pub(crate) special_tokens: BTreeMap<String, String>,
     /// A template, or several by name; null where there is none.
     pub(crate) chat_template: Value,
+    /// The texts of special tokens without a name.
+    other_tokens: Vec<String>,
     /// Tokens, special or not, and the ids that they are said to have.
     added_tokens: BTreeMap<String, u32>,
 }
@@ -56,9 +58,15 @@ impl TokenizerConfig {
             let reason = "`split_special_tokens` is true: the special tokens of prompts would be spelled out; set it to false";
             return Err(error(&path, reason.to_owned()));
         }
+        if config.get("add_prefix_space") == Some(&Value::Bool(true)) {
+            tracing::warn!("{}: `add_prefix_space` is not used: tokenizer.json decides", path.display());
+        }
         let special_tokens = special_tokens(&config, &path)?;
+        let lists = ["additional_special_tokens", "extra_special_tokens"].into_iter();
+        let listed = lists.filter_map(|key| config.get(key)?.as_array()).flatten();
+        let other_tokens = listed.filter_map(token_text).map(str::to_owned).collect();
         let chat_template = config.get("chat_template").cloned().unwrap_or_default();
-        Ok(Self { path, special_tokens, chat_template, added_tokens })
+        Ok(Self { path, special_tokens, chat_template, other_tokens, added_tokens })
     }
 
     /// Checks that the tokenizer has the tokens that the configuration names.
@@ -81,11 +89,19 @@ impl TokenizerConfig {
                 Some(_) => {}
             }
         }
-        match self.special_tokens.get("eos_token") {
-            Some(token) if tokenizer.token_id(token).is_none() => missing("the `eos_token`", token),
-            _ => Ok(()),
+        let named = self.special_tokens.iter().map(|(name, token)| (format!("the `{name}`"), token));
+        let unnamed = self.other_tokens.iter().map(|token| ("the special token".to_owned(), token));
+        match named.chain(unnamed).find(|(_, token)| !token.is_empty() && tokenizer.token_id(token).is_none())
+        {
+            Some((name, token)) => missing(&name, token),
+            None => Ok(()),
         }
     }
+}
+
+/// The text of a token, which may be an object.
+fn token_text(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get("content")?.as_str())
 }
 
 fn error(path: &Path, reason: String) -> ModelError {
@@ -99,7 +115,7 @@ fn special_tokens(config: &Map<String, Value>, path: &Path) -> Result<BTreeMap<S
     let extra = extra.filter_map(|key| config.get(key)?.as_object()).flatten();
     let mut tokens = BTreeMap::new();
     for (key, value) in named.chain(extra) {
-        match value.as_str().or_else(|| value.get("content")?.as_str()) {
+        match token_text(value) {
             Some(text) => drop(tokens.insert(key.clone(), text.to_owned())),
             None if STANDARD.contains(&key.as_str()) && !value.is_null() => {
                 let expected = "a token is a string, or an object with its `content`";

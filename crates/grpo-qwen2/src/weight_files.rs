@@ -6,6 +6,7 @@ use crate::ModelError;
 
 const SAVE_AGAIN: &str =
     "load it with transformers and save it with save_pretrained, which writes safetensors";
+const SHARD: &str = "it is one of several shards: get model.safetensors.index.json, which names them, too";
 const GGUF: &str = "use the model that it was made from, or convert it: from_pretrained of transformers takes `gguf_file=`, and \
     save_pretrained writes safetensors";
 const ADAPTER: &str = "it is an adapter: give its base model as the model, and this folder as the adapter";
@@ -15,7 +16,7 @@ const ZERO: &str =
 
 /// Why the file `wanted` of a model is not in its folder.
 pub(crate) fn missing_of_model(wanted: &Path) -> ModelError {
-    missing(wanted, &[SAVE_AGAIN, ZERO, GGUF, ADAPTER], |name| {
+    missing(wanted, &[SHARD, SAVE_AGAIN, ZERO, GGUF, ADAPTER], |name| {
         let (stem, extension) = name.rsplit_once('.')?;
         let is_model = ["model", "pytorch_model", "tf_model", "flax_model", "consolidated", "weights"]
             .iter()
@@ -25,6 +26,7 @@ pub(crate) fn missing_of_model(wanted: &Path) -> ModelError {
             _ if name == "zero_to_fp32.py" => Some(ZERO),
             _ if ["adapter_model", "adapter_config"].contains(&stem) => Some(ADAPTER),
             _ if name == "model.safetensors" => None,
+            "safetensors" if stem.starts_with("model-") && stem.contains("-of-") => Some(SHARD),
             "bin" | "pt" | "pth" | "ckpt" | "h5" | "msgpack" | "npz" | "safetensors" if is_model => {
                 Some(SAVE_AGAIN)
             }

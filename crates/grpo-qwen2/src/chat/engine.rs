@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use chrono::NaiveDateTime;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Rest;
+use minijinja::value::{Rest, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
-use super::json_dumps::tojson;
+use super::json_dumps::{number, tojson};
 use super::python;
 
 /// The name of the one template.
@@ -28,6 +28,11 @@ pub(super) fn environment(source: String) -> Result<Environment<'static>, Error>
     environment
         .add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.to_vec()));
     environment.add_filter("tojson", tojson);
+    // As Python writes floats.
+    environment.set_formatter(|out, state, value| match value.kind() {
+        ValueKind::Number => out.write_str(&number(value)).map_err(Error::from),
+        _ => minijinja::escape_formatter(out, state, value),
+    });
     environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message))
     });

@@ -173,7 +173,7 @@ fn key_text(key: &Value) -> Result<String, Error> {
 }
 
 /// A number as Python writes it: a float has a point or an exponent, which begins at 1e16 and below 1e-4.
-fn number(value: &Value) -> String {
+pub(super) fn number(value: &Value) -> String {
     if value.is_integer() {
         return value.to_string();
     }

@@ -88,6 +88,12 @@ impl ChatTemplate {
             .map_err(|e| ModelError::Template { path: self.path.clone(), reason: format!("fails: {e:#}") })
     }
 
+    /// Whether a prompt does not have in it what the user says.
+    pub(crate) fn leaves_questions_out(&self) -> bool {
+        let question = Message::new("user", "\u{e000}");
+        self.render(&[question], true).is_ok_and(|prompt| !prompt.contains('\u{e000}'))
+    }
+
     /// What the template writes at the beginning of a completion in the assistant's place, such as `<think>\n`: the generation
     /// prompt without what stands before the assistant's words in a conversation. Empty for most models; none where it cannot
     /// be told, because the template refuses such conversations or has no words of the assistant in them.

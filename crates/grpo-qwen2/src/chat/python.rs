@@ -10,6 +10,9 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_filter("trim", |state: &mut State<'_, '_>, text: String, characters: Option<Value>| {
         method(state, &text.into(), "strip", &characters.into_iter().collect::<Vec<_>>())
     });
+    for name in ["escape", "e"] {
+        environment.add_filter(name, |text: String| Value::from_safe_string(escaped(&text)));
+    }
     environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
     environment.add_test("sequence", |value: &Value| {
         matches!(
@@ -50,6 +53,7 @@ fn method(state: &mut State<'_, '_>, value: &Value, name: &str, arguments: &[Val
             let (separator,) = from_args::<(&str,)>(arguments)?;
             pair(text.rsplit_once(separator), separator, ["", text])
         }
+        "title" => titled(text).into(),
         "removeprefix" => {
             let (prefix,) = from_args::<(&str,)>(arguments)?;
             text.strip_prefix(prefix).unwrap_or(text).into()
@@ -65,6 +69,36 @@ fn method(state: &mut State<'_, '_>, value: &Value, name: &str, arguments: &[Val
 /// Unicode's white space, and the four separators of ASCII that Python counts as white space.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
+}
+
+/// Every letter behind another one small, and the others capital.
+fn titled(text: &str) -> String {
+    let mut is_inside = false;
+    let mut titled = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_inside {
+            true => titled.extend(c.to_lowercase()),
+            false => titled.extend(c.to_uppercase()),
+        }
+        is_inside = c.is_alphabetic();
+    }
+    titled
+}
+
+/// As MarkupSafe escapes.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '\'' => escaped.push_str("&#39;"),
+            '"' => escaped.push_str("&#34;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 /// The lines of a text, which end with more characters than a file's lines.

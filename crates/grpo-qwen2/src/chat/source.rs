@@ -19,7 +19,7 @@ const MAX_LENGTH: usize = (1 << 16) - 1;
 // closed goes to the end, so that it is not searched for again and again.
 static TAGS: LazyLock<Regex> = LazyLock::new(|| {
     let comment = r"\{#.*?(?:#\}|\z)";
-    let raw = r"\{%[-+]?\s*raw\s*[-+]?%\}.*?(?:\{%[-+]?\s*endraw\s*[-+]?%\}|\z)";
+    let raw = r"(?P<raw>\{%[-+]?\s*raw\s*)(?P<text>[-+]?%\}.*?(?:\{%[-+]?\s*endraw\s*[-+]?%\}|\z))";
     let generation = r"(?P<open>\{%[-+]?\s*)(?P<end>end)?generation(?P<close>\s*[-+]?%\})";
     let quoted = r#""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'"#;
     let other = format!(r"\{{[%{{](?:{quoted}|.)*?(?:[%}}]\}}|\z)");
@@ -38,6 +38,12 @@ pub(super) fn find(folder: &Path, config: &TokenizerConfig) -> Result<(PathBuf, 
         return Ok((beside, prepare(&source)));
     }
     let source = read_text(&file)?;
+    if source.trim().is_empty() {
+        return Err(ModelError::Template {
+            path: file,
+            reason: "is empty: remove the file, or restore it".into(),
+        });
+    }
     check_length(&file, &source)?;
     let source = prepare(&source);
     if other.is_ok_and(|other| prepare(&other) != source) {
@@ -84,9 +90,9 @@ fn default_template(value: &Value) -> Result<String, String> {
     })
 }
 
-/// What the engine is given: line ends as Jinja makes them, and no tags that it does not have.
+/// What the engine is given: line ends as Jinja makes them, and no tags that it does not have or reads in another way.
 fn prepare(source: &str) -> String {
-    without_generation_tags(&unix_lines(source))
+    with_known_tags(&unix_lines(source))
 }
 
 fn unix_lines(source: &str) -> String {
@@ -94,14 +100,15 @@ fn unix_lines(source: &str) -> String {
 }
 
 /// The source with the tags around what the assistant says, which only mark it, as blocks that do nothing: what is set in them
-/// is not seen behind them, as in transformers.
-fn without_generation_tags(source: &str) -> String {
-    let replace = |tag: &Captures<'_>| match tag.name("open") {
-        Some(open) => {
+/// is not seen behind them, as in transformers. And with raw blocks that keep their first line end, as Jinja's do.
+fn with_known_tags(source: &str) -> String {
+    let replace = |tag: &Captures<'_>| match (tag.name("open"), tag.name("raw")) {
+        (Some(open), _) => {
             let end = tag.name("end").map_or("", |end| end.as_str());
             format!("{}{end}with{}", open.as_str(), &tag["close"])
         }
-        None => tag[0].to_owned(),
+        (_, Some(raw)) if tag["text"].starts_with("%}") => format!("{}+{}", raw.as_str(), &tag["text"]),
+        _ => tag[0].to_owned(),
     };
     TAGS.replace_all(source, replace).into_owned()
 }

@@ -8,8 +8,8 @@ use safetensors::tensor::Dtype;
 use serde_json::{Value, json};
 
 use crate::common::{
-    Stored, TIED, Tensors, UNTIED, change_tensors, copy_of, fixture, json, load, read_tensors, warnings,
-    write_json, write_tensors,
+    Stored, TIED, Tensors, UNTIED, change_tensors, copy_of, fixture, json, load, read_tensors,
+    token_logprobs, warnings, write_json, write_tensors,
 };
 
 const LFS_POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
@@ -117,9 +117,19 @@ fn what_is_not_used_is_named() {
         assert!(keys.contains(expected), "{keys}");
     }
     let shards = named(&|folder| {
-        write_json(&folder.join("model.safetensors.index.json"), &json!({ "weight_map": {} }))
+        write_json(
+            &folder.join("model.safetensors.index.json"),
+            &json!({ "weight_map": { "a": "b.safetensors" } }),
+        )
     });
     assert!(shards.contains("index.json"), "{shards}");
+    let whole = named(&|folder| {
+        let index = json!({ "weight_map": { "a": "model.safetensors" } });
+        write_json(&folder.join("model.safetensors.index.json"), &index);
+    });
+    assert_eq!(whole, "", "an index of one file names what is read");
+    let adapter = named(&|folder| std::fs::write(folder.join("adapter_config.json"), "{}").unwrap());
+    assert!(adapter.contains("adapter"), "{adapter}");
     let positions = named(&|folder| {
         change_tensors(folder, |tensors| {
             tensors.insert("model.layers.0.self_attn.rotary_emb.inv_freq".into(), vector(8));
@@ -144,6 +154,19 @@ fn a_tied_head_is_the_embedding_or_refused() {
         let error = with_head(change).unwrap_err();
         assert!(matches!(error, ModelError::OtherHead { .. }), "{error:?}");
     }
+}
+
+/// Of a tied model, safetensors' `save_model` keeps one of the two names.
+#[test]
+fn a_tied_embedding_may_be_stored_as_the_head() {
+    let renamed = |name: &str| {
+        read_after(name, |folder| {
+            rename_tensors(folder, |name| name.replace("model.embed_tokens.weight", "lm_head.weight"));
+        })
+    };
+    let found = renamed(TIED).unwrap();
+    assert_eq!(token_logprobs(&found, &[2, 3, 4]), token_logprobs(&load(TIED), &[2, 3, 4]));
+    assert!(renamed(UNTIED).is_err(), "the head of an untied model is not its embedding");
 }
 
 #[test]
@@ -349,6 +372,7 @@ fn weights_in_other_forms_are_named() {
         (&["adapter_model.bin"], "adapter_model.bin", "it is an adapter"),
         (&["model.fp16.safetensors"], "model.fp16.safetensors", "save_pretrained"),
         (&["weights.npz"], "weights.npz", "save_pretrained"),
+        (&["model-00001-of-00002.safetensors"], "model-00001-of-00002.safetensors", "index.json"),
         (&["zero_to_fp32.py", "training_args.bin"], "zero_to_fp32.py", "ZeRO"),
     ] {
         // Folders of adapters and of GGUF files have no configuration either.

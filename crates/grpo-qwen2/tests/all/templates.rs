@@ -168,7 +168,7 @@ fn a_template_has_a_length_that_the_engine_can_count() {
         template(&source(65535), &json!({})).unwrap().render(&messages(), true).unwrap(),
         source(65535)
     );
-    for long in [source(65536), "\n".repeat(1 << 20), "{{ x }}".repeat(100_000)] {
+    for long in [source(65536), "a\n".repeat(1 << 20), "{{ x }}".repeat(100_000)] {
         let error = template(&long, &json!({})).unwrap_err();
         assert!(error.to_string().contains("at most 65535"), "{error}");
     }
@@ -262,6 +262,13 @@ fn constructs_of_published_templates_are_rendered() {
             "{{ \"it's {% generation %}\" }}{% set a = '%}' %}{{ a }}{% generation %}b{% endgeneration %}",
             "it's {% generation %}%}b",
         ),
+        (
+            "{% raw %}\n{{ x }}{% endraw %}|{%- raw -%}\n y {% endraw %}|{% raw +%}\nz{% endraw %}",
+            "\n{{ x }}|y |\nz",
+        ),
+        ("{{ 1e16 }} {{ 0.00001 }} {{ 1.5e-7 }} {{ 0.1 }} {{ 100 }}", "1e+16 1e-05 1.5e-07 0.1 100"),
+        ("{{ \"it's\" | e }}{{ '\"</s>&' | escape }}", "it&#39;s&#34;&lt;/s&gt;&amp;"),
+        ("{{ 'don\\'t 3rd ST'.title() }}", "Don'T 3Rd St"),
         ("{% macro f(x, y='d') %}[{{ x }}{{ y }}]{% endmacro %}{{ f('a') }}{{ f('b', y='c') }}", "[ad][bc]"),
         (
             "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}",
@@ -294,6 +301,14 @@ fn constructs_of_published_templates_are_rendered() {
         ),
     ];
     assert_texts(&cases, &json!({}));
+}
+
+#[test]
+fn an_empty_template_is_refused() {
+    for source in ["", "\n", " \r\n"] {
+        let error = template(source, &json!({ "chat_template": "x" })).unwrap_err();
+        assert!(error.to_string().contains("is empty"), "{error}");
+    }
 }
 
 #[test]

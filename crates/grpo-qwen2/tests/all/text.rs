@@ -117,6 +117,26 @@ fn broken_tokenizers_are_refused() {
     }
 }
 
+/// A tokenizer that was saved in the middle of its own training encodes by chance.
+#[test]
+fn dropout_is_refused() {
+    for (dropout, is_right) in [(json!(null), true), (json!(0.0), true), (json!(0.5), false)] {
+        let mut value = tokenizer();
+        value["model"]["dropout"] = dropout.clone();
+        assert_eq!(tokenizer_of(&value).is_ok(), is_right, "{dropout}");
+    }
+}
+
+#[test]
+fn eos_tokens_are_one_id_or_several() {
+    for eos in [json!("5"), json!(-1), json!(5.0), json!([[5, 7]]), json!([5, null])] {
+        let error = error_after(|folder| {
+            write_json(&folder.join("generation_config.json"), &json!({ "eos_token_id": eos }));
+        });
+        assert!(error.to_string().contains("`eos_token_id` must be"), "{eos}: {error}");
+    }
+}
+
 #[test]
 fn a_tokenizer_must_fit_the_embedding() {
     let with_id = |id: u32| {
@@ -207,6 +227,18 @@ fn added_tokens_are_those_of_the_tokenizer() {
         ("tokenizer_config.json", json!({ "split_special_tokens": true }), false),
         ("tokenizer_config.json", json!({ "add_eod_token": true, "model_max_length": 1e30 }), true),
         ("added_tokens.json", json!({ "<answer>": 7 }), false),
+        ("tokenizer_config.json", json!({ "pad_token": "<ab>" }), false),
+        ("tokenizer_config.json", json!({ "think_token": "<ab>" }), false),
+        ("tokenizer_config.json", json!({ "additional_special_tokens": ["<ab>"] }), false),
+        ("tokenizer_config.json", json!({ "extra_special_tokens": [{ "content": "<ab>" }] }), false),
+        ("tokenizer_config.json", json!({ "extra_special_tokens": { "image": "<ab>" } }), false),
+        ("tokenizer_config.json", json!({ "model_specific_special_tokens": { "x": "<ab>" } }), false),
+        ("special_tokens_map.json", json!({ "additional_special_tokens": ["<ab>"] }), false),
+        (
+            "tokenizer_config.json",
+            json!({ "additional_special_tokens": ["<|im_start|>"], "pad_token": "a" }),
+            true,
+        ),
     ] {
         let found = read(file, tokens.clone());
         assert_eq!(found.is_ok(), is_right, "{file}: {tokens}: {:?}", found.err());
