@@ -38,6 +38,10 @@ impl Message {
 /// `strftime_now`, and `tojson` as Python's `json.dumps`. Parts between `{% generation %}` and `{% endgeneration %}` are
 /// rendered as if the tags were not there.
 ///
+/// The engine is minijinja. Known not to be as in jinja2: an undefined argument of a macro takes the parameter's default; what is
+/// set within `{% set x %}`, `{% filter %}` and the `else` of a loop is seen behind it; `attr` finds keys; a list prints what is
+/// undefined as `undefined`.
+///
 /// It is a program from a downloaded file: the number of its instructions is bounded, and it has access to nothing else.
 #[derive(Debug)]
 pub struct ChatTemplate {
