@@ -1,7 +1,7 @@
 //! What the pages of a Parquet file unpack to, before they are.
 //!
-//! A kilobyte can unpack to gigabytes, and the decoder (parquet 60.1) takes the sizes that pages claim on trust, or with
-//! gzip and brotli goes on without any.
+//! A kilobyte can unpack to gigabytes, and the decoder (parquet 60.1) takes the sizes that pages claim on trust, and
+//! has no limit for gzip and brotli.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};

@@ -74,8 +74,7 @@ impl PeftConfig {
     fn read(path: &Path) -> Result<Self, ModelError> {
         let config: Self = read_json(path)?;
         let refuse = |key: &str, value: String, expected: &str| {
-            let (key, expected) = (key.to_string(), expected.to_string());
-            Err(ModelError::Unsupported { path: path.into(), key, value, expected })
+            Err(ModelError::unsupported(path, key, value, expected))
         };
         if config.peft_type != "LORA" {
             return refuse("peft_type", config.peft_type, "only LORA can be loaded");

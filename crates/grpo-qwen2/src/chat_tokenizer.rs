@@ -68,7 +68,7 @@ impl ChatTokenizer {
         Ok(Self { tokenizer, template, stop, prefill })
     }
 
-    /// What a sample says, as rewards see it: the prefill, and the text of its tokens but for the stop tokens. Other special
+    /// The text of a sample as rewards see it: the prefill and all tokens except the stop tokens. Other special
     /// tokens are text like any other, because a model may have learned its tags as such. (TRL leaves all of them out:
     /// `skip_special_tokens=True`.)
     pub fn completion(&self, tokens: &[u32]) -> String {

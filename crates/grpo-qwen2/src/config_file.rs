@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::text_file::read_json;
+use crate::text_file::{parse_json, read_text, shown};
 use crate::{Config, ModelError, rope, weight_files};
 
 /// Keys that do not change what the model computes, or whose values are checked.
@@ -82,21 +82,18 @@ impl ConfigFile {
         if !path.exists() {
             return Err(weight_files::missing_of_model(path));
         }
-        let all: Map<String, Value> = read_json(path)?;
+        let text = read_text(path)?;
+        let all: Map<String, Value> = parse_json(path, &text)?;
         let model_type = all.get("model_type").and_then(Value::as_str).unwrap_or("missing");
         if model_type != "qwen2" {
-            return Err(unsupported(
-                path,
-                "model_type",
-                model_type,
-                "this crate implements qwen2 (Qwen2 and Qwen2.5)",
-            ));
+            let expected = "this crate implements qwen2 (Qwen2 and Qwen2.5)";
+            return Err(ModelError::unsupported(path, "model_type", model_type, expected));
         }
         if let Some(method) = quantization(&all) {
             return Err(ModelError::Quantized { path: path.into(), method });
         }
-        // From the file again, so that an error has its line.
-        let file = Self { path: path.into(), sizes: read_json(path)?, all };
+        // From the text, so that an error has its line.
+        let file = Self { path: path.into(), sizes: parse_json(path, &text)?, all };
         file.check_keys()?;
         file.check_sizes()?;
         Ok(file)
@@ -115,8 +112,9 @@ impl ConfigFile {
             head_dim: sizes.head_dim.unwrap_or(sizes.hidden_size / sizes.num_attention_heads),
             max_position_embeddings: sizes.max_position_embeddings.unwrap_or(32768),
             rms_norm_eps: sizes.rms_norm_eps.unwrap_or(1e-6),
-            rope_theta: rope::theta(&self.all)
-                .map_err(|[key, value, expected]| unsupported(&self.path, &key, &value, &expected))?,
+            rope_theta: rope::theta(&self.all).map_err(|[key, value, expected]| {
+                ModelError::unsupported(&self.path, &key, value, &expected)
+            })?,
             tie_word_embeddings: sizes.tie_word_embeddings.unwrap_or(false),
         })
     }
@@ -148,8 +146,7 @@ impl ConfigFile {
         ];
         for (key, fits, expected) in rules {
             if let Some(value) = self.get(key).filter(|value| !fits(value)) {
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                return Err(unsupported(&self.path, key, &value, expected));
+                return Err(ModelError::unsupported(&self.path, key, shown(value), expected));
             }
         }
         let off = |value: &Value| value.is_null() || value == false || value.as_f64() == Some(0.0);
@@ -168,7 +165,7 @@ impl ConfigFile {
     fn check_sizes(&self) -> Result<(), ModelError> {
         let sizes = &self.sizes;
         let error = |key: &str, value: usize, expected: &str| {
-            unsupported(&self.path, key, &value.to_string(), expected)
+            ModelError::unsupported(&self.path, key, value.to_string(), expected)
         };
         let heads = sizes.num_attention_heads;
         let groups = sizes.num_key_value_heads.unwrap_or(heads);
@@ -199,18 +196,13 @@ impl ConfigFile {
         if head_dim == 0 || !head_dim.is_multiple_of(2) {
             return Err(error("head_dim", head_dim, "rotary embedding needs an even width"));
         }
-        match sizes.rms_norm_eps.filter(|eps| *eps < 0.0) {
+        match sizes.rms_norm_eps.filter(|eps| *eps < 0.0).map(|eps| eps.to_string()) {
             Some(eps) => {
-                Err(unsupported(&self.path, "rms_norm_eps", &eps.to_string(), "it must not be negative"))
+                Err(ModelError::unsupported(&self.path, "rms_norm_eps", eps, "it must not be negative"))
             }
             None => Ok(()),
         }
     }
-}
-
-fn unsupported(path: &Path, key: &str, value: &str, expected: &str) -> ModelError {
-    let [key, value, expected] = [key, value, expected].map(str::to_owned);
-    ModelError::Unsupported { path: path.into(), key, value, expected }
 }
 
 /// How the weights are quantized, if they are.

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::LoraTarget;
 
@@ -220,6 +220,15 @@ fn list(names: &[String]) -> String {
 }
 
 impl ModelError {
+    pub(crate) fn unsupported(path: &Path, key: &str, value: impl Into<String>, expected: &str) -> Self {
+        Self::Unsupported {
+            path: path.into(),
+            key: key.into(),
+            value: value.into(),
+            expected: expected.into(),
+        }
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |cause| match cause.kind() {

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::text_file::shown;
+
 /// Parameters, and the key that they stand under.
 type Named<'a> = (String, &'a Map<String, Value>);
 
@@ -72,8 +74,11 @@ fn check_default(name: &str, parameters: &Map<String, Value>) -> Result<(), Refu
             _ => false,
         };
         if !fits {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            return Err([format!("{name}.{key}"), value, "only unscaled positions are supported".into()]);
+            return Err([
+                format!("{name}.{key}"),
+                shown(value),
+                "only unscaled positions are supported".into(),
+            ]);
         }
     }
     Ok(())

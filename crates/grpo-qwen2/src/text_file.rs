@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::ModelError;
 
@@ -18,8 +19,17 @@ pub(crate) fn read_text(path: &Path) -> Result<String, ModelError> {
 
 /// Reads a JSON file; an error names the file, the key and the place.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
-    let text = read_text(path)?;
-    serde_json::from_str(&text).map_err(|e| ModelError::Json { path: path.into(), reason: e.to_string() })
+    parse_json(path, &read_text(path)?)
+}
+
+/// Parses the text of a JSON file.
+pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ModelError> {
+    serde_json::from_str(text).map_err(|e| ModelError::Json { path: path.into(), reason: e.to_string() })
+}
+
+/// A value as messages show it: a string without its quotes.
+pub(crate) fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Refuses a Git LFS pointer in place of a file.

@@ -12,9 +12,9 @@ use crate::{SettingError, extract_answer};
 /// A number is what [`Numeric`](crate::Numeric) takes for one, in its dress; such a number with a power of
 /// ten, `3e8` or `3 × 10^8`; or a fraction. A fraction has whole numbers above and below its bar and may
 /// stand behind a whole number: `1/2`, `½` and `\frac{1}{2}` are 0.5, `1 1/2` and `1½` are 1.5. So `1.05/2`
-/// is none: it is a division that is left to do, and `/0` is wrong, too. Where a number goes on behind its
-/// end, it is not one number, in the answer or in the truth: `10–20`, `3:30`, `1/2/2024`, `5 ± 1`, `18²`,
-/// `3 × 4`.
+/// is none: it is a division that is left to do, and `/0` is wrong, too. A number followed by an operator or
+/// by more digits is not one number, in the answer or in the truth: `10–20`, `3:30`, `1/2/2024`, `5 ± 1`,
+/// `18²`, `3 × 4`.
 ///
 /// The unit is the rest of the answer without the whitespace around it and one point at its end; a dollar
 /// in front of the number is the unit `$`. Units are compared character by character: `mW` is not `MW`.

@@ -115,7 +115,7 @@ pub enum HubError {
     },
     /// A download broke off, more often than is retried.
     #[error(
-        "{what}: the connection broke after {done} of {total} bytes ({cause}); run again: it goes on from there"
+        "{what}: the connection broke after {done} of {total} bytes ({cause}); run again to resume the download"
     )]
     Cut {
         /// The file and its repository.

@@ -45,8 +45,8 @@ type Listener = Box<dyn Fn(&Transfer<'_>) + Send + Sync>;
 /// The cache has the layout of Hugging Face's own tools and is shared with them. What is in it is used
 /// without asking the Hub, so a repository stays as it was when it was fetched; delete its folder in the
 /// cache to get a newer one. Offline, a commit that nothing calls the newest is used if it is the only whole one. A
-/// download that was interrupted goes on from where it stopped. Requests that fail in passing are tried again a few
-/// times, when the server says so, but for no longer than five minutes.
+/// download that was interrupted resumes where it stopped. Transient failures are retried a few times, waiting as long
+/// as the server asks, for at most five minutes.
 pub struct Hub {
     endpoint: String,
     cache: Cache,

@@ -1,4 +1,4 @@
-//! A reason is said once over an error and its sources.
+//! An error and its chain of sources state a reason once.
 
 use std::error::Error as _;
 use std::io;

@@ -20,7 +20,7 @@ use crate::tokenizer_config::TokenizerConfig;
 pub struct Message {
     /// `system`, `user` or `assistant`.
     pub role: String,
-    /// What is said.
+    /// The text.
     pub content: String,
 }
 

@@ -49,7 +49,7 @@ fn a_reason_is_said_once() {
         let mut above = error.to_string();
         let mut link = error.source();
         while let Some(source) = link {
-            assert!(!above.contains(&source.to_string()), "{source} is said twice: {above}");
+            assert!(!above.contains(&source.to_string()), "{above:?} repeats {source}");
             above = source.to_string();
             link = source.source();
         }

@@ -1,4 +1,4 @@
-//! A reason is said once over an error and its sources, in the errors of training, sampling, checkpoints and models.
+//! An error and its chain of sources state a reason once: the errors of training, sampling, checkpoints and models.
 
 use std::error::Error;
 use std::io;
