@@ -23,9 +23,9 @@ pub enum LoadError {
         /// The system's reason.
         cause: io::Error,
     },
-    /// In place of a file there is what Git LFS keeps of it in a repository.
+    /// A Git LFS pointer stands in place of a file that was not downloaded.
     #[error(
-        "{path}: only a pointer of Git LFS, not the file itself; run `git lfs pull` in its repository",
+        "{path}: a Git LFS pointer, not the file itself; run `git lfs pull` in the cloned repository",
         path = path.display()
     )]
     LfsPointer {

@@ -22,7 +22,7 @@ pub enum ModelError {
         path: PathBuf,
     },
     /// A Git LFS pointer stands in place of a file that was not downloaded.
-    #[error("{}: a Git LFS pointer, not the file itself: run `git lfs pull` in the cloned folder", path.display())]
+    #[error("{}: a Git LFS pointer, not the file itself: run `git lfs pull` in the cloned repository", path.display())]
     LfsPointer {
         /// The file.
         path: PathBuf,

@@ -48,22 +48,17 @@ impl ModelTensors {
 
     fn open_files(folder: &Path) -> Result<Self, ModelError> {
         let [single, index] = [WEIGHTS, INDEX].map(|name| folder.join(name));
-        if single.exists()
-            && index.exists()
-            && read_json::<Index>(&index)?.weight_map.values().any(|file| file != WEIGHTS)
-        {
-            tracing::warn!("{} is read; the shards that {INDEX} names are not", single.display());
-        }
         if folder.join("adapter_config.json").exists() {
-            tracing::warn!(
-                "{}: the adapter beside the model is not used; give it as the adapter",
-                folder.display()
-            );
+            let folder = folder.display();
+            tracing::warn!("{folder}: the adapter beside the model is not used; give it as the adapter");
         }
         match (single.exists(), index.exists()) {
             (false, false) => Err(weight_files::missing_of_model(&single)),
             (false, true) => Self::of_shards(folder, index),
-            (true, _) => {
+            (true, has_index) => {
+                if has_index && read_json::<Index>(&index)?.weight_map.values().any(|file| file != WEIGHTS) {
+                    tracing::warn!("{} is read; the shards that {INDEX} names are not", single.display());
+                }
                 let shard = TensorFile::open(&single)?;
                 let places = shard.names().map(|name| (name.to_string(), 0)).collect();
                 Ok(Self::new(single, vec![shard], places))
@@ -114,9 +109,7 @@ impl ModelTensors {
             false => Err(ModelError::UnreadTensors { path: self.root, tensors: unread }),
         }
     }
-}
 
-impl ModelTensors {
     /// Whether the head that is stored equals the embedding. Compared in pieces, so that neither is held a second time.
     fn is_tied(&mut self, config: &Config) -> Result<bool, ModelError> {
         const PIECE: usize = 1 << 20;

@@ -15,6 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::ModelError;
 use crate::tokenizer_config::TokenizerConfig;
 
+/// What nobody says: it shows where a template writes a message's text.
+const QUESTION: &str = "\u{e000}";
+const WORDS: &str = "\u{e001}";
+
 /// A turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
@@ -94,16 +98,14 @@ impl ChatTemplate {
 
     /// Whether a prompt does not have in it what the user says.
     pub(crate) fn leaves_questions_out(&self) -> bool {
-        let question = Message::new("user", "\u{e000}");
-        self.render(&[question], true).is_ok_and(|prompt| !prompt.contains('\u{e000}'))
+        let question = Message::new("user", QUESTION);
+        self.render(&[question], true).is_ok_and(|prompt| !prompt.contains(QUESTION))
     }
 
     /// What the template writes at the beginning of a completion in the assistant's place, such as `<think>\n`: the generation
     /// prompt without what stands before the assistant's words in a conversation. Empty for most models; none where it cannot
     /// be told, because the template refuses such conversations or has no words of the assistant in them.
     pub fn prefill(&self) -> Option<String> {
-        const QUESTION: &str = "\u{e000}";
-        const WORDS: &str = "\u{e001}";
         let [user, assistant] = [Message::new("user", QUESTION), Message::new("assistant", WORDS)];
         let render = |messages: &[Message], generation_prompt| self.render(messages, generation_prompt).ok();
         let prompt = render(std::slice::from_ref(&user), true)?;

@@ -32,35 +32,18 @@ pub(super) fn find(folder: &Path, config: &TokenizerConfig) -> Result<(PathBuf, 
     let beside = folder.join(tokenizer_config::FILE);
     let other = default_template(&config.chat_template);
     if !file.exists() {
-        let error = |reason| ModelError::Template { path: beside.clone(), reason };
-        let source = other.map_err(error)?;
-        check_length(&beside, &source)?;
-        return Ok((beside, prepare(&source)));
+        let source = other.and_then(|source| prepare(&source));
+        return source
+            .map(|source| (beside.clone(), source))
+            .map_err(|reason| ModelError::Template { path: beside, reason });
     }
-    let source = read_text(&file)?;
-    if source.trim().is_empty() {
-        return Err(ModelError::Template {
-            path: file,
-            reason: "is empty: remove the file, or restore it".into(),
-        });
-    }
-    check_length(&file, &source)?;
-    let source = prepare(&source);
-    if other.is_ok_and(|other| prepare(&other) != source) {
+    let source =
+        prepare(&read_text(&file)?).map_err(|reason| ModelError::Template { path: file.clone(), reason })?;
+    if other.is_ok_and(|other| prepare(&other).as_ref() != Ok(&source)) {
         let (file, beside) = (file.display(), beside.display());
         tracing::warn!("{file} is the chat template; another one in {beside} is not used");
     }
     Ok((file, source))
-}
-
-fn check_length(path: &Path, source: &str) -> Result<(), ModelError> {
-    match source.len() <= MAX_LENGTH {
-        true => Ok(()),
-        false => {
-            let reason = format!("has {} bytes, but may have at most {MAX_LENGTH}", source.len());
-            Err(ModelError::Template { path: path.into(), reason })
-        }
-    }
 }
 
 /// A template, or the one named `default` of a list of `{ "name", "template" }` or of an object; or why there is none.
@@ -90,9 +73,16 @@ fn default_template(value: &Value) -> Result<String, String> {
     })
 }
 
-/// What the engine is given: line ends as Jinja makes them, and no tags that it does not have or reads in another way.
-fn prepare(source: &str) -> String {
-    with_known_tags(&unix_lines(source))
+/// What the engine is given: line ends as Jinja makes them, and no tags that it does not have or reads in another way; or what
+/// is wrong with the template.
+fn prepare(source: &str) -> Result<String, String> {
+    if source.trim().is_empty() {
+        return Err("is empty: restore it".to_owned());
+    }
+    if source.len() > MAX_LENGTH {
+        return Err(format!("has {} bytes, but may have at most {MAX_LENGTH}", source.len()));
+    }
+    Ok(with_known_tags(&unix_lines(source)))
 }
 
 fn unix_lines(source: &str) -> String {
