@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use grpo_core::{Completion, Reward};
 use grpo_qwen2::Message;
 use grpo_reward::Rubric;
-use grpo_trainer::{EvaluationOptions, Problem, Qwen2Policy, Trainer, TrainerConfig};
+use grpo_trainer::{EvaluationOptions, Problem, Qwen2Policy, Qwen2PolicyConfig, Trainer, TrainerConfig};
 
 fn letters(completion: &Completion) -> Vec<&str> {
     completion.text.split_whitespace().collect()
@@ -34,8 +34,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rubric = Rubric::new().with("palindrome", 1.0, Palindrome).with("variety", 0.5, variety);
 
     let mut config = TrainerConfig { group_size: 16, learning_rate: 1e-3, ..TrainerConfig::default() };
-    (config.max_completion_length, config.objective.beta) = (20, 0.0);
-    let policy = Qwen2Policy::load(Path::new("examples/embedded/model"), &Device::flex(), &config)?;
+    (config.max_completion_length, config.recipe.objective.beta) = (20, 0.0);
+    let folder = Path::new("examples/embedded/model");
+    let policy = Qwen2Policy::load(folder, &Device::flex(), &Qwen2PolicyConfig::default())?;
     // The truth of a problem is whatever the rewards need to know: here, how many letters were asked for.
     let problem = |n: usize| -> Result<_, Box<dyn Error>> {
         let prompt = policy.prompt(&[Message::new("user", format!("Write {n} letters."))])?;

@@ -68,7 +68,7 @@ fn replay(options: &Options) -> anyhow::Result<bool> {
     );
     let mut order = Order::new(task.train.len(), trainer.config().seed);
     loop {
-        let experiences = roll_out(&trainer, &task, &mut order, args.problems_per_step())?;
+        let (experiences, _) = roll_out(&trainer, &task, &mut order, args.problems_per_step())?;
         let repeated = trainer.learn(&experiences)?;
         let step = repeated.step;
         let lines = completion_lines(step, &experiences, trainer.rubric());

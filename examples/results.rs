@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Parser;
 use grpo_examples::embedded;
+use grpo_examples::paper::Paper;
 use grpo_examples::plot::{Curves, svg};
-use grpo_examples::recipe::Recipe;
-use grpo_examples::study::{Plan, Run, Score, Variant};
+use grpo_examples::study::{Plan, Run, TestResult, Variant};
 
 /// Train the embedded model in several ways and seeds; print a table and draw curves.
 #[derive(Parser)]
@@ -22,14 +22,14 @@ struct Args {
     /// This variant (may be given again) in place of those that are drawn.
     #[arg(long)]
     variant: Vec<Variant>,
-    /// This objective (may be given again), likewise.
-    #[arg(long)]
-    objective: Vec<Recipe>,
+    /// This recipe (may be given again), likewise.
+    #[arg(long, alias = "objective")]
+    recipe: Vec<Paper>,
     /// Seeds of each variant.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// Steps of a run.
-    #[arg(long, default_value_t = embedded::config().max_steps, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = embedded::STEPS, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
     /// Steps between tests.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
@@ -45,8 +45,8 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     grpo_examples::allocator::keep_memory();
     let args = Args::parse();
-    let objectives = args.objective.iter().copied().map(Variant::Of);
-    let mut variants: Vec<Variant> = objectives.chain(args.variant.iter().copied()).collect();
+    let recipes = args.recipe.iter().copied().map(Variant::Of);
+    let mut variants: Vec<Variant> = recipes.chain(args.variant.iter().copied()).collect();
     let draws = variants.is_empty();
     if draws {
         variants = Variant::DRAWN.to_vec();
@@ -84,7 +84,7 @@ fn run(variant: Variant, seed: u64, args: &Args) -> anyhow::Result<Run> {
     Ok(run)
 }
 
-fn first_scores(run: &Run) -> impl Iterator<Item = &Score> {
+fn first_scores(run: &Run) -> impl Iterator<Item = &TestResult> {
     run.scores.iter().filter(|score| score.step == 0)
 }
 

@@ -12,7 +12,7 @@ use clap::Parser;
 use grpo_data::{Hub, resolve_model};
 use grpo_examples::ask::ask;
 use grpo_examples::{device, embedded, gsm8k, report};
-use grpo_trainer::{Order, Qwen2Policy, Trainer, TrainerConfig};
+use grpo_trainer::{Order, Qwen2Policy, Qwen2PolicyConfig, Trainer};
 use indicatif::ProgressBar;
 
 /// Ask a model the same question before and after GRPO.
@@ -27,7 +27,7 @@ struct Args {
     #[arg(long)]
     trained: Option<String>,
     /// Training steps, if the embedded model is trained.
-    #[arg(long, default_value_t = embedded::config().max_steps)]
+    #[arg(long, default_value_t = embedded::STEPS)]
     steps: u64,
     /// The most tokens of an answer.
     #[arg(long, default_value_t = 256)]
@@ -52,10 +52,7 @@ fn main() -> anyhow::Result<()> {
     let answer = |policy: &Qwen2Policy| ask(policy, question, args.max_completion_tokens);
 
     let load = |model: &str| -> anyhow::Result<Qwen2Policy> {
-        // Nothing is trained, so no reference is needed.
-        let mut config = TrainerConfig::default();
-        config.objective.beta = 0.0;
-        Ok(Qwen2Policy::load(&resolve_model(model, &hub)?, &device, &config)?)
+        Ok(Qwen2Policy::load(&resolve_model(model, &hub)?, &device, &Qwen2PolicyConfig::default())?)
     };
     let embedded = embedded::folder("model").display().to_string();
     let before = answer(&load(args.model.as_deref().unwrap_or(&embedded))?)?;
@@ -71,9 +68,9 @@ fn main() -> anyhow::Result<()> {
 fn train(device: &Device, steps: u64) -> anyhow::Result<Trainer<Qwen2Policy, String>> {
     eprintln!("Training the embedded model for {steps} steps.");
     let task = embedded::task()?;
-    let (rows, config) = (task.train, TrainerConfig { max_steps: steps, ..embedded::config() });
+    let (rows, config) = (task.train, embedded::config());
     let mut order = Order::new(rows.len(), config.seed);
-    let policy = Qwen2Policy::load(&task.model, device, &config)?;
+    let policy = Qwen2Policy::load(&task.model, device, &Qwen2PolicyConfig::default())?;
     let mut trainer = Trainer::new(policy, gsm8k::rubric(), config)?;
     let bar = ProgressBar::new(steps);
     for step in 0..steps {

@@ -10,10 +10,10 @@ use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use grpo_core::Completion;
-use grpo_qwen2::{Group, Keep, Qwen2};
+use grpo_qwen2::{ActivationCheckpointing, Qwen2};
 use grpo_reward::Rubric;
-use grpo_rollout::Decoder;
-use grpo_trainer::{Problem, Qwen2Policy, Trainer, TrainerConfig};
+use grpo_rollout::{Decoder, PromptCompletions, TokenGradients};
+use grpo_trainer::{Problem, Qwen2Policy, Qwen2PolicyConfig, Trainer, TrainerConfig};
 
 /// Tokens of the prompt and of each completion.
 const PROMPT: usize = 100;
@@ -56,14 +56,15 @@ fn train(c: &mut Criterion) {
     let model = load();
     let prompt = tokens(PROMPT, &model);
     let completion = tokens(COMPLETION, &model);
-    let group = [Group { prompt: &prompt, completions: &[completion.as_slice(); 8] }];
-    c.bench_function("log-probs of 8 x 100 tokens, forward", |b| b.iter(|| model.score(&group, 1.0)));
+    let batch = [PromptCompletions { prompt: &prompt, completions: vec![completion.as_slice(); 8] }];
+    c.bench_function("log-probs of 8 x 100 tokens, forward", |b| b.iter(|| model.logprobs(&batch, 1.0)));
     c.bench_function("log-probs of 8 x 100 tokens, forward and backward", |b| {
         b.iter(|| {
-            let (scores, pass) = model.forward(&group, 1.0, Keep::Activations);
-            let gradient: Vec<Vec<f32>> = scores.iter().map(|s| vec![1.0; s.logprobs.len()]).collect();
+            let (scores, pass) = model.forward(&batch, 1.0, ActivationCheckpointing::Off);
+            let ones = scores.iter().map(|s| TokenGradients::of_logprobs(vec![1.0; s.logprobs.len()]));
+            let slopes: Vec<TokenGradients> = ones.collect();
             let mut gradients = GradientsParams::new();
-            pass.backward(&model, &gradient, &mut gradients);
+            pass.backward(&model, &slopes, &mut gradients);
             gradients.len()
         });
     });
@@ -72,7 +73,8 @@ fn train(c: &mut Criterion) {
 /// Sampling, rewards, the reference, and an update, for a group of 8.
 fn step(c: &mut Criterion) {
     let config = TrainerConfig { max_completion_length: COMPLETION, ..TrainerConfig::default() };
-    let policy = Qwen2Policy::load(&folder(), &Device::flex(), &config).expect("the checkpoint loads");
+    let policy = Qwen2Policy::load(&folder(), &Device::flex(), &Qwen2PolicyConfig::default())
+        .expect("the checkpoint loads");
     let prompt = tokens(PROMPT, policy.model());
     let even =
         |_: &(), completion: &Completion| if completion.text.len().is_multiple_of(2) { 1.0 } else { 0.0 };

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -24,7 +24,7 @@ use grpo_examples::roll_out::roll_out;
 use grpo_examples::run_folder::{Lock, RunFolder};
 use grpo_examples::task::{Task, Test};
 use grpo_examples::{device, display, gsm8k, memory, report};
-use grpo_trainer::{Evaluation, EvaluationOptions, LogPosition, Order, Qwen2Policy, RunLog, Trainer};
+use grpo_trainer::{Evaluation, EvaluationOptions, LogPosition, Order, Qwen2Policy, RunLog, Times, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
 use save::Saver;
 
@@ -44,10 +44,9 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> anyhow::Result<()> {
     let (args, run, _lock) = match &args.resume {
-        Some(path) => take_up(path)?,
+        Some(path) => reopen(path)?,
         None => begin(args)?,
     };
-    let config = args.config();
     let (device, device_name) = device::choose(&args.device)?;
     let task = run.task()?;
     let trainer = args.trainer(&run, &device)?;
@@ -61,7 +60,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         println!("{hint}.");
     }
     let prompt = gsm8k::longest_prompt(&task.train, trainer.policy())?;
-    let plan = trainer.policy().memory_plan(&config, args.problems_per_step(), prompt);
+    let plan = trainer.memory_plan(args.problems_per_step(), prompt);
     println!("Memory: about {plan}");
     let before = run.before(|| evaluate(&trainer, &task.tests))?;
     for (test, evaluation) in task.tests.iter().zip(&before) {
@@ -117,7 +116,7 @@ fn refuse_taken(out: &Path) -> anyhow::Result<()> {
 }
 
 /// A run that was begun before.
-fn take_up(path: &Path) -> anyhow::Result<(Args, RunFolder, Lock)> {
+fn reopen(path: &Path) -> anyhow::Result<(Args, RunFolder, Lock)> {
     let given: Vec<String> = std::env::args().skip(1).collect();
     if !path.is_dir() {
         bail!("{}: there is no such folder; --resume takes the folder of a run", path.display());
@@ -134,7 +133,7 @@ fn take_up(path: &Path) -> anyhow::Result<(Args, RunFolder, Lock)> {
 
 /// The trainer after the steps of the run's newest checkpoint, and the run's record at that step.
 fn restore(trainer: QwenTrainer, run: &RunFolder, args: &Args) -> anyhow::Result<(QwenTrainer, RunLog)> {
-    let steps = args.config().max_steps;
+    let steps = args.steps();
     let Some(checkpoint) = run.newest(u64::MAX, args.keep)? else {
         if args.resume.is_some() {
             println!("There is no checkpoint yet: going on from the start.");
@@ -157,23 +156,25 @@ fn restore(trainer: QwenTrainer, run: &RunFolder, args: &Args) -> anyhow::Result
 /// All steps (and then `true`), or as many as there are before Ctrl-C.
 fn train(trainer: &mut QwenTrainer, task: &Task, args: &Args, saver: &mut Saver) -> anyhow::Result<bool> {
     let interrupted = on_interrupt()?;
-    let (steps, seed) = (trainer.config().max_steps, trainer.config().seed);
+    let (steps, seed) = (args.steps(), trainer.config().seed);
     let bar = progress_bar(trainer.steps(), steps);
     let mut order = Order::new(task.train.len(), seed);
     while trainer.steps() < steps {
-        let experiences = roll_out(trainer, task, &mut order, args.problems_per_step())
+        let (experiences, times) = roll_out(trainer, task, &mut order, args.problems_per_step())
             .inspect_err(|_| bar.suspend(|| saver.save_at_last(trainer)))?;
+        let start = Instant::now();
         let metrics = trainer.learn(&experiences)?;
-        bar.suspend(|| saver.record(trainer, &metrics, &experiences));
+        let times = Times::new(times, experiences.tokens, start.elapsed());
+        bar.suspend(|| saver.record(trainer, &metrics, &times, &experiences));
         if metrics.step % args.show_every() == 0 || metrics.step == 1 {
             let first = &task.train[experiences.groups[0].problem as usize];
-            let shown = display::step(&metrics, steps, &experiences, first);
+            let shown = display::step(&metrics, &times, steps, &experiences, first);
             bar.suspend(|| println!("{shown}"));
         }
         for diagnosis in &metrics.diagnoses {
             bar.suspend(|| println!("Step {}: {diagnosis}.", metrics.step));
         }
-        bar.set_message(format!("{:.0} tokens/s", metrics.times.tokens_per_second));
+        bar.set_message(format!("{:.0} tokens/s", times.tokens_per_second));
         bar.inc(1);
         if interrupted.load(Ordering::Relaxed) && metrics.step < steps {
             bar.suspend(|| println!("Interrupted after step {} of {steps}.", metrics.step));
@@ -224,7 +225,7 @@ fn farewell(args: &Args, out: &Path, saved: &Path, finished: bool) -> String {
         format!("Model, in Hugging Face layout: {}", saved.display()),
         format!("Figures of every step, every completion, tests: {}/*.json*", out.display()),
     ];
-    if args.config().lora.is_some() {
+    if args.policy_config().lora.is_some() {
         lines.push(format!(
             "Its adapters, in PEFT's format, to go on with by --adapter: {}",
             out.join("adapter").display()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use grpo_examples::args::Args;
 use grpo_examples::run_folder::RunFolder;
 use grpo_qwen2::ModelError;
-use grpo_trainer::{CheckpointError, Checkpoints, Experiences, Metrics, Qwen2Policy, RunLog};
+use grpo_trainer::{CheckpointError, Checkpoints, Experiences, Metrics, Qwen2Policy, RunLog, Times};
 use serde_json::Value;
 
 use crate::QwenTrainer;
@@ -37,8 +37,14 @@ impl Saver {
     }
 
     /// Records a step.
-    pub fn record(&mut self, trainer: &QwenTrainer, metrics: &Metrics, experiences: &Experiences) {
-        let result = self.log.append(metrics, experiences, trainer.rubric());
+    pub fn record(
+        &mut self,
+        trainer: &QwenTrainer,
+        metrics: &Metrics,
+        times: &Times,
+        experiences: &Experiences,
+    ) {
+        let result = self.log.append(metrics, times, experiences, trainer.rubric());
         match &result {
             Ok(()) if self.unrecorded => eprintln!("All steps are recorded again."),
             Err(error) if !self.unrecorded => eprintln!("Steps are not recorded for now: {error}. {LATER}"),

@@ -19,9 +19,11 @@ use clap::Parser;
 use demonstrations::{Demonstration, demonstrations};
 use grpo_examples::word_problems::{Purpose, distinct};
 use grpo_examples::{display, gsm8k};
-use grpo_qwen2::{ChatTokenizer, Config, Group, Keep, ModelFiles, Precision, Qwen2};
+use grpo_qwen2::{ActivationCheckpointing, ChatTokenizer, Config, Dtype, ModelFiles, Qwen2};
+use grpo_rollout::{PromptCompletions, TokenGradients, TokenLogProbs};
 use grpo_trainer::{
-    Evaluation, EvaluationOptions, Optimizer, OptimizerConfig, Qwen2Policy, Schedule, Trainer, TrainerConfig,
+    AdamW, AdamWConfig, Evaluation, EvaluationOptions, Qwen2Policy, Qwen2PolicyConfig, Schedule, Trainer,
+    TrainerConfig,
 };
 
 /// Demonstrations of a step.
@@ -63,18 +65,18 @@ fn main() -> anyhow::Result<()> {
     let files = ModelFiles::read(&args.out)?;
     let config = Config::read(&args.out.join("config.json"))?;
     let mut model = Qwen2::init(config, args.seed, &device);
-    let mut optimizer = Optimizer::new(&OptimizerConfig { beta2: 0.98, ..OptimizerConfig::default() });
+    let mut optimizer = AdamW::new(&AdamWConfig { beta2: 0.98, ..AdamWConfig::default() });
     let mut demonstrations = demonstrations(args.seed.wrapping_add(1));
     let (start, mut losses) = (Instant::now(), 0.0);
     for step in 0..args.steps {
         let batch: Vec<Demonstration> = demonstrations.by_ref().take(BATCH).collect();
-        let learning_rate = args.learning_rate * Schedule::Constant.factor(step, args.steps, WARMUP);
+        let learning_rate = args.learning_rate * Schedule::Constant.factor(step, WARMUP);
         let loss;
         (model, loss) = imitate(model, &mut optimizer, &chat, &batch, learning_rate)?;
         losses += loss;
         let taken = step + 1;
         if taken % args.every == 0 || taken == args.steps {
-            model.save(&files, &args.out, Precision::Bf16)?;
+            model.save(&files, &args.out, Dtype::Bf16)?;
             let evaluation = evaluate(&args.out, &device, args.problems.get())?;
             println!(
                 "step {taken}, {} demonstrations, {:.0} s: loss {:.4}, {}",
@@ -95,7 +97,7 @@ fn main() -> anyhow::Result<()> {
 /// One step of supervised learning; returns the mean negative log-likelihood of the answers' tokens, in nats.
 fn imitate(
     model: Qwen2,
-    optimizer: &mut Optimizer,
+    optimizer: &mut AdamW,
     chat: &ChatTokenizer,
     batch: &[Demonstration],
     learning_rate: f64,
@@ -105,19 +107,17 @@ fn imitate(
         let answer = format!("{}{}", demonstration.answer, tokenizer::END);
         tokens.push((chat.prompt(&demonstration.question)?, chat.tokenizer.encode(&answer)?));
     }
-    let completions: Vec<[&[u32]; 1]> = tokens.iter().map(|(_, answer)| [answer.as_slice()]).collect();
-    let groups: Vec<Group<'_>> = tokens
+    let batch: Vec<PromptCompletions<'_>> = tokens
         .iter()
-        .zip(&completions)
-        .map(|((prompt, _), completions)| Group { prompt, completions })
+        .map(|(prompt, answer)| PromptCompletions { prompt, completions: vec![answer.as_slice()] })
         .collect();
-    let (scores, pass) = model.forward(&groups, 1.0, Keep::Activations);
+    let (scores, pass) = model.forward(&batch, 1.0, ActivationCheckpointing::Off);
     let n: usize = scores.iter().map(|s| s.logprobs.len()).sum();
     let loss = -scores.iter().flat_map(|s| &s.logprobs).map(|l| f64::from(*l)).sum::<f64>() / n as f64;
-    // The gradient of the loss by every log-probability.
-    let slope: Vec<Vec<f32>> = scores.iter().map(|s| vec![-1.0 / n as f32; s.logprobs.len()]).collect();
+    let slope = |s: &TokenLogProbs| TokenGradients::of_logprobs(vec![-1.0 / n as f32; s.logprobs.len()]);
+    let slopes: Vec<TokenGradients> = scores.iter().map(slope).collect();
     let mut gradients = GradientsParams::new();
-    pass.backward(&model, &slope, &mut gradients);
+    pass.backward(&model, &slopes, &mut gradients);
     let (model, _) = optimizer.step(model, gradients, learning_rate, 1.0);
     Ok((model, loss))
 }
@@ -125,9 +125,13 @@ fn imitate(
 /// How the model in a folder does on `n` problems like those it learns from.
 fn evaluate(folder: &Path, device: &Device, n: usize) -> anyhow::Result<Evaluation> {
     let mut config = TrainerConfig { max_completion_length: 80, ..TrainerConfig::default() };
-    config.objective.beta = 0.0;
-    let trainer = Trainer::new(Qwen2Policy::load(folder, device, &config)?, gsm8k::rubric(), config)?;
-    let rows: Vec<grpo_data::Problem> =
+    config.recipe.objective.beta = 0.0;
+    let trainer = Trainer::new(
+        Qwen2Policy::load(folder, device, &Qwen2PolicyConfig::default())?,
+        gsm8k::rubric(),
+        config,
+    )?;
+    let rows: Vec<grpo_data::Example> =
         distinct(Purpose::Train, u64::MAX, n).into_iter().map(Into::into).collect();
     let problems = gsm8k::problems(rows.iter().enumerate(), trainer.policy())?;
     Ok(trainer.evaluate(&problems, &EvaluationOptions::greedy())?)

@@ -7,16 +7,16 @@ use std::time::Duration;
 use anyhow::ensure;
 use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
-use grpo_core::Objective;
+use grpo_core::{Objective, Recipe, SamplerCorrection};
 use grpo_data::Hub;
 use grpo_qwen2::{LoraConfig, LoraTarget, ModelError};
 use grpo_rollout::Sampling;
-use grpo_trainer::{Qwen2Policy, Trainer, TrainerConfig};
+use grpo_trainer::{Qwen2Policy, Qwen2PolicyConfig, RolloutDtype, Trainer, TrainerConfig};
 use serde_json::Value;
 
 use crate::embedded;
 use crate::gsm8k::{self, GsmRubric};
-use crate::recipe::Recipe;
+use crate::paper::Paper;
 use crate::run_folder::RunFolder;
 use crate::task::Task;
 
@@ -51,10 +51,10 @@ pub struct Args {
     /// Sampling temperature [default: 1].
     #[arg(long)]
     temperature: Option<f32>,
-    /// What is minimised.
-    #[arg(long, value_enum, default_value = "grpo")]
-    objective: Recipe,
-    /// Weight of the KL term; 0 needs no reference model [default: the objective's, 0.04 or 0].
+    /// The paper whose recipe the run follows.
+    #[arg(long, value_enum, default_value = "grpo", alias = "objective")]
+    recipe: Paper,
+    /// Factor of the KL term; 0 needs no reference model [default: the recipe's, 0.04 or 0].
     #[arg(long)]
     beta: Option<f64>,
     /// The learning rate [default: 1e-6; embedded model: 3e-4; ten times that with --lora].
@@ -72,18 +72,22 @@ pub struct Args {
     /// The linear layers that get adapters, with commas [default: all].
     #[arg(long, requires = "lora", value_delimiter = ',')]
     lora_targets: Vec<LoraTarget>,
-    /// Samples with weights in BF16, faster, and corrects the loss for what was rounded; takes two bytes a weight.
-    #[arg(long)]
+    /// The type of the weights to sample with: bf16 is faster, takes two bytes a weight more, and the loss is corrected for the
+    /// rounding.
+    #[arg(long, value_enum, default_value = "f32")]
+    rollout_dtype: Dtype,
+    /// What `--rollout-dtype bf16` was called before.
+    #[arg(long, hide = true, conflicts_with = "rollout_dtype")]
     narrow_rollouts: bool,
     /// Leaves completions that were cut off out of the loss.
     #[arg(long)]
     mask_truncated_completions: bool,
-    /// How often to draw other problems in place of those whose completions all earned the same [default: 0; dapo: 3].
+    /// How often to draw other problems in place of those whose completions all earned the same [default: 0; dapo and cispo: 3].
     #[arg(long)]
     max_redraws: Option<usize>,
     /// Computes activations twice instead of keeping them: takes less memory and more time.
-    #[arg(long)]
-    gradient_checkpointing: bool,
+    #[arg(long, alias = "gradient-checkpointing")]
+    activation_checkpointing: bool,
     /// cpu, metal, vulkan, webgpu or cuda; auto is the CPU, as long as no other device has been tested.
     #[arg(long, default_value = "auto")]
     pub device: String,
@@ -109,18 +113,25 @@ pub struct Args {
     #[arg(long)]
     pub out: Option<PathBuf>,
     /// Goes on with the run in this folder, from its newest checkpoint and with its options. Of them, --steps and
-    /// --gradient-checkpointing can be others, and those of the device, of the time limit, and of what is shown and saved.
+    /// --activation-checkpointing can be others, and those of the device, of the time limit, and of what is shown and saved.
     #[arg(long)]
     pub resume: Option<PathBuf>,
 }
 
+/// The type of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Dtype {
+    F32,
+    Bf16,
+}
+
 impl Args {
-    /// The numbers of the run.
+    /// The trainer's numbers.
     pub fn config(&self) -> TrainerConfig {
         let base = if self.model.is_some() { TrainerConfig::default() } else { embedded::config() };
         let max_completion_length =
             self.max_completion_tokens.map_or(base.max_completion_length, NonZeroUsize::get);
-        let base = self.objective.config(TrainerConfig { max_completion_length, ..base });
+        let recipe = self.recipe.recipe(max_completion_length);
         let learning_rate = match (self.lora, &self.model) {
             (None, _) => base.learning_rate,
             // Ten times that: an adapter begins at zero, and has few weights to move the model with.
@@ -133,17 +144,40 @@ impl Args {
                 temperature: self.temperature.unwrap_or(base.sampling.temperature),
                 ..base.sampling
             },
-            objective: Objective { beta: self.beta.unwrap_or(base.objective.beta), ..base.objective },
+            max_completion_length,
+            recipe: Recipe {
+                objective: Objective { beta: self.beta.unwrap_or(recipe.objective.beta), ..recipe.objective },
+                mask_truncated_completions: self.mask_truncated_completions
+                    || recipe.mask_truncated_completions,
+                max_redraws: self.max_redraws.unwrap_or(recipe.max_redraws),
+                ..recipe
+            },
             learning_rate: self.learning_rate.unwrap_or(learning_rate),
-            max_steps: self.steps.unwrap_or(base.max_steps),
-            gradient_checkpointing: self.gradient_checkpointing,
-            mask_truncated_completions: self.mask_truncated_completions,
-            narrow_rollouts: self.narrow_rollouts,
-            max_redraws: self.max_redraws.unwrap_or(base.max_redraws),
-            lora: self.lora(),
             seed: self.seed,
             ..base
         }
+    }
+
+    /// The policy's numbers.
+    pub fn policy_config(&self) -> Qwen2PolicyConfig {
+        Qwen2PolicyConfig {
+            lora: self.lora(),
+            rollout_dtype: match self.rollout_dtype() {
+                Dtype::F32 => RolloutDtype::F32,
+                Dtype::Bf16 => RolloutDtype::Bf16(SamplerCorrection::default()),
+            },
+            activation_checkpointing: self.activation_checkpointing,
+            ..Qwen2PolicyConfig::default()
+        }
+    }
+
+    fn rollout_dtype(&self) -> Dtype {
+        if self.narrow_rollouts { Dtype::Bf16 } else { self.rollout_dtype }
+    }
+
+    /// Training steps.
+    pub fn steps(&self) -> u64 {
+        self.steps.unwrap_or(if self.model.is_some() { 300 } else { embedded::STEPS })
     }
 
     fn lora(&self) -> Option<LoraConfig> {
@@ -153,6 +187,7 @@ impl Args {
             rank,
             alpha: self.lora_alpha.unwrap_or(2.0 * rank as f64),
             targets,
+            seed: self.seed,
         })
     }
 
@@ -173,6 +208,7 @@ impl Args {
     /// What a run depends on.
     pub fn settings(&self) -> Value {
         let mut settings = self.config().settings(&self.rubric());
+        settings["policy"] = self.policy_config().settings();
         settings["problems_per_step"] = self.problems_per_step().into();
         settings["model"] = self.model.clone().into();
         settings["dataset"] = self.dataset.clone().into();
@@ -184,6 +220,7 @@ impl Args {
     /// Checks that every number is in its range.
     pub fn validate(&self) -> anyhow::Result<()> {
         self.config().validate()?;
+        self.policy_config().validate()?;
         let n = self.problems_per_step();
         ensure!(n <= MAX_PROBLEMS, "--problems-per-step is {n}: it must be at most {MAX_PROBLEMS}");
         Ok(())
@@ -196,7 +233,7 @@ impl Args {
         adapter: Option<&Path>,
         device: &Device,
     ) -> Result<Qwen2Policy, ModelError> {
-        let policy = Qwen2Policy::load(folder, device, &self.config())?;
+        let policy = Qwen2Policy::load(folder, device, &self.policy_config())?;
         let policy = match adapter {
             Some(adapter) => policy.with_adapter(adapter)?,
             None => policy,
@@ -209,8 +246,7 @@ impl Args {
 
     /// The rewards of the run.
     pub fn rubric(&self) -> GsmRubric {
-        let rubric = self.objective.rubric(gsm8k::rubric(), self.config().max_completion_length);
-        rubric.with_time_limit(Duration::from_secs(self.reward_timeout))
+        gsm8k::rubric().with_time_limit(Duration::from_secs(self.reward_timeout))
     }
 
     /// Problems of a step.
@@ -254,34 +290,34 @@ impl Args {
             Some(_) => self.dataset().to_string(),
             None => embedded::folder("problems").display().to_string(),
         };
-        let objective = self.objective.to_possible_value().expect("no objective is hidden");
+        let recipe = self.recipe.to_possible_value().expect("no recipe is hidden");
         let mut options = format!(
             "--dataset '{dataset}' --seed {} --steps {} --group-size {} --problems-per-step {} \
-             --max-completion-tokens {} --temperature {} --objective {} --beta {} --max-redraws {} \
+             --max-completion-tokens {} --temperature {} --recipe {} --beta {} --max-redraws {} \
              --learning-rate {} --eval-problems {} --show-every {} --device {}",
             self.seed.wrapping_add(1),
-            config.max_steps,
+            self.steps(),
             config.group_size,
             self.problems_per_step(),
             config.max_completion_length,
             config.sampling.temperature,
-            objective.get_name(),
-            config.objective.beta,
-            config.max_redraws,
+            recipe.get_name(),
+            config.recipe.objective.beta,
+            config.recipe.max_redraws,
             config.learning_rate,
             self.eval_problems.unwrap_or(if self.model.is_some() { 0 } else { embedded::TEST_PROBLEMS }),
             self.show_every(),
             self.device,
         );
-        if let Some(lora) = &config.lora {
+        if let Some(lora) = self.lora() {
             let targets: Vec<&str> = lora.targets.iter().map(|target| target.name()).collect();
             let targets = targets.join(",");
             options += &format!(" --lora {} --lora-alpha {} --lora-targets {targets}", lora.rank, lora.alpha);
         }
         for (option, given) in [
-            (" --gradient-checkpointing", self.gradient_checkpointing),
+            (" --activation-checkpointing", self.activation_checkpointing),
             (" --mask-truncated-completions", self.mask_truncated_completions),
-            (" --narrow-rollouts", self.narrow_rollouts),
+            (" --rollout-dtype bf16", self.rollout_dtype() == Dtype::Bf16),
         ] {
             options += if given { option } else { "" };
         }
@@ -297,5 +333,21 @@ impl Args {
                     .to_string()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_earlier_versions_still_work() {
+        let policy = |options: &[&str]| {
+            Args::try_parse_from(["gsm8k_qwen"].iter().chain(options)).unwrap().policy_config()
+        };
+        let named = policy(&["--rollout-dtype", "bf16", "--activation-checkpointing"]);
+        assert!(named.activation_checkpointing && named.rollout_dtype != RolloutDtype::F32);
+        assert_eq!(policy(&["--narrow-rollouts", "--gradient-checkpointing"]), named);
+        assert_ne!(policy(&[]), named);
     }
 }

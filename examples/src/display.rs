@@ -1,17 +1,24 @@
 //! What a person sees of a run.
 
-use grpo_data::Problem;
-use grpo_trainer::{Evaluation, Experiences, Metrics};
+use grpo_data::Example;
+use grpo_trainer::{Evaluation, Experiences, Metrics, Times};
 
 /// Characters of a response that are shown.
 const HEAD: usize = 300;
 
 /// A step in a few lines: figures, and of its first problem the question, the gold answer, the head of a response and the
 /// group's rewards.
-pub fn step(metrics: &Metrics, steps: u64, experiences: &Experiences, first: &Problem) -> String {
+pub fn step(
+    metrics: &Metrics,
+    times: &Times,
+    steps: u64,
+    experiences: &Experiences,
+    first: &Example,
+) -> String {
     let group = &experiences.groups[0];
-    let response = &group.experiences[0].completion.text;
-    let rewards: Vec<String> = group.experiences.iter().map(|e| format!("{:.2}", e.scores.total)).collect();
+    let response = &group.completions[0].scored.completion.text;
+    let rewards: Vec<String> =
+        group.completions.iter().map(|e| format!("{:.2}", e.scored.scores.total)).collect();
     let kl = metrics.kl.map_or(String::new(), |kl| format!(" | KL: {kl:.4}"));
     let skipped = match metrics.skipped_steps {
         0 => String::new(),
@@ -25,7 +32,7 @@ pub fn step(metrics: &Metrics, steps: u64, experiences: &Experiences, first: &Pr
         metrics.reward,
         metrics.completions_mean_length,
         100.0 * metrics.completions_clipped_ratio,
-        metrics.times.step_time,
+        times.step_time,
         head(&first.question),
         first.truth,
         head(response),

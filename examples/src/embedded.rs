@@ -10,6 +10,9 @@ use crate::task::{Task, Test};
 /// Problems that an update learns from.
 pub const PROBLEMS_PER_STEP: usize = 16;
 
+/// Steps of a run that teaches the embedded model.
+pub const STEPS: u64 = 150;
+
 /// Problems of the test with new numbers.
 pub const TEST_PROBLEMS: usize = 384;
 
@@ -34,7 +37,6 @@ pub fn config() -> TrainerConfig {
     TrainerConfig {
         max_completion_length: 80,
         learning_rate: 3e-4,
-        max_steps: 150,
         batch_rows: 128,
         ..TrainerConfig::default()
     }

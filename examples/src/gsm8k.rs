@@ -22,12 +22,12 @@ pub fn rubric() -> GsmRubric {
 const MARKS: f32 = 3.0;
 
 /// Tries a rubric on right answers to problems, and on known tricks.
-pub fn audit(rubric: &GsmRubric, rows: &[grpo_data::Problem]) -> Result<AuditReport, SettingError> {
+pub fn audit(rubric: &GsmRubric, rows: &[grpo_data::Example]) -> Result<AuditReport, SettingError> {
     examine(&Audit { right: Some("correctness".to_string()), ..Audit::default() }, rubric, rows)
 }
 
 /// Refuses a rubric under which the right answer to one of the problems is not fully paid.
-pub fn check_golds(rubric: &GsmRubric, rows: &[grpo_data::Problem]) -> anyhow::Result<()> {
+pub fn check_golds(rubric: &GsmRubric, rows: &[grpo_data::Example]) -> anyhow::Result<()> {
     examine(&Audit { tricks: Vec::new(), ..Audit::default() }, rubric, rows)?.into_result()?;
     Ok(())
 }
@@ -35,7 +35,7 @@ pub fn check_golds(rubric: &GsmRubric, rows: &[grpo_data::Problem]) -> anyhow::R
 fn examine(
     audit: &Audit,
     rubric: &GsmRubric,
-    rows: &[grpo_data::Problem],
+    rows: &[grpo_data::Example],
 ) -> Result<AuditReport, SettingError> {
     let golds: Vec<String> = rows.iter().map(|row| right(&row.truth)).collect();
     let cases: Vec<Case<'_, String>> = rows
@@ -53,10 +53,10 @@ fn right(truth: &str) -> String {
 
 /// Rows of a dataset, with their indices, as problems for the trainer.
 pub fn problems<'a>(
-    rows: impl Iterator<Item = (usize, &'a grpo_data::Problem)>,
+    rows: impl Iterator<Item = (usize, &'a grpo_data::Example)>,
     policy: &Qwen2Policy,
 ) -> anyhow::Result<Vec<Problem<String>>> {
-    let problem = |(id, row): (usize, &grpo_data::Problem)| {
+    let problem = |(id, row): (usize, &grpo_data::Example)| {
         let prompt = policy.prompt(&messages(&row.question))?;
         Ok(Problem { id: id as u64, prompt, truth: row.truth.clone() })
     };
@@ -64,7 +64,7 @@ pub fn problems<'a>(
 }
 
 /// The tokens of the longest question's prompt.
-pub fn longest_prompt(rows: &[grpo_data::Problem], policy: &Qwen2Policy) -> anyhow::Result<usize> {
+pub fn longest_prompt(rows: &[grpo_data::Example], policy: &Qwen2Policy) -> anyhow::Result<usize> {
     let longest = rows.iter().max_by_key(|row| row.question.len());
     Ok(longest
         .map(|row| policy.prompt(&messages(&row.question)))

@@ -1,6 +1,6 @@
 //! The rollout of a step of the task.
 
-use grpo_trainer::{Experiences, Order, Qwen2Policy, Trainer, TrainerConfig};
+use grpo_trainer::{Experiences, Order, Qwen2Policy, RolloutTimes, Trainer};
 
 use crate::gsm8k;
 use crate::task::Task;
@@ -11,12 +11,12 @@ pub fn roll_out(
     task: &Task,
     order: &mut Order,
     n: usize,
-) -> anyhow::Result<Experiences> {
+) -> anyhow::Result<(Experiences, RolloutTimes)> {
     let rows =
         |chosen: &[usize]| gsm8k::problems(chosen.iter().map(|i| (*i, &task.train[*i])), trainer.policy());
     let mut met = order.batch(trainer.steps(), n);
     let batch = rows(&met)?;
-    let TrainerConfig { seed, max_redraws, .. } = *trainer.config();
+    let (seed, max_redraws) = (trainer.config().seed, trainer.config().recipe.max_redraws);
     let mut spare = Order::new(task.train.len(), !seed);
     let first = trainer.steps() * (n * max_redraws) as u64;
     trainer.roll_out_dynamic(&batch, |n| {

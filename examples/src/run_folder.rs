@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use chrono::NaiveDateTime;
-use grpo_data::{Problem, Split};
-use grpo_qwen2::{sync_folder, write_atomically};
-use grpo_trainer::{Checkpoint, Checkpoints, Evaluation, differences, sha256};
+use grpo_data::{Example, Split};
+use grpo_files::{sha256, sync_folder, write_atomically};
+use grpo_trainer::{Checkpoint, Checkpoints, Evaluation, differences};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ const DESCRIPTION: &str = "run.json";
 const START: &str = "start";
 const PROBLEMS: &str = "problems.jsonl";
 const BEFORE: &str = "before.json";
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The folder of a run.
 pub struct RunFolder {
@@ -265,8 +265,8 @@ fn entry_name(path: &Path) -> &std::ffi::OsStr {
     path.file_name().expect("an entry of a folder has a name")
 }
 
-fn write_problems(path: &Path, problems: &[Problem]) -> anyhow::Result<()> {
-    let line = |p: &Problem| json!({ "question": p.question, "answer": p.solution }).to_string() + "\n";
+fn write_problems(path: &Path, problems: &[Example]) -> anyhow::Result<()> {
+    let line = |p: &Example| json!({ "question": p.question, "answer": p.solution }).to_string() + "\n";
     let lines: String = problems.iter().map(line).collect();
     write_atomically(path, |file| file.write_all(lines.as_bytes()))
         .with_context(|| path.display().to_string())

@@ -1,16 +1,19 @@
 //! Runs on the embedded task that differ in one thing, to say what it changes.
 
+use std::time::Instant;
+
 use burn::tensor::Device;
 use clap::ValueEnum;
-use grpo_core::{Advantage, Ddof, Objective};
+use grpo_core::{Advantage, Ddof, Objective, Recipe};
 use grpo_qwen2::LoraConfig;
 use grpo_trainer::{
-    Evaluation, EvaluationOptions, Experiences, Order, Proportion, Qwen2Policy, Trainer, TrainerConfig,
+    Evaluation, EvaluationOptions, Experiences, Order, Proportion, Qwen2Policy, Qwen2PolicyConfig, Times,
+    Trainer, TrainerConfig,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
-use crate::recipe::Recipe;
+use crate::paper::Paper;
 use crate::roll_out::roll_out;
 use crate::task::Test;
 use crate::{embedded, gsm8k};
@@ -20,7 +23,7 @@ use crate::{embedded, gsm8k};
 pub enum Variant {
     /// Only the objective, if that: of GRPO it is the defaults.
     #[value(skip)]
-    Of(Recipe),
+    Of(Paper),
     /// No KL term.
     Beta0,
     /// Standard deviation with ddof 1, as TRL has it.
@@ -56,12 +59,12 @@ pub struct Run {
     /// The KL to the reference of the last step.
     pub kl: Option<f64>,
     /// The tests, before training, between and after.
-    pub scores: Vec<Score>,
+    pub scores: Vec<TestResult>,
 }
 
 /// How a test was answered, greedily.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Score {
+pub struct TestResult {
     /// Training steps taken.
     pub step: u64,
     /// The test.
@@ -74,12 +77,12 @@ pub struct Score {
 
 impl Variant {
     /// What the curves show.
-    pub const DRAWN: [Self; 4] = [Self::Of(Recipe::Grpo), Self::Beta0, Self::Ddof1, Self::Shuffled];
+    pub const DRAWN: [Self; 4] = [Self::Of(Paper::Grpo), Self::Beta0, Self::Ddof1, Self::Shuffled];
 
     /// What it is called in a table.
     pub fn title(self) -> &'static str {
         match self {
-            Self::Of(recipe) => recipe.title(),
+            Self::Of(paper) => paper.title(),
             Self::Beta0 => "β = 0",
             Self::Ddof1 => "ddof 1",
             Self::Shuffled => "shuffled rewards",
@@ -90,33 +93,35 @@ impl Variant {
     /// What it is called on the command line.
     pub fn name(self) -> String {
         let value = match self {
-            Self::Of(recipe) => recipe.to_possible_value(),
+            Self::Of(paper) => paper.to_possible_value(),
             _ => self.to_possible_value(),
         };
         value.expect("no other is hidden").get_name().to_string()
     }
 
-    fn recipe(self) -> Recipe {
+    /// The trainer's numbers.
+    fn config(self, seed: u64) -> TrainerConfig {
+        let base = TrainerConfig { seed, ..embedded::config() };
+        let grpo = Recipe::grpo();
         match self {
-            Self::Of(recipe) => recipe,
-            Self::Beta0 | Self::Ddof1 | Self::Shuffled | Self::Lora => Recipe::Grpo,
+            Self::Of(paper) => TrainerConfig { recipe: paper.recipe(base.max_completion_length), ..base },
+            Self::Beta0 => {
+                let recipe = Recipe { objective: Objective { beta: 0.0, ..grpo.objective }, ..grpo };
+                TrainerConfig { recipe, ..base }
+            }
+            Self::Ddof1 => {
+                let advantage = Advantage::Standardized { ddof: Ddof::Sample };
+                TrainerConfig { recipe: Recipe { advantage, ..grpo }, ..base }
+            }
+            Self::Lora => TrainerConfig { learning_rate: 10.0 * base.learning_rate, ..base },
+            Self::Shuffled => base,
         }
     }
 
-    fn config(self, seed: u64, steps: u64) -> TrainerConfig {
-        let base = self.recipe().config(TrainerConfig { seed, max_steps: steps, ..embedded::config() });
-        match self {
-            Self::Beta0 => TrainerConfig { objective: Objective { beta: 0.0, ..base.objective }, ..base },
-            Self::Ddof1 => {
-                TrainerConfig { advantage: Advantage::Standardized { ddof: Ddof::Sample }, ..base }
-            }
-            Self::Lora => TrainerConfig {
-                lora: Some(LoraConfig::default()),
-                learning_rate: 10.0 * base.learning_rate,
-                ..base
-            },
-            Self::Of(_) | Self::Shuffled => base,
-        }
+    /// The policy's numbers.
+    fn policy_config(self, seed: u64) -> Qwen2PolicyConfig {
+        let lora = (self == Self::Lora).then(|| LoraConfig { seed, ..LoraConfig::default() });
+        Qwen2PolicyConfig { lora, ..Qwen2PolicyConfig::default() }
     }
 
     /// Trains the embedded model.
@@ -126,10 +131,8 @@ impl Variant {
         for test in &mut task.tests {
             test.rows.truncate(problems);
         }
-        let config = self.config(seed, steps);
-        let policy = Qwen2Policy::load(&task.model, &Device::flex(), &config)?;
-        let rubric = self.recipe().rubric(gsm8k::rubric(), config.max_completion_length);
-        let mut trainer = Trainer::new(policy, rubric, config)?;
+        let policy = Qwen2Policy::load(&task.model, &Device::flex(), &self.policy_config(seed))?;
+        let mut trainer = Trainer::new(policy, gsm8k::rubric(), self.config(seed))?;
         let mut order = Order::new(task.train.len(), seed);
         let mut run = Run { seed, seconds: 0.0, rewards: vec![], lengths: vec![], kl: None, scores: vec![] };
         run.scores.extend(scores(&trainer, &task.tests)?);
@@ -137,12 +140,14 @@ impl Variant {
             if step > 0 && step % every == 0 {
                 run.scores.extend(scores(&trainer, &task.tests[..1])?);
             }
-            let mut experiences = roll_out(&trainer, &task, &mut order, embedded::PROBLEMS_PER_STEP)?;
+            let (mut experiences, times) =
+                roll_out(&trainer, &task, &mut order, embedded::PROBLEMS_PER_STEP)?;
             if self == Self::Shuffled {
                 shuffle(&mut experiences, &mut Dice::new(seed.wrapping_mul(steps).wrapping_add(step)));
             }
+            let start = Instant::now();
             let metrics = trainer.learn(&experiences)?;
-            run.seconds += metrics.times.step_time;
+            run.seconds += Times::new(times, experiences.tokens, start.elapsed()).step_time;
             run.rewards.push(metrics.reward);
             run.lengths.push(metrics.completions_mean_length);
             run.kl = metrics.kl;
@@ -155,21 +160,21 @@ impl Variant {
 /// Deals the advantages of every group out to its completions at random.
 fn shuffle(experiences: &mut Experiences, dice: &mut Dice) {
     for group in &mut experiences.groups {
-        for i in (1..group.experiences.len()).rev() {
+        for i in (1..group.completions.len()).rev() {
             let j = dice.number(0, i as u32) as usize;
-            let swapped = group.experiences[j].advantage;
-            group.experiences[j].advantage = group.experiences[i].advantage;
-            group.experiences[i].advantage = swapped;
+            let swapped = group.completions[j].advantage;
+            group.completions[j].advantage = group.completions[i].advantage;
+            group.completions[i].advantage = swapped;
         }
     }
 }
 
-fn scores(trainer: &Trainer<Qwen2Policy, String>, tests: &[Test]) -> anyhow::Result<Vec<Score>> {
+fn scores(trainer: &Trainer<Qwen2Policy, String>, tests: &[Test]) -> anyhow::Result<Vec<TestResult>> {
     let score = |test: &Test| {
         let problems = gsm8k::problems(test.rows.iter().enumerate(), trainer.policy())?;
         let evaluation = trainer.evaluate(&problems, &EvaluationOptions::greedy())?;
         let share = |evaluation: &Evaluation, name| evaluation.share(name).expect("the rubric has it");
-        Ok(Score {
+        Ok(TestResult {
             step: trainer.steps(),
             test: test.name.clone(),
             correct: share(&evaluation, "correctness"),

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use grpo_data::{Hub, Problem, Split, resolve_dataset, resolve_model};
+use grpo_data::{Example, Hub, Split, resolve_dataset, resolve_model};
 
 /// A model and problems for it.
 pub struct Task {
     /// The model's folder.
     pub model: PathBuf,
     /// The problems to learn from.
-    pub train: Vec<Problem>,
+    pub train: Vec<Example>,
     /// The problems to be measured on.
     pub tests: Vec<Test>,
 }
@@ -20,7 +20,7 @@ pub struct Test {
     /// What they are called in a report.
     pub name: String,
     /// The problems.
-    pub rows: Vec<Problem>,
+    pub rows: Vec<Example>,
 }
 
 impl Task {

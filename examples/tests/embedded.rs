@@ -3,19 +3,19 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use grpo_data::{Problem, Split, load};
+use grpo_data::{Example, Split, load};
 use grpo_examples::dice::{NAMES, THINGS};
 use grpo_examples::embedded;
 use grpo_examples::word_problems::{Dataset, Purpose, stream};
 
 mod common;
 
-fn committed(folder: &str, split: Split) -> Vec<Problem> {
+fn committed(folder: &str, split: Split) -> Vec<Example> {
     load(embedded::folder(folder), split).unwrap()
 }
 
-fn numbers(problem: &Problem) -> Vec<u32> {
-    let digits = problem.question.split(|c: char| !c.is_ascii_digit());
+fn numbers(example: &Example) -> Vec<u32> {
+    let digits = example.question.split(|c: char| !c.is_ascii_digit());
     digits.filter_map(|digits| digits.parse().ok()).collect()
 }
 
@@ -33,7 +33,7 @@ fn the_files_are_what_the_program_writes() {
     for dataset in Dataset::ALL {
         let written = load(out.path().join(dataset.file()), Split::Train).unwrap();
         let committed = load(embedded::folder("").join(dataset.file()), Split::Train).unwrap();
-        let generated: Vec<Problem> = dataset.problems().into_iter().map(Into::into).collect();
+        let generated: Vec<Example> = dataset.problems().into_iter().map(Into::into).collect();
         assert!(written == committed && committed == generated, "{:?}", dataset.file());
     }
 }
@@ -54,7 +54,7 @@ fn nothing_tested_was_learned_from() {
         }
     }
     let templates =
-        |problems: &[Problem]| problems.iter().map(|p| template(&p.question)).collect::<HashSet<_>>();
+        |problems: &[Example]| problems.iter().map(|p| template(&p.question)).collect::<HashSet<_>>();
     let known = templates(&train);
     let held_out = templates(&committed("held_out_templates", Split::Test));
     assert_eq!((known.len(), held_out.len()), (32, 8));

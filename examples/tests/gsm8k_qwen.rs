@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 
 use burn::tensor::Device;
 use grpo_examples::embedded;
-use grpo_qwen2::{Group, Qwen2};
+use grpo_qwen2::Qwen2;
+use grpo_rollout::PromptCompletions;
 use serde_json::{Value, json};
 
 use common::text;
@@ -59,13 +60,13 @@ fn lines(path: PathBuf) -> Vec<Value> {
 }
 
 #[test]
-fn adapters_of_another_objective_train_and_are_saved_with_the_model() {
+fn adapters_of_another_recipe_train_and_are_saved_with_the_model() {
     let (material, out) = (material(), tempfile::tempdir().unwrap());
-    let more = ["--steps", "2", "--lora", "4", "--lora-targets", "q_proj,down_proj", "--objective", "dapo"];
+    let more = ["--steps", "2", "--lora", "4", "--lora-targets", "q_proj,down_proj", "--recipe", "dapo"];
     let output = command(material.path(), out.path(), &more).output().unwrap();
     let shown = text(&output);
     assert!(output.status.success(), "{shown}");
-    for expected in ["Memory: about ", "adapters", "--objective dapo", "--lora 4 --lora-alpha 8 "] {
+    for expected in ["Memory: about ", "adapters", "--recipe dapo", "--lora 4 --lora-alpha 8 "] {
         assert!(shown.contains(expected), "{expected} is not in:\n{shown}");
     }
     let config = std::fs::read(out.path().join("adapter/adapter_config.json")).unwrap();
@@ -76,7 +77,10 @@ fn adapters_of_another_objective_train_and_are_saved_with_the_model() {
     let merged = load(&out.path().join("model"));
     let adapted = load(material.path()).load_adapter(&out.path().join("adapter")).unwrap();
     let logprobs = |model: &Qwen2| {
-        model.score(&[Group { prompt: &[3], completions: &[&[40, 50, 60]] }], 1.0).remove(0).logprobs
+        model
+            .logprobs(&[PromptCompletions { prompt: &[3], completions: vec![&[40, 50, 60]] }], 1.0)
+            .remove(0)
+            .logprobs
     };
     for (merged, adapted) in logprobs(&merged).into_iter().zip(logprobs(&adapted)) {
         assert!((merged - adapted).abs() < 1e-4, "{merged} {adapted}");

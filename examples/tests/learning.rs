@@ -6,19 +6,19 @@
 
 use clap::ValueEnum;
 use grpo_examples::embedded;
-use grpo_examples::recipe::Recipe;
-use grpo_examples::study::{Plan, Run, Score, Variant};
+use grpo_examples::paper::Paper;
+use grpo_examples::study::{Plan, Run, TestResult, Variant};
 
 mod common;
 
 /// The whole run, measured at both ends.
 fn whole() -> Plan {
-    let steps = embedded::config().max_steps;
+    let steps = embedded::STEPS;
     Plan { steps, every: steps, problems: usize::MAX }
 }
 
 /// The first and the last score of the first test.
-fn change(run: &Run) -> (Score, Score) {
+fn change(run: &Run) -> (TestResult, TestResult) {
     let test = &run.scores[0].test;
     let mut scores = run.scores.iter().filter(|score| score.test == *test);
     let first = scores.next().unwrap().clone();
@@ -28,7 +28,7 @@ fn change(run: &Run) -> (Score, Score) {
 #[test]
 #[ignore = "takes minutes"]
 fn grpo_raises_the_accuracy_by_thirty_points() {
-    let run = Variant::Of(Recipe::Grpo).run(0, &whole()).unwrap();
+    let run = Variant::Of(Paper::Grpo).run(0, &whole()).unwrap();
     let (before, after) = change(&run);
     assert!(after.correct.value() >= before.correct.value() + 0.3, "{before:?} {after:?}");
     assert!(after.correct.interval().0 > before.correct.interval().1, "{before:?} {after:?}");
@@ -54,11 +54,11 @@ fn a_reward_of_ones_own_is_learned() {
 
 #[test]
 fn a_run_of_few_steps_is_measured() {
-    let objectives = Recipe::value_variants().iter().map(|recipe| Variant::Of(*recipe));
+    let objectives = Paper::value_variants().iter().map(|paper| Variant::Of(*paper));
     for variant in objectives.chain([Variant::Beta0, Variant::Ddof1, Variant::Shuffled, Variant::Lora]) {
         let run = variant.run(3, &Plan { steps: 1, every: 1, problems: 8 }).unwrap();
         assert_eq!((run.rewards.len(), run.scores.len()), (1, 4));
-        let keeps_near = [Recipe::Grpo, Recipe::Bnpo].map(Variant::Of);
+        let keeps_near = [Paper::Grpo, Paper::Bnpo, Paper::Gdpo].map(Variant::Of);
         let tied = keeps_near.contains(&variant)
             || [Variant::Ddof1, Variant::Shuffled, Variant::Lora].contains(&variant);
         assert_eq!(run.kl.is_some(), tied, "{variant:?}");

@@ -9,11 +9,12 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use grpo_core::{Completion, Objective};
-use grpo_qwen2::{Group, Scores};
+use grpo_core::{Completion, Recipe};
 use grpo_reward::Rubric;
-use grpo_rollout::Decoder;
-use grpo_trainer::{Policy, Problem, RunLog, Trainer, TrainerConfig};
+use grpo_rollout::{Decoder, PromptCompletions, TokenGradients, TokenLogProbs};
+use grpo_trainer::{
+    Model, Optimizer, Policy, Problem, Reference, RunLog, Text, Times, Trainer, TrainerConfig,
+};
 
 mod common;
 
@@ -101,53 +102,60 @@ impl Decoder for Stub {
     }
 }
 
-impl Policy for Stub {
-    type Pass = ();
-
+impl Text for Stub {
     fn stop(&self) -> &[u32] {
         &[STOP]
     }
 
-    fn detokenize(&self, tokens: &[u32]) -> String {
+    fn decode(&self, tokens: &[u32]) -> String {
         tokens.iter().map(u32::to_string).collect()
     }
+}
 
-    fn forward(&self, groups: &[Group<'_>], _temperature: f32) -> (Vec<Scores>, ()) {
+impl Model for Stub {
+    type Pass = ();
+    type Gradients = ();
+
+    fn forward(&self, batch: &[PromptCompletions<'_>], _temperature: f32) -> (Vec<TokenLogProbs>, ()) {
         let logprob = (VOCABULARY as f32).ln();
-        let scores = |tokens: &&[u32]| Scores {
+        let score = |tokens: &&[u32]| TokenLogProbs {
             logprobs: vec![-logprob; tokens.len()],
             entropies: vec![logprob; tokens.len()],
         };
-        (groups.iter().flat_map(|group| group.completions.iter().map(scores)).collect(), ())
+        (batch.iter().flat_map(|prompt| prompt.completions.iter().map(score)).collect(), ())
     }
 
-    fn backward(&mut self, (): (), _by_logprob: &[Vec<f32>]) {}
+    fn backward(&self, (): (), _slopes: &[TokenGradients], (): &mut ()) {}
+}
 
-    fn has_reference(&self) -> bool {
-        false
-    }
-
-    fn reference(&self, _groups: &[Group<'_>], _temperature: f32) -> Vec<Scores> {
-        unreachable!("there is none")
-    }
-
-    fn mix_reference(&mut self, _alpha: f64) {}
-
-    fn update(&mut self, _learning_rate: f64, _max_grad_norm: f64) -> f64 {
+impl Optimizer<Stub> for Stub {
+    fn update(&mut self, _: &mut Stub, (): (), _learning_rate: f64, _max_grad_norm: f64) -> f64 {
         1.0
     }
+}
 
-    fn discard(&mut self) {}
+impl Reference<Stub> for Stub {
+    fn freeze(_: &Stub) -> Self {
+        Self
+    }
+
+    fn logprobs(&self, batch: &[PromptCompletions<'_>], temperature: f32) -> Vec<TokenLogProbs> {
+        self.forward(batch, temperature).0
+    }
+
+    fn lerp(self, _: &Stub, _alpha: f64) -> Self {
+        self
+    }
 }
 
 #[test]
 fn load_of_many_problems() {
     const PROBLEMS: usize = 50;
     let steps = if is_long() { 200 } else { 24 };
-    let mut objective = Objective::grpo();
-    objective.beta = 0.0;
+    let mut recipe = Recipe::grpo();
+    recipe.objective.beta = 0.0;
     let config = TrainerConfig {
-        objective,
+        recipe,
         group_size: 16,
         max_completion_length: 32,
         batch_rows: 800,
@@ -155,16 +163,16 @@ fn load_of_many_problems() {
     };
     let even = |_: &u32, completion: &Completion| (completion.n_tokens % 2) as f32;
     let rubric = Rubric::new().with("even", 1.0, even).with_time_limit(std::time::Duration::from_secs(60));
-    let mut trainer = Trainer::new(Stub, rubric, config).unwrap();
+    let mut trainer = Trainer::new(Policy::new(Stub, Stub, Stub), rubric, config).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut log = RunLog::open(folder.path()).unwrap();
     let mut taken = Taken::default();
     for step in 0..steps {
         let problem = |i: usize| Problem { id: (step * PROBLEMS + i) as u64, prompt: vec![1; 20], truth: 0 };
         let problems: Vec<Problem<u32>> = (0..PROBLEMS).map(problem).collect();
-        let experiences = trainer.roll_out(&problems).unwrap();
+        let (experiences, _) = trainer.roll_out(&problems).unwrap();
         let metrics = trainer.learn(&experiences).unwrap();
-        log.append(&metrics, &experiences, trainer.rubric()).unwrap();
+        log.append(&metrics, &Times::default(), &experiences, trainer.rubric()).unwrap();
         taken.look("self");
     }
     let completions = std::fs::read_to_string(folder.path().join("completions.jsonl")).unwrap();

@@ -208,7 +208,7 @@ fn what_cannot_be_gone_on_with_is_explained() {
 
     let run = folder.path().join("run");
     copy(&WHOLE.path, &run);
-    refused(resumed(&run).args(["--beta", "0.5"]), "objective.beta: 0.04 -> 0.5");
+    refused(resumed(&run).args(["--beta", "0.5"]), "recipe.objective.beta: 0.04 -> 0.5");
     refused(
         resumed(&run).args(["--problems-per-step", "3", "--seed", "1"]),
         "problems_per_step: 4 -> 3; seed: 0 -> 1",

@@ -11,7 +11,7 @@ pub fn adapter() -> Target {
     let model = saved_model();
     let file = |name: &str| std::fs::read(model.path().join(name)).expect("it has been saved");
     load(model.path())
-        .with_lora(&LoraConfig { rank: 2, ..LoraConfig::default() }, 0)
+        .with_lora(&LoraConfig { rank: 2, ..LoraConfig::default() })
         .save_adapter(model.path(), "model")
         .expect("there is room for files");
     Target {

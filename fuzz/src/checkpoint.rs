@@ -5,10 +5,11 @@ use burn::tensor::Device;
 use grpo_core::Completion;
 use grpo_examples::args::Args;
 use grpo_examples::run_folder::RunFolder;
+use grpo_files::sha256;
 use grpo_qwen2::LoraConfig;
 use grpo_reward::Rubric;
 use grpo_trainer::{
-    Checkpoint, Checkpoints, Problem, Qwen2Policy, ReferenceSync, Trainer, TrainerConfig, sha256,
+    Checkpoint, Checkpoints, Problem, Qwen2Policy, Qwen2PolicyConfig, ReferenceSync, Trainer, TrainerConfig,
 };
 
 use crate::Target;
@@ -20,7 +21,7 @@ const STEP: &str = "checkpoints/step-00000001";
 const START: &str = "start";
 const RUN: &str = "run.json";
 
-/// Checkpoints that a run is taken up from, and the description of a run.
+/// Checkpoints that a run is resumed from, and the description of a run.
 pub fn checkpoint() -> Target {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     write_start(&folder.path().join(START));
@@ -31,13 +32,13 @@ pub fn checkpoint() -> Target {
     };
     let start: serde_json::Map<String, serde_json::Value> = names.iter().map(sum).collect();
     let run = serde_json::json!({
-        "format": 2, "began": "2026-02-03T04:05:06", "options": ["--steps", "3", "--lora", "2", "--objective", "dapo"], "settings": { "seed": 0 },
+        "format": 3, "began": "2026-02-03T04:05:06", "options": ["--steps", "3", "--lora", "2", "--objective", "dapo"], "settings": { "seed": 0 },
         "tests": ["new"], "start": start,
     });
     std::fs::write(folder.path().join(RUN), run.to_string()).expect("there is room for a file");
     names.push(RUN.to_string());
-    for (run, config) in runs() {
-        let mut trainer = trainer(folder.path(), config).expect("the model is right");
+    for (run, config, policy) in runs() {
+        let mut trainer = trainer(folder.path(), config, &policy).expect("the model is right");
         trainer.step(&problems()).expect("the problems are right");
         trainer.save_checkpoint(&checkpoints(&folder.path().join(run)), None).expect("there is room");
         names.extend(files_of(folder.path(), &format!("{run}/{STEP}")));
@@ -62,13 +63,14 @@ fn files_of(root: &Path, folder: &str) -> Vec<String> {
 }
 
 /// A run of all weights with a reference that moves, and one of adapters.
-fn runs() -> [(&'static str, TrainerConfig); 2] {
+fn runs() -> [(&'static str, TrainerConfig, Qwen2PolicyConfig); 2] {
     let config = TrainerConfig { group_size: 2, max_completion_length: 2, ..TrainerConfig::default() };
+    let policy = Qwen2PolicyConfig::default();
     let moving = ReferenceSync { steps: 1, mixup_alpha: 0.5 };
     let lora = LoraConfig { rank: 2, ..LoraConfig::default() };
     [
-        ("full", TrainerConfig { reference_sync: Some(moving), ..config.clone() }),
-        ("adapters", TrainerConfig { lora: Some(lora), ..config }),
+        ("full", TrainerConfig { reference_sync: Some(moving), ..config.clone() }, policy.clone()),
+        ("adapters", config, Qwen2PolicyConfig { lora: Some(lora), ..policy }),
     ]
 }
 
@@ -88,8 +90,12 @@ fn write_start(start: &Path) {
     }
 }
 
-fn trainer(folder: &Path, config: TrainerConfig) -> Option<Trainer<Qwen2Policy, u32>> {
-    let policy = Qwen2Policy::load(&folder.join(START), &Device::flex(), &config).ok()?;
+fn trainer(
+    folder: &Path,
+    config: TrainerConfig,
+    policy: &Qwen2PolicyConfig,
+) -> Option<Trainer<Qwen2Policy, u32>> {
+    let policy = Qwen2Policy::load(&folder.join(START), &Device::flex(), policy).ok()?;
     let length = |_: &u32, completion: &Completion| completion.text.len() as f32;
     Trainer::new(policy, Rubric::new().with("length", 1.0, length), config).ok()
 }
@@ -104,13 +110,14 @@ fn checkpoints(run: &Path) -> Checkpoints {
 
 fn read(folder: &Path, replaced: &str) -> bool {
     let mut refused = false;
-    for (run, config) in runs().into_iter().filter(|(run, _)| replaced.starts_with(run)) {
+    for (run, config, policy) in runs().into_iter().filter(|(run, ..)| replaced.starts_with(run)) {
         let run = folder.join(run);
         let whole = checkpoints(&run).latest(u64::MAX).ok().and_then(|latest| latest.checkpoint);
         refused |= whole.is_none();
         // One that its manifest does not vouch for, too.
         for checkpoint in whole.into_iter().chain([Checkpoint { path: run.join(STEP), step: 1 }]) {
-            refused |= trainer(folder, config.clone()).is_none_or(|trainer| !goes_on(trainer, &checkpoint));
+            refused |=
+                trainer(folder, config.clone(), &policy).is_none_or(|trainer| !goes_on(trainer, &checkpoint));
         }
     }
     !refused && (replaced != RUN || is_run(folder))
@@ -134,16 +141,16 @@ mod tests {
 
     /// Or the fuzzer would never get behind the first check.
     #[test]
-    fn right_files_are_taken_up() {
+    fn right_files_are_resumed_from() {
         let folder = tempfile::tempdir().unwrap();
         for (name, content) in checkpoint().files {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         }
-        for (run, config) in runs() {
+        for (run, config, policy) in runs() {
             let whole = checkpoints(&folder.path().join(run)).latest(u64::MAX).unwrap().checkpoint.unwrap();
-            assert_eq!(trainer(folder.path(), config).unwrap().resume(&whole).unwrap().0.steps(), 1);
+            assert_eq!(trainer(folder.path(), config, &policy).unwrap().resume(&whole).unwrap().0.steps(), 1);
         }
         let run = RunFolder::open(folder.path()).unwrap();
         assert_eq!(run.task().unwrap().tests.len(), 1);

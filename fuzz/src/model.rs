@@ -1,7 +1,8 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use grpo_qwen2::{Config, Group, ModelFiles, Precision, Qwen2};
+use grpo_qwen2::{Config, Dtype, ModelFiles, Qwen2};
+use grpo_rollout::PromptCompletions;
 
 use crate::Target;
 
@@ -47,7 +48,7 @@ pub(crate) fn saved_model() -> tempfile::TempDir {
     let config = Config::read(&folder.path().join("config.json")).expect("the configuration is right");
     let files = ModelFiles::read(folder.path()).expect("the configuration is right");
     let model = Qwen2::init(config, 0, &Device::flex());
-    model.save(&files, folder.path(), Precision::F32).expect("there is room for a file");
+    model.save(&files, folder.path(), Dtype::F32).expect("there is room for a file");
     folder
 }
 
@@ -61,7 +62,7 @@ fn read(folder: &Path, _: &str) -> bool {
     let load = |folder: &Path| {
         let model = Qwen2::load(folder, &Device::flex());
         if let Ok(model) = &model {
-            model.score(&[Group { prompt: &[0], completions: &[&[0]] }], 1.0);
+            model.logprobs(&[PromptCompletions { prompt: &[0], completions: vec![&[0]] }], 1.0);
         }
         model.is_ok() & Qwen2::load_frozen(folder, &Device::flex()).is_ok()
     };

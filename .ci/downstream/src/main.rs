@@ -1,7 +1,7 @@
 //! Trains without any of the other crates: a policy that is a table of probabilities learns which word to
 //! say.
 
-use grpo_core::{Advantage, Completion, Finish, LogProbs, Objective, Reward};
+use grpo_core::{Completion, Finish, LogProbs, Recipe, Reward};
 
 const WORDS: [&str; 4] = ["yes", "no", "perhaps", "banana"];
 const LEARNING_RATE: f64 = 1.0;
@@ -31,18 +31,19 @@ fn step(logits: [f64; 4], old: [f64; 4]) -> Result<(f64, [f64; 4]), Box<dyn std:
         WORDS.map(|word| Completion { text: word.to_owned(), n_tokens: 1, finish: Finish::Stop });
     let rewards: Vec<f32> =
         completions.iter().map(|completion| PlainAnswer.score("no", completion)).collect();
-    let advantages = Advantage::default().of_group(&rewards);
+    let Recipe { advantage, objective, .. } = Recipe::dapo(1);
+    let advantages = advantage.of_group(&rewards);
     let lengths: Vec<usize> = completions.iter().map(|completion| completion.n_tokens).collect();
 
-    let objective = Objective::dapo();
     let scales = objective.scales(&lengths);
     let current = log_softmax(logits);
     let (mut loss, mut updated) = (0.0, logits);
     for (word, (advantage, scale)) in advantages.iter().zip(scales).enumerate() {
         let logprobs = LogProbs::new(&current[word..=word], &old[word..=word])?;
-        let term = objective.completion_loss(logprobs, f64::from(*advantage))?;
+        let term = objective.completion_loss(logprobs, &[f64::from(*advantage)])?;
         loss += scale * term.loss;
-        // The chain rule through the softmax: the log-probability of `word` by the logit of `other`.
+        // The chain rule through the softmax: the derivative of the log-probability of `word` with respect to the logit
+        // of `other`.
         for (other, logit) in updated.iter_mut().enumerate() {
             let slope = f64::from(u8::from(other == word)) - current[other].exp();
             *logit -= LEARNING_RATE * scale * term.gradient[0] * slope;

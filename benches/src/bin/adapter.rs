@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use grpo_qwen2::{Group, ModelError, ModelFiles, Precision, Qwen2};
+use grpo_qwen2::{Dtype, ModelError, ModelFiles, Qwen2};
+use grpo_rollout::PromptCompletions;
 
 fn main() -> Result<(), ModelError> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -17,9 +18,9 @@ fn main() -> Result<(), ModelError> {
     let (folder, out) = (Path::new(folder), Path::new(out));
     let ids: Vec<u32> = ids.split(',').map(|id| id.parse().expect("ids are numbers")).collect();
     let model = Qwen2::load_frozen(folder, &Device::flex())?.load_adapter(Path::new(adapter))?;
-    let group = Group { prompt: &ids[..1], completions: &[&ids[1..]] };
-    let logprobs = model.score(&[group], 1.0).remove(0).logprobs;
+    let tokens = PromptCompletions { prompt: &ids[..1], completions: vec![&ids[1..]] };
+    let logprobs = model.logprobs(&[tokens], 1.0).remove(0).logprobs;
     println!("{}", serde_json::to_string(&logprobs).expect("numbers can be written"));
     model.save_adapter(&out.join("adapter"), &folder.display().to_string())?;
-    model.save(&ModelFiles::read(folder)?, &out.join("model"), Precision::F32)
+    model.save(&ModelFiles::read(folder)?, &out.join("model"), Dtype::F32)
 }

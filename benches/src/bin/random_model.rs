@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use grpo_qwen2::{Config, ModelFiles, Precision, Qwen2};
+use grpo_qwen2::{Config, Dtype, ModelFiles, Qwen2};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -38,5 +38,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     std::fs::write(out.join("config.json"), serde_json::to_vec_pretty(&config)?)?;
     let model = Qwen2::init(Config::read(&out.join("config.json"))?, 0, &Device::flex());
-    Ok(model.save(&ModelFiles::read(out)?, out, Precision::Bf16)?)
+    Ok(model.save(&ModelFiles::read(out)?, out, Dtype::Bf16)?)
 }

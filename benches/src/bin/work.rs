@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor};
-use grpo_core::Completion;
-use grpo_qwen2::{Group, Keep, KvCache, LoraConfig, Pass, Qwen2, Scores};
+use burn::tensor::Device;
+use grpo_core::{Completion, SamplerCorrection};
+use grpo_qwen2::{ActivationCheckpointing, ChatTokenizer, LoraConfig, Qwen2};
 use grpo_reward::Rubric;
-use grpo_rollout::{Decoder, Noise, Request, Sampler, Sampling};
-use grpo_trainer::{Policy, Problem, Qwen2Policy, Trainer, TrainerConfig};
+use grpo_rollout::{PromptCompletions, Request, SampleKey, Sampler, Sampling, TokenGradients, TokenLogProbs};
+use grpo_trainer::{Problem, Qwen2Policy, Qwen2PolicyConfig, RolloutDtype, Text, Trainer, TrainerConfig};
 
 const PROMPT: usize = 180;
 const COMPLETION: usize = 256;
@@ -33,17 +33,15 @@ fn main() {
     match name.as_str() {
         "generate-8" => generate(&name, &load(folder), 8),
         "generate-32" => generate(&name, &load(folder), 32),
-        "generate-8-bf16" => generate(&name, &load_narrow(folder), 8),
-        "generate-32-bf16" => generate(&name, &load_narrow(folder), 32),
+        "generate-8-bf16" => generate(&name, &load_bf16(folder), 8),
+        "generate-32-bf16" => generate(&name, &load_bf16(folder), 32),
         "logprobs-8x436" => logprobs(&name, &load(folder), false),
         "logprobs-shared" => logprobs(&name, &load(folder), true),
-        "step" => step(&name, folder, TrainerConfig::default()),
-        "step-narrow" => {
-            step(&name, folder, TrainerConfig { narrow_rollouts: true, ..TrainerConfig::default() })
-        }
-        "step-checkpointing" => step(&name, folder, checkpointing()),
-        "step-lora" => step(&name, folder, lora(TrainerConfig::default())),
-        "step-lora-checkpointing" => step(&name, folder, lora(checkpointing())),
+        "step" => step(&name, folder, &Qwen2PolicyConfig::default()),
+        "step-bf16" => step(&name, folder, &bf16_rollouts()),
+        "step-checkpointing" => step(&name, folder, &checkpointing()),
+        "step-lora" => step(&name, folder, &lora(Qwen2PolicyConfig::default())),
+        "step-lora-checkpointing" => step(&name, folder, &lora(checkpointing())),
         "score-512" => score(&name, &load(folder), 512),
         "score-1024" => score(&name, &load(folder), 1024),
         "score-2048" => score(&name, &load(folder), 2048),
@@ -59,7 +57,7 @@ fn load(folder: &Path) -> Qwen2 {
     Qwen2::load(folder, &Device::flex()).expect("the model loads")
 }
 
-fn load_narrow(folder: &Path) -> Qwen2 {
+fn load_bf16(folder: &Path) -> Qwen2 {
     Qwen2::load_frozen(folder, &Device::flex()).expect("the model loads")
 }
 
@@ -73,12 +71,12 @@ fn report(work: &str, start: Instant, tokens: usize) {
 
 fn generate(name: &str, model: &Qwen2, rows: usize) {
     let prompt = ids(0..PROMPT);
-    let noise: Vec<Noise> =
-        (0..rows as u64).map(|sample| Noise { seed: 0, step: 0, problem: 0, sample }).collect();
+    let keys: Vec<SampleKey> =
+        (0..rows as u64).map(|sample| SampleKey { seed: 0, step: 0, problem: 0, sample }).collect();
     let run = |max_tokens| {
         let sampler =
             Sampler { sampling: Sampling::default(), stop: Vec::new(), max_tokens, batch_rows: rows };
-        let requests = [Request { prompt: &prompt, noise: &noise }];
+        let requests = [Request { prompt: &prompt, keys: &keys }];
         sampler.sample(model, &requests).expect("the model samples")
     };
     run(8);
@@ -92,19 +90,18 @@ fn logprobs(name: &str, model: &Qwen2, shared: bool) {
     let completions: Vec<Vec<u32>> =
         (0..GROUP).map(|i| ids(PROMPT + i * COMPLETION..PROMPT + (i + 1) * COMPLETION)).collect();
     let slices: Vec<&[u32]> = completions.iter().map(Vec::as_slice).collect();
-    let groups: Vec<Group<'_>> = if shared {
-        vec![Group { prompt: &prompt, completions: &slices }]
-    } else {
-        slices.chunks(1).map(|completions| Group { prompt: &prompt, completions }).collect()
-    };
+    let per_prompt = if shared { GROUP } else { 1 };
+    let batch: Vec<PromptCompletions<'_>> = slices
+        .chunks(per_prompt)
+        .map(|completions| PromptCompletions { prompt: &prompt, completions: completions.to_vec() })
+        .collect();
     for _ in 0..2 {
         let start = Instant::now();
         let mut gradients = GradientsParams::new();
-        let (scores, pass) = model.forward(&groups, 1.0, Keep::Activations);
-        let slopes: Vec<Vec<f32>> = scores
-            .iter()
-            .map(|s| (0..s.logprobs.len()).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect())
-            .collect();
+        let (scores, pass) = model.forward(&batch, 1.0, ActivationCheckpointing::Off);
+        let signs = |n: usize| (0..n).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
+        let slope = |s: &TokenLogProbs| TokenGradients::of_logprobs(signs(s.logprobs.len()));
+        let slopes: Vec<TokenGradients> = scores.iter().map(slope).collect();
         pass.backward(model, &slopes, &mut gradients);
         report(name, start, GROUP * COMPLETION);
     }
@@ -116,23 +113,29 @@ fn score(name: &str, model: &Qwen2, tokens: usize) {
     let before = peak();
     let start = Instant::now();
     let completion = ids(1..tokens + 1);
-    let groups = [Group { prompt: &ids(0..1), completions: &[&completion] }];
-    model.score(&groups, 1.0);
+    let batch = [PromptCompletions { prompt: &ids(0..1), completions: vec![&completion] }];
+    model.logprobs(&batch, 1.0);
     report(name, start, tokens);
     println!("{} MB more than the model", (peak() - before) / 1000);
 }
 
-fn checkpointing() -> TrainerConfig {
-    TrainerConfig { gradient_checkpointing: true, ..TrainerConfig::default() }
+fn checkpointing() -> Qwen2PolicyConfig {
+    Qwen2PolicyConfig { activation_checkpointing: true, ..Qwen2PolicyConfig::default() }
 }
 
-fn lora(config: TrainerConfig) -> TrainerConfig {
-    TrainerConfig { lora: Some(LoraConfig::default()), ..config }
+fn bf16_rollouts() -> Qwen2PolicyConfig {
+    let rollout_dtype = RolloutDtype::Bf16(SamplerCorrection::default());
+    Qwen2PolicyConfig { rollout_dtype, ..Qwen2PolicyConfig::default() }
 }
 
-fn step(name: &str, folder: &Path, config: TrainerConfig) {
-    let config = TrainerConfig { max_completion_length: COMPLETION, ..config };
-    let policy = Endless(Qwen2Policy::load(folder, &Device::flex(), &config).expect("the model loads"));
+fn lora(config: Qwen2PolicyConfig) -> Qwen2PolicyConfig {
+    Qwen2PolicyConfig { lora: Some(LoraConfig::default()), ..config }
+}
+
+fn step(name: &str, folder: &Path, config: &Qwen2PolicyConfig) {
+    let policy =
+        Qwen2Policy::load(folder, &Device::flex(), config).expect("the model loads").map_text(Endless);
+    let config = TrainerConfig { max_completion_length: COMPLETION, ..TrainerConfig::default() };
     let length =
         |_: &(), completion: &Completion| if completion.text.len().is_multiple_of(2) { 1.0 } else { 0.0 };
     let mut trainer =
@@ -146,69 +149,15 @@ fn step(name: &str, folder: &Path, config: TrainerConfig) {
     }
 }
 
-/// A policy whose completions end at the limit only, so that all have the same length.
-struct Endless(Qwen2Policy);
+/// Text without stop tokens: completions end at the limit only, so that all have the same length.
+struct Endless(ChatTokenizer);
 
-impl Decoder for Endless {
-    type Cache = KvCache;
-
-    fn context(&self) -> usize {
-        self.0.context()
-    }
-
-    fn vocabulary(&self) -> usize {
-        self.0.vocabulary()
-    }
-
-    fn prefill(&self, prompts: &[&[u32]], capacity: usize) -> (KvCache, Tensor<2>) {
-        self.0.prefill(prompts, capacity)
-    }
-
-    fn decode(&self, tokens: &[u32], cache: &mut KvCache) -> Tensor<2> {
-        self.0.decode(tokens, cache)
-    }
-
-    fn select(&self, cache: KvCache, rows: &[usize]) -> KvCache {
-        self.0.select(cache, rows)
-    }
-}
-
-impl Policy for Endless {
-    type Pass = Pass;
-
+impl Text for Endless {
     fn stop(&self) -> &[u32] {
         &[]
     }
 
-    fn detokenize(&self, tokens: &[u32]) -> String {
-        self.0.detokenize(tokens)
-    }
-
-    fn forward(&self, groups: &[Group<'_>], temperature: f32) -> (Vec<Scores>, Pass) {
-        self.0.forward(groups, temperature)
-    }
-
-    fn backward(&mut self, pass: Pass, by_logprob: &[Vec<f32>]) {
-        self.0.backward(pass, by_logprob);
-    }
-
-    fn has_reference(&self) -> bool {
-        self.0.has_reference()
-    }
-
-    fn reference(&self, groups: &[Group<'_>], temperature: f32) -> Vec<Scores> {
-        self.0.reference(groups, temperature)
-    }
-
-    fn mix_reference(&mut self, alpha: f64) {
-        self.0.mix_reference(alpha);
-    }
-
-    fn update(&mut self, learning_rate: f64, max_grad_norm: f64) -> f64 {
-        self.0.update(learning_rate, max_grad_norm)
-    }
-
-    fn discard(&mut self) {
-        self.0.discard();
+    fn decode(&self, tokens: &[u32]) -> String {
+        self.0.decode(tokens)
     }
 }

@@ -1,20 +1,9 @@
 //! From rewards to advantages.
 
+use crate::{Ddof, mean, std};
+
 /// Added to the standard deviation before dividing, as in TRL.
 const EPSILON: f64 = 1e-4;
-
-/// What the sum of squared deviations is divided by to get a variance: `n − ddof` ("delta degrees of
-/// freedom").
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum Ddof {
-    /// `n`: the standard deviation of exactly these rewards, as in DeepSeekMath and NumPy.
-    #[default]
-    Population,
-    /// `n − 1`, as in `torch.std` and so in TRL. It is larger by `√(n / (n − 1))`, so advantages are smaller:
-    /// in a group of four by 1.1547. The deviation of a single reward is taken as 0.
-    Sample,
-}
 
 /// How much better a completion is than its group.
 ///
@@ -69,19 +58,21 @@ impl Advantage {
     /// assert!((advantages[0][0] - 1.22).abs() < 0.005);
     /// assert_eq!(advantages[1], [0.0, 0.0]);
     /// ```
-    pub fn of_step(&self, groups: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    pub fn of_step(&self, rewards: &[Vec<f32>]) -> Vec<Vec<f32>> {
         let of_batch = match self {
-            Self::BatchScaled { ddof } => std(&groups.concat(), *ddof) + EPSILON,
+            Self::BatchScaled { ddof } => std(&double(&rewards.concat()), *ddof) + EPSILON,
             Self::Standardized { .. } | Self::Centered => 1.0,
         };
-        let of_group = |group: &Vec<f32>| {
+        let of_group = |rewards: &Vec<f32>| {
+            let rewards = double(rewards);
             let scale = match self {
-                Self::Standardized { ddof } => std(group, *ddof) + EPSILON,
+                Self::Standardized { ddof } => std(&rewards, *ddof) + EPSILON,
                 Self::BatchScaled { .. } | Self::Centered => of_batch,
             };
-            deviations(group).map(|deviation| (deviation / scale) as f32).collect()
+            let mean = mean(rewards.iter().copied());
+            rewards.iter().map(|reward| ((reward - mean) / scale) as f32).collect()
         };
-        groups.iter().map(of_group).collect()
+        rewards.iter().map(of_group).collect()
     }
 
     /// [`of_step`](Self::of_step) for a step of one group.
@@ -95,16 +86,16 @@ impl Advantage {
 /// ```
 /// use grpo_core::Aggregation;
 ///
-/// let (weights, rewards) = ([1.0, 2.0], [vec![2.0, 0.0], vec![0.0, 0.5]]); // of two completions
-/// assert_eq!(Aggregation::SumThenNormalize.of_group(&weights, &rewards), [2.0, 1.0]);
-/// // Either reward tells the completions apart, whatever it pays: only its weight counts.
-/// let combined = Aggregation::NormalizeThenSum.of_group(&weights, &rewards);
+/// let (reward_weights, rewards) = ([1.0, 2.0], [vec![2.0, 0.0], vec![0.0, 0.5]]); // of two completions
+/// assert_eq!(Aggregation::SumThenNormalize.of_group(&reward_weights, &rewards), [2.0, 1.0]);
+/// // Either reward tells the completions apart, whatever it pays: only its reward weight counts.
+/// let combined = Aggregation::NormalizeThenSum.of_group(&reward_weights, &rewards);
 /// assert!(combined[0] < 0.0 && combined[1] > 0.0);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Aggregation {
-    /// The weighted sum (TRL's `multi_objective_aggregation="sum_then_normalize"`).
+    /// The weighted sum of the rewards (TRL's `multi_objective_aggregation="sum_then_normalize"`).
     #[default]
     SumThenNormalize,
     /// The weighted sum of standardized rewards: each is compared within the group by itself, `(reward − mean) / (std +
@@ -114,14 +105,15 @@ pub enum Aggregation {
 }
 
 impl Aggregation {
-    /// The combined reward of each completion of a group. `rewards` has a row for each.
+    /// The combined reward of each completion of a group. `rewards` has a row for each completion, and a row a number for
+    /// each of `reward_weights` (TRL's option of that name).
     ///
     /// # Panics
     ///
-    /// If a row has fewer rewards than there are `weights`.
-    pub fn of_group(&self, weights: &[f32], rewards: &[Vec<f32>]) -> Vec<f32> {
+    /// If a row has fewer rewards than there are `reward_weights`.
+    pub fn of_group(&self, reward_weights: &[f32], rewards: &[Vec<f32>]) -> Vec<f32> {
         let mut combined = vec![0.0; rewards.len()];
-        for (part, &weight) in weights.iter().enumerate() {
+        for (part, &weight) in reward_weights.iter().enumerate() {
             let of_part: Vec<f32> = rewards.iter().map(|row| row[part]).collect();
             let values = match self {
                 Self::SumThenNormalize => of_part,
@@ -135,16 +127,6 @@ impl Aggregation {
     }
 }
 
-fn deviations(values: &[f32]) -> impl ExactSizeIterator<Item = f64> {
-    let mean = values.iter().copied().map(f64::from).sum::<f64>() / values.len() as f64;
-    values.iter().map(move |&value| f64::from(value) - mean)
-}
-
-fn std(values: &[f32], ddof: Ddof) -> f64 {
-    let n = match ddof {
-        Ddof::Population => values.len(),
-        Ddof::Sample => values.len().saturating_sub(1),
-    };
-    // A single reward deviates from its mean by 0, whatever that is divided by.
-    (deviations(values).map(|deviation| deviation * deviation).sum::<f64>() / n.max(1) as f64).sqrt()
+fn double(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
 }

@@ -1,16 +1,16 @@
-//! Weights for tokens that were not drawn from quite the old policy.
+//! Importance sampling ratios for tokens that were not drawn from quite the old policy.
 
-/// How far a weight may go.
+/// What becomes of a ratio outside its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Bound {
-    /// To the nearer end of the range (TRL's `"…_truncate"`).
+    /// It is set to the nearer end of the range (TRL's `"…_truncate"`).
     Truncate,
-    /// Beyond the range it is 0: what is so unlikely for one of the two is not learned from (TRL's `"…_mask"`).
+    /// It is set to 0: what is so unlikely for one of the two is not learned from (TRL's `"…_mask"`).
     Mask,
 }
 
-/// What has a weight of its own.
+/// What has a ratio of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Level {
@@ -23,24 +23,24 @@ pub enum Level {
 /// Importance sampling from a sampler that is not quite the old policy, because its weights are rounded, say (Yao et al. 2025,
 /// "Your Efficient RL Framework Secretly Brings You Off-Policy Training"; TRL's `vllm_importance_sampling_correction`).
 ///
-/// The weight is `exp(old − sampled)` within `min` and `max`, for
-/// [`LogProbs::with_weights`](crate::LogProbs::with_weights).
+/// The ratio `exp(old − sampled)`, bounded by `min` and `max`, is the weight of a token in
+/// [`LogProbs::with_token_weights`](crate::LogProbs::with_token_weights) (TRL's `importance_sampling_ratio`).
 ///
 /// ```
 /// use grpo_core::{Bound, Level, SamplerCorrection};
 ///
 /// let (old, sampled) = ([-1.0_f64, -0.5], [-1.0 - 2.0_f64.ln(), -0.5]);
 /// let correction = SamplerCorrection { level: Level::Token, bound: Bound::Truncate, min: 0.0, max: 1.5 };
-/// assert_eq!(correction.weights(&old, &sampled), [1.5, 1.0]);
+/// assert_eq!(correction.ratios(&old, &sampled), [1.5, 1.0]);
 /// let sequence = SamplerCorrection { level: Level::Sequence, max: 3.0, ..correction };
-/// assert!(sequence.weights(&old, &sampled).iter().all(|weight| (weight - 2.0).abs() < 1e-12));
+/// assert!(sequence.ratios(&old, &sampled).iter().all(|ratio| (ratio - 2.0).abs() < 1e-12));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SamplerCorrection {
-    /// What has a weight of its own.
+    /// What has a ratio of its own.
     pub level: Level,
-    /// How far it may go.
+    /// What becomes of a ratio outside `min` to `max`.
     pub bound: Bound,
     /// The lower end of the range (TRL's `vllm_importance_sampling_clip_min`).
     pub min: f64,
@@ -56,8 +56,9 @@ impl Default for SamplerCorrection {
 }
 
 impl SamplerCorrection {
-    /// The weight of every token of a completion, given its log-probabilities under the old policy and under the sampler.
-    pub fn weights(&self, old: &[f64], sampled: &[f64]) -> Vec<f64> {
+    /// The bounded ratio of every token of a completion, given its log-probabilities under the old policy and under the
+    /// sampler; with [`Level::Sequence`] that of the completion, once for each token.
+    pub fn ratios(&self, old: &[f64], sampled: &[f64]) -> Vec<f64> {
         let log_ratios = old.iter().zip(sampled).map(|(old, sampled)| old - sampled);
         match self.level {
             Level::Token => log_ratios.map(|log_ratio| self.bounded(log_ratio.exp())).collect(),
@@ -65,13 +66,13 @@ impl SamplerCorrection {
         }
     }
 
-    fn bounded(&self, weight: f64) -> f64 {
-        let end = if weight > self.max {
+    fn bounded(&self, ratio: f64) -> f64 {
+        let end = if ratio > self.max {
             self.max
-        } else if weight < self.min {
+        } else if ratio < self.min {
             self.min
         } else {
-            return weight; // also what is not a number: the loss is to show it
+            return ratio; // also what is not a number: the loss is to show it
         };
         match self.bound {
             Bound::Truncate => end,

@@ -8,16 +8,18 @@ ones that did better than their group. This crate holds the parts of that senten
 |---|---|---|
 | score | [`Reward`] | a truth and a [`Completion`] to a number |
 | compare | [`Aggregation`], [`Advantage`] | the rewards of the step's groups to an advantage per completion |
-| learn | [`Objective`] | the log-probabilities of a completion and its advantage to a loss and its gradient |
+| learn | [`Objective`] | the log-probabilities of a completion and the advantages of its tokens to a loss and its gradient |
+
+A [`Recipe`] is what a paper prescribes for a whole run: objective, advantage, aggregation, and what goes with them.
 
 # One key design decision
 
 **The objective is a function of plain numbers.** The loss depends on the model only through the
 log-probabilities of the tokens that were sampled. So an [`Objective`] takes those, one completion at a time,
-and returns the loss together with its derivative by each log-probability. There is no tensor here, no mask
+and returns the loss together with its derivative with respect to each log-probability. There is no tensor here, no mask
 and no padding, and whatever computes the log-probabilities needs no knowledge of the loss: it runs its
 backward pass on `Σ log-probability · gradient`, with the gradient held constant, and gets the gradient of the
-loss by its weights. Three things follow:
+loss with respect to its weights. Three things follow:
 
 * a variant of the loss is tested in milliseconds, in double precision, without a model;
 * the crate builds in a second and fits any framework, or none;
@@ -29,7 +31,7 @@ loss by its weights. Three things follow:
 One step by hand: three completions of one problem, scored, compared, and turned into a gradient.
 
 ```
-use grpo_core::{Advantage, Completion, Finish, LogProbs, Objective, Reward};
+use grpo_core::{Completion, Finish, LogProbs, Recipe, Reward};
 
 let concise = |limit: &usize, completion: &Completion| if completion.n_tokens <= *limit { 1.0 } else { 0.0 };
 let sampled = [(1, -0.7), (2, -1.2), (3, -0.1)]; // number of tokens, log-probability of each
@@ -39,14 +41,14 @@ let rewards: Vec<f32> = sampled
     .map(|&(n_tokens, _)| Completion { text: "so".repeat(n_tokens), n_tokens, finish: Finish::Stop })
     .map(|completion| concise.score(&2, &completion))
     .collect();
-let advantages = Advantage::default().of_group(&rewards);
+let Recipe { advantage, objective, .. } = Recipe::dapo(256);
+let advantages = advantage.of_group(&rewards);
 
-let objective = Objective::dapo();
 let scales = objective.scales(&[1, 2, 3]);
 let mut loss = 0.0;
 for ((&(n_tokens, logprob), &advantage), scale) in sampled.iter().zip(&advantages).zip(scales) {
     let current = vec![logprob; n_tokens]; // the policy that is trained is still the one that sampled
-    let term = objective.completion_loss(LogProbs::new(&current, &current)?, advantage.into())?;
+    let term = objective.completion_loss(LogProbs::new(&current, &current)?, &vec![advantage.into(); n_tokens])?;
     loss += scale * term.loss;
     // A descent step raises the log-probability of what was better than the group.
     assert!(term.gradient.iter().all(|slope| (*slope < 0.0) == (advantage > 0.0)));
@@ -61,13 +63,16 @@ mod correction;
 mod logprobs;
 mod loss;
 mod objective;
-mod papers;
+mod recipe;
 mod reward;
+mod statistics;
 mod surrogate;
 
-pub use advantage::{Advantage, Aggregation, Ddof};
+pub use advantage::{Advantage, Aggregation};
 pub use correction::{Bound, Level, SamplerCorrection};
 pub use logprobs::{LogProbs, LogProbsError};
 pub use loss::CompletionLoss;
 pub use objective::{Kl, Normalization, Objective, Ratio, Surrogate};
+pub use recipe::Recipe;
 pub use reward::{Completion, Finish, Reward};
+pub use statistics::{Ddof, mean, std};

@@ -20,7 +20,7 @@ pub struct LogProbs<'a> {
     pub(crate) current: &'a [f64],
     pub(crate) old: &'a [f64],
     pub(crate) reference: Option<&'a [f64]>,
-    pub(crate) weights: Option<&'a [f64]>,
+    pub(crate) token_weights: Option<&'a [f64]>,
 }
 
 impl<'a> LogProbs<'a> {
@@ -31,7 +31,7 @@ impl<'a> LogProbs<'a> {
     /// [`LogProbsError::LengthMismatch`] where their lengths differ.
     pub fn new(current: &'a [f64], old: &'a [f64]) -> Result<Self, LogProbsError> {
         check_length("old", current, old)?;
-        Ok(Self { current, old, reference: None, weights: None })
+        Ok(Self { current, old, reference: None, token_weights: None })
     }
 
     /// Adds the log-probabilities under the reference, which the KL divergence is measured from.
@@ -44,8 +44,8 @@ impl<'a> LogProbs<'a> {
         Ok(Self { reference: Some(reference), ..self })
     }
 
-    /// Adds the factor of each token's surrogate loss; 1 where none were given. The KL term has no such factor, and no
-    /// gradient flows through it.
+    /// Adds the weight of each token, the factor of its surrogate loss; 1 where none were given. The KL term has no such
+    /// factor, and no gradient flows through it.
     ///
     /// A 0 masks a token: all but those of high entropy, say ([`Objective::entropy_threshold`](crate::Objective::entropy_threshold)).
     /// Another number corrects for a sampler that is not quite the old policy ([`SamplerCorrection`](crate::SamplerCorrection)); so
@@ -54,9 +54,9 @@ impl<'a> LogProbs<'a> {
     /// # Errors
     ///
     /// [`LogProbsError::LengthMismatch`] where there are not as many as tokens.
-    pub fn with_weights(self, weights: &'a [f64]) -> Result<Self, LogProbsError> {
-        check_length("weights", self.current, weights)?;
-        Ok(Self { weights: Some(weights), ..self })
+    pub fn with_token_weights(self, token_weights: &'a [f64]) -> Result<Self, LogProbsError> {
+        check_length("token_weights", self.current, token_weights)?;
+        Ok(Self { token_weights: Some(token_weights), ..self })
     }
 
     /// `current − old` of each token.
@@ -75,7 +75,7 @@ impl<'a> LogProbs<'a> {
     }
 }
 
-fn check_length(list: &'static str, current: &[f64], other: &[f64]) -> Result<(), LogProbsError> {
+pub(crate) fn check_length(list: &'static str, current: &[f64], other: &[f64]) -> Result<(), LogProbsError> {
     if current.len() == other.len() {
         Ok(())
     } else {
@@ -88,7 +88,7 @@ fn check_length(list: &'static str, current: &[f64], other: &[f64]) -> Result<()
 pub enum LogProbsError {
     /// Two lists have different numbers of tokens, so they are not of the same completion.
     LengthMismatch {
-        /// The list that disagrees with the current log-probabilities: `old`, `reference` or `weights`.
+        /// The list that disagrees with the current log-probabilities: `old`, `reference`, `token_weights` or `advantages`.
         list: &'static str,
         /// Number of tokens under the current policy.
         current: usize,

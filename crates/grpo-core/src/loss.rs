@@ -1,30 +1,37 @@
 //! The loss of one completion, and its gradient.
 
-use crate::surrogate::{Term, TokenLoss};
-use crate::{Kl, LogProbs, LogProbsError, Objective, Ratio};
+use std::ops::{Add, Range};
+
+use crate::logprobs::check_length;
+use crate::surrogate::{Phi, Term, TokenLoss};
+use crate::{Kl, LogProbs, LogProbsError, Objective, Ratio, mean};
 
 /// The loss of one completion, its derivatives, and what metrics need. Nothing here is scaled yet: see
 /// [`Objective::scales`].
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct CompletionLoss {
     /// Sum of the token losses.
     pub loss: f64,
-    /// The derivative of `loss` by each current log-probability, in the order of the tokens.
+    /// The derivative of `loss` with respect to each current log-probability, in the order of the tokens.
     pub gradient: Vec<f64>,
     /// Number of ratios: one per token, or with [`Ratio::Sequence`] one (also of a completion without
     /// tokens). Of a step, TRL's `clip_ratio/low_mean` is `Σ clipped_low / Σ n_ratios`; `high_mean` likewise;
     /// `region_mean` is their sum.
     pub n_ratios: usize,
-    /// Ratios below `1 − low` with a negative advantage: already discouraged enough.
+    /// Ratios below `1 − low` with a negative advantage: already discouraged enough. A sequence ratio counts once if
+    /// that holds for any token.
     pub clipped_low: usize,
     /// Ratios above `1 + high` with a positive advantage: already encouraged enough. With
-    /// [`Surrogate::Cispo`](crate::Surrogate::Cispo) those above `max` (of a step, TRL's `cispo_clip_ratio`).
+    /// [`Surrogate::Cispo`](crate::Surrogate::Cispo) those above `max` (of a step, TRL's `cispo_clip_ratio`). A sequence
+    /// ratio counts once if that holds for any token.
     pub clipped_high: usize,
-    /// The weight of the completion under [`Surrogate::Vespo`](crate::Surrogate::Vespo), 1 under the others. Its mean over
-    /// completions is TRL's `vespo/phi_seq_mean`.
+    /// The factor φ of [`Surrogate::Vespo`](crate::Surrogate::Vespo), 1 under the others. It depends on the sign of the
+    /// advantage: where signs differ, this is the mean over tokens. The mean over completions is TRL's
+    /// `vespo/phi_seq_mean`.
     pub phi: f64,
-    /// Whether the completion was too far off the policy to have a surrogate loss: see
-    /// [`Objective::off_policy_threshold`].
+    /// Whether the completion was too far off the policy for its tokens with a negative advantage, of which there is at
+    /// least one, to have a surrogate loss: see [`Objective::off_policy_threshold`].
     pub off_policy: bool,
     /// Sum over tokens of the estimated KL divergence from the reference, in nats, as the loss has it (so
     /// bias corrected where that is on) but without `beta`; 0 where no reference was given. Of a step, TRL's
@@ -32,20 +39,29 @@ pub struct CompletionLoss {
     pub kl: f64,
 }
 
+/// Tokens in a row with one ratio and one advantage, and so with one surrogate.
+struct Stretch {
+    tokens: Range<usize>,
+    term: Term,
+    off_policy: bool,
+}
+
 impl Objective {
     /// The loss of one completion and its gradient.
     ///
-    /// `advantage` is the completion's, the same for each of its tokens. At kinks (a ratio on the edge of the
+    /// `advantages` has one number for each token: in GRPO the same for all tokens of a completion, with rewards for parts
+    /// of it (steps, turns) different ones. Each token's surrogate has its own, also where they share a
+    /// [sequence ratio](Ratio::Sequence), as in TRL with advantages of shape (B, T). At kinks (a ratio on the edge of the
     /// trust region, say) the gradient is the one that torch 2.15 gives.
     ///
     /// ```
-    /// use grpo_core::{LogProbs, Objective};
+    /// use grpo_core::{LogProbs, Recipe};
     ///
-    /// let objective = Objective::dapo(); // clips to [0.8, 1.28], no KL
+    /// let objective = Recipe::dapo(256).objective; // clips to [0.8, 1.28], no KL
     /// let (current, old) = ([1.1_f64.ln(), 1.5_f64.ln()], [0.0, 0.0]); // ratios 1.1 and 1.5
-    /// let term = objective.completion_loss(LogProbs::new(&current, &old)?, 2.0)?;
+    /// let term = objective.completion_loss(LogProbs::new(&current, &old)?, &[2.0, 3.0])?;
     ///
-    /// assert!((term.loss - (-2.0 * (1.1 + 1.28))).abs() < 1e-12);
+    /// assert!((term.loss - (-2.0 * 1.1 - 3.0 * 1.28)).abs() < 1e-12);
     /// assert!((term.gradient[0] - (-2.0 * 1.1)).abs() < 1e-12);
     /// assert_eq!((term.gradient[1], term.clipped_high), (0.0, 1));
     /// # Ok::<(), grpo_core::LogProbsError>(())
@@ -53,24 +69,21 @@ impl Objective {
     ///
     /// # Errors
     ///
+    /// [`LogProbsError::LengthMismatch`] where there are not as many advantages as tokens.
     /// [`LogProbsError::MissingReference`] where the objective has a KL term and `logprobs` no reference.
     pub fn completion_loss(
         &self,
         logprobs: LogProbs<'_>,
-        advantage: f64,
+        advantages: &[f64],
     ) -> Result<CompletionLoss, LogProbsError> {
+        check_length("advantages", logprobs.current, advantages)?;
         if self.needs_reference() && logprobs.reference.is_none() {
             return Err(LogProbsError::MissingReference);
         }
-        let phi = self.surrogate.phi(&logprobs, advantage);
+        let phi = self.surrogate.phi(&logprobs);
         let ratios = self.ratios(&logprobs);
-        let terms: Vec<Term> =
-            ratios.iter().map(|&ratio| self.surrogate.term(ratio, phi, advantage)).collect();
-        let off_policy = self.is_off_policy(&logprobs, advantage);
-        let (mut loss, mut gradient) = match off_policy {
-            true => (0.0, vec![0.0; logprobs.len()]),
-            false => self.surrogate_loss(&logprobs, &terms),
-        };
+        let stretches = self.stretches(&logprobs, &ratios, phi, advantages);
+        let (mut loss, mut gradient) = self.surrogate_loss(&logprobs, &stretches);
         let mut sum_of_kl = 0.0;
         if let Some(reference) = logprobs.reference {
             let (kl, slopes) = self.kl_term(logprobs.current, reference, &ratios);
@@ -80,14 +93,18 @@ impl Objective {
                 *gradient += self.beta * slope;
             }
         }
+        // Stretches that share a ratio count once.
+        let count = |clipped: fn(&Stretch) -> bool| {
+            stretches.iter().filter(|stretch| clipped(stretch)).count().min(ratios.len())
+        };
         Ok(CompletionLoss {
             loss,
             gradient,
-            n_ratios: terms.len(),
-            clipped_low: terms.iter().filter(|term| term.clipped_low).count(),
-            clipped_high: terms.iter().filter(|term| term.clipped_high).count(),
-            phi,
-            off_policy,
+            n_ratios: ratios.len(),
+            clipped_low: count(|stretch| stretch.term.clipped_low),
+            clipped_high: count(|stretch| stretch.term.clipped_high),
+            phi: phi.mean(advantages),
+            off_policy: stretches.iter().any(|stretch| stretch.off_policy),
             kl: sum_of_kl,
         })
     }
@@ -100,35 +117,64 @@ impl Objective {
         }
     }
 
-    fn is_off_policy(&self, logprobs: &LogProbs<'_>, advantage: f64) -> bool {
-        // What is not a number is no reason to leave a completion out: the loss is to show it.
-        self.off_policy_threshold
-            .is_some_and(|threshold| advantage < 0.0 && -mean(logprobs.log_ratios()) > threshold)
+    /// The completion's stretches: its tokens, or with a sequence ratio its stretches of equal advantages.
+    fn stretches(
+        &self,
+        logprobs: &LogProbs<'_>,
+        ratios: &[f64],
+        phi: Phi,
+        advantages: &[f64],
+    ) -> Vec<Stretch> {
+        // What is not a number is no reason to leave a token out: the loss is to show it.
+        let too_far =
+            self.off_policy_threshold.is_some_and(|threshold| -mean(logprobs.log_ratios()) > threshold);
+        let mut end = 0;
+        let stretch = |advantages: &[f64]| {
+            let (tokens, advantage) = (end..end + advantages.len(), advantages[0]);
+            end = tokens.end;
+            let ratio = match self.ratio {
+                Ratio::Token => ratios[tokens.start],
+                Ratio::Sequence => ratios[0],
+            };
+            let term = self.surrogate.term(ratio, phi, advantage);
+            Stretch { tokens, term, off_policy: too_far && advantage < 0.0 }
+        };
+        advantages.chunk_by(|a, b| self.ratio == Ratio::Sequence && a == b).map(stretch).collect()
     }
 
-    /// The sum of weighted surrogates, and its derivative by each current log-probability.
-    fn surrogate_loss(&self, logprobs: &LogProbs<'_>, terms: &[Term]) -> (f64, Vec<f64>) {
-        let weight = |token: usize| logprobs.weights.map_or(1.0, |weights| weights[token]);
-        // A sequence ratio is in the loss of all n tokens, and changes by 1/n with each log-probability.
-        let mean_weight = mean((0..logprobs.len()).map(weight));
+    /// The sum of surrogates times token weights, and its derivative with respect to each current log-probability.
+    fn surrogate_loss(&self, logprobs: &LogProbs<'_>, stretches: &[Stretch]) -> (f64, Vec<f64>) {
+        let weight = |token: usize| logprobs.token_weights.map_or(1.0, |token_weights| token_weights[token]);
+        let on_policy = || stretches.iter().filter(|stretch| !stretch.off_policy);
         let mut loss = 0.0;
-        let mut gradient = Vec::with_capacity(logprobs.len());
-        for (token, &current) in logprobs.current.iter().enumerate() {
-            let (term, pull) = match self.ratio {
-                Ratio::Token => (&terms[token], weight(token)),
-                Ratio::Sequence => (&terms[0], mean_weight),
-            };
-            let (value, slope) = match term.loss {
-                TokenLoss::OfRatio { value, slope } => (value, slope * pull),
-                TokenLoss::OfLogProb { factor } => (factor * current, factor * weight(token)),
-            };
-            loss += weight(token) * value;
-            gradient.push(slope);
+        let mut gradient = vec![0.0; logprobs.len()];
+        for stretch in on_policy() {
+            for token in stretch.tokens.clone() {
+                let (value, slope) = match stretch.term.loss {
+                    TokenLoss::OfRatio { value, slope } => (value, slope),
+                    TokenLoss::OfLogProb { factor } => (factor * logprobs.current[token], factor),
+                };
+                loss += weight(token) * value;
+                gradient[token] = slope * weight(token);
+            }
+        }
+        if self.ratio == Ratio::Sequence {
+            // The ratio is in the loss of all n tokens, and changes by 1/n with each log-probability.
+            let n = logprobs.len() as f64;
+            let shared = on_policy().filter_map(|stretch| match stretch.term.loss {
+                TokenLoss::OfRatio { slope, .. } => {
+                    Some(slope * (stretch.tokens.clone().map(weight).sum::<f64>() / n))
+                }
+                TokenLoss::OfLogProb { .. } => None,
+            });
+            if let Some(slope) = shared.reduce(f64::add) {
+                gradient.fill(slope);
+            }
         }
         (loss, gradient)
     }
 
-    /// The sum over tokens of the estimated divergence, and its derivative by each current log-probability.
+    /// The sum over tokens of the estimated divergence, and its derivative with respect to each current log-probability.
     fn kl_term(&self, current: &[f64], reference: &[f64], ratios: &[f64]) -> (f64, Vec<f64>) {
         let log_ratios = || reference.iter().zip(current).map(|(reference, current)| reference - current);
         let k3: Vec<f64> = log_ratios().map(|d| d.exp_m1() - d).collect();
@@ -147,10 +193,4 @@ impl Objective {
             }
         }
     }
-}
-
-/// The mean; 0 of nothing.
-fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let n = values.len().max(1) as f64;
-    values.sum::<f64>() / n
 }

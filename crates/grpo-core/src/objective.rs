@@ -11,7 +11,7 @@ pub enum Ratio {
     Sequence,
 }
 
-/// What the policy earns for a ratio `ρ` and an advantage `A`: the part of a token's loss that is not KL.
+/// What the policy earns for a ratio `ρ` and the advantage `A` of a token: the part of its loss that is not KL.
 ///
 /// `sg` marks what no gradient flows through.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,10 +29,10 @@ pub enum Surrogate {
         /// (two-sided clipping, INTELLECT-2; TRL's `delta`).
         delta: Option<f64>,
     },
-    /// `−sg(min(ρ, max)) · A · current`: CISPO (MiniMax-M1; TRL's `loss_type="cispo"`). The weight of a token is
-    /// bounded instead of its gain, so that no token loses its gradient.
+    /// `−sg(min(ρ, max)) · A · current`: CISPO (MiniMax-M1; TRL's `loss_type="cispo"`). The ratio is bounded as a factor
+    /// of the gradient, so that no token loses its gradient.
     Cispo {
-        /// The largest weight (TRL's `epsilon_high`, which is no distance from 1 here).
+        /// The largest factor (TRL's `epsilon_high`, which is no distance from 1 here).
         max: f64,
     },
     /// `−4/τ · sigmoid(τ · (ρ − 1)) · A`: SAPO (TRL's `loss_type="sapo"`). A gate that closes smoothly in place of
@@ -75,13 +75,13 @@ pub enum Kl {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Normalization {
     /// Mean over the tokens of a completion, then over completions: GRPO (TRL's `loss_type="grpo"`). A token
-    /// of a short completion weighs more.
+    /// of a short completion counts more.
     Completion,
     /// Mean over all tokens of the step: DAPO (TRL's `loss_type="dapo"`, and `"bnpo"` where a step is one
     /// batch).
     Token,
     /// Sum over tokens, divided by completions times this maximal completion length, a constant: Dr. GRPO
-    /// (TRL's `loss_type="dr_grpo"`). Every token weighs the same in every step.
+    /// (TRL's `loss_type="dr_grpo"`). Every token counts the same in every step.
     MaxLength(usize),
     /// Sum over the tokens of a completion, then mean over completions: LUSPO (TRL's `loss_type="luspo"`).
     Sum,
@@ -90,20 +90,21 @@ pub enum Normalization {
 /// What is minimised.
 ///
 /// ```text
-/// token loss = weight · surrogate(ρ, A) + beta · KL
+/// token loss = token weight · surrogate(ρ, A) + beta · KL
 /// ```
 ///
-/// The weight is 1 unless [`LogProbs::with_weights`](crate::LogProbs::with_weights) says otherwise. The sum of a
-/// completion's token losses is [`completion_loss`](Self::completion_loss); the step's loss is the sum over
+/// The token weight is 1 unless [`LogProbs::with_token_weights`](crate::LogProbs::with_token_weights) says otherwise. The
+/// sum of a completion's token losses is [`completion_loss`](Self::completion_loss); the step's loss is the sum over
 /// completions, each times its factor of [`scales`](Self::scales).
 ///
-/// The fields are independent choices and papers are combinations of them. To change one of them:
+/// The fields are independent choices. Those of the papers, and what goes with them beside the loss, are
+/// [`Recipe`](crate::Recipe)s. To change one of them:
 ///
 /// ```
 /// use grpo_core::{Objective, Surrogate};
 ///
 /// let surrogate = Surrogate::Clipped { low: 0.2, high: 0.28, delta: Some(4.0) };
-/// let objective = Objective { surrogate, ..Objective::grpo() };
+/// let objective = Objective { surrogate, ..Objective::default() };
 /// assert_eq!(objective.beta, 0.04);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -113,20 +114,35 @@ pub struct Objective {
     pub ratio: Ratio,
     /// What a ratio earns.
     pub surrogate: Surrogate,
-    /// Weight of the KL divergence from the reference (TRL's `beta`). At 0 no reference is needed.
+    /// Factor of the KL divergence from the reference (TRL's `beta`). At 0 no reference is needed.
     pub beta: f64,
     /// How that divergence is estimated.
     pub kl: Kl,
     /// How token losses become the step's.
     pub normalization: Normalization,
-    /// A completion with a negative advantage has no surrogate loss where the mean over its tokens of `old −
+    /// Tokens with a negative advantage have no surrogate loss where the mean over the tokens of their completion of `old −
     /// current` is larger than this: what the policy has unlearned already is too far from it to learn from
     /// (DeepSeek-V3.2, eq. 9; TRL's `off_policy_mask_threshold`).
     pub off_policy_threshold: Option<f64>,
     /// The share of tokens that have a surrogate loss, those of highest entropy (TRL's `top_entropy_quantile`; the
     /// paper, arXiv 2506.01939, recommends 0.2). At 1 all have one. Whoever knows the entropies of the whole step has to
-    /// apply it, with [`entropy_threshold`](Self::entropy_threshold) and weights of 0 and 1.
+    /// apply it, with [`entropy_threshold`](Self::entropy_threshold) and token weights of 0 and 1.
     pub top_entropy_quantile: f64,
+}
+
+impl Default for Objective {
+    /// GRPO's: see [`Recipe::grpo`](crate::Recipe::grpo).
+    fn default() -> Self {
+        Self {
+            ratio: Ratio::Token,
+            surrogate: Surrogate::Clipped { low: 0.2, high: 0.2, delta: None },
+            beta: 0.04,
+            kl: Kl::K3,
+            normalization: Normalization::Completion,
+            off_policy_threshold: None,
+            top_entropy_quantile: 1.0,
+        }
+    }
 }
 
 impl Objective {
@@ -148,12 +164,12 @@ impl Objective {
     /// | [`Sum`](Normalization::Sum) | `1 / completions` |
     ///
     /// ```
-    /// use grpo_core::Objective;
+    /// use grpo_core::Recipe;
     ///
-    /// assert_eq!(Objective::grpo().scales(&[4, 1]), [0.125, 0.5]);
-    /// assert_eq!(Objective::dapo().scales(&[4, 1]), [0.2, 0.2]);
-    /// assert_eq!(Objective::dr_grpo(8).scales(&[4, 1]), [0.0625, 0.0625]);
-    /// assert_eq!(Objective::luspo().scales(&[4, 1]), [0.5, 0.5]);
+    /// assert_eq!(Recipe::grpo().objective.scales(&[4, 1]), [0.125, 0.5]);
+    /// assert_eq!(Recipe::dapo(8).objective.scales(&[4, 1]), [0.2, 0.2]);
+    /// assert_eq!(Recipe::dr_grpo(8).objective.scales(&[4, 1]), [0.0625, 0.0625]);
+    /// assert_eq!(Recipe::luspo().objective.scales(&[4, 1]), [0.5, 0.5]);
     /// ```
     pub fn scales(&self, lengths: &[usize]) -> Vec<f64> {
         let completions = lengths.len() as f64;
@@ -173,9 +189,9 @@ impl Objective {
     /// ```
     /// use grpo_core::Objective;
     ///
-    /// let objective = Objective { top_entropy_quantile: 0.5, ..Objective::grpo() };
+    /// let objective = Objective { top_entropy_quantile: 0.5, ..Objective::default() };
     /// assert_eq!(objective.entropy_threshold(vec![0.1, 1.2, 0.7, 0.9]), Some(0.8));
-    /// assert_eq!(Objective::grpo().entropy_threshold(vec![0.1, 1.2]), None);
+    /// assert_eq!(Objective::default().entropy_threshold(vec![0.1, 1.2]), None);
     /// ```
     pub fn entropy_threshold(&self, entropies: impl IntoIterator<Item = f64>) -> Option<f64> {
         if self.top_entropy_quantile >= 1.0 {

@@ -7,7 +7,7 @@ pub(crate) struct Term {
     pub(crate) loss: TokenLoss,
     /// The ratio is below the trust region and the advantage negative.
     pub(crate) clipped_low: bool,
-    /// The ratio is above the trust region, or a weight at its bound, and the advantage positive.
+    /// The ratio is above the trust region, or above CISPO's bound, and the advantage positive.
     pub(crate) clipped_high: bool,
 }
 
@@ -17,7 +17,7 @@ pub(crate) enum TokenLoss {
     /// A function of the ratio.
     OfRatio {
         value: f64,
-        /// The derivative by the ratio's logarithm.
+        /// The derivative with respect to the ratio's logarithm.
         slope: f64,
     },
     /// A constant times the token's log-probability.
@@ -25,8 +25,8 @@ pub(crate) enum TokenLoss {
 }
 
 impl Surrogate {
-    /// The surrogate of a ratio; `phi` is VESPO's weight.
-    pub(crate) fn term(&self, ratio: f64, phi: f64, advantage: f64) -> Term {
+    /// The surrogate of a ratio; `phi` is the completion's.
+    pub(crate) fn term(&self, ratio: f64, phi: Phi, advantage: f64) -> Term {
         match *self {
             Self::Clipped { low, high, delta } => {
                 clipped(ratio, advantage, 1.0 - low, 1.0 + high, delta.unwrap_or(f64::INFINITY))
@@ -47,18 +47,44 @@ impl Surrogate {
                     slope: -4.0 * gate * opening * advantage,
                 })
             }
-            Self::Vespo { .. } => Term::unclipped(TokenLoss::OfLogProb { factor: -phi * advantage }),
+            Self::Vespo { .. } => {
+                Term::unclipped(TokenLoss::OfLogProb { factor: -phi.of(advantage) * advantage })
+            }
         }
     }
 
-    /// VESPO's weight of a completion; 1 for the others.
-    pub(crate) fn phi(&self, logprobs: &LogProbs<'_>, advantage: f64) -> f64 {
-        let Self::Vespo { k_pos, lambda_pos, k_neg, lambda_neg } = *self else { return 1.0 };
-        let (k, lambda) = if advantage >= 0.0 { (k_pos, lambda_pos) } else { (k_neg, lambda_neg) };
-        let lambda = lambda.max(1e-4);
+    /// VESPO's factor of a completion; 1 for the others.
+    pub(crate) fn phi(&self, logprobs: &LogProbs<'_>) -> Phi {
+        let Self::Vespo { k_pos, lambda_pos, k_neg, lambda_neg } = *self else {
+            return Phi { not_negative: 1.0, negative: 1.0 };
+        };
         let log_w: f64 = logprobs.log_ratios().map(|log_ratio| log_ratio.clamp(-20.0, 20.0)).sum();
         let log_w = log_w.clamp(1e-8_f64.ln(), 20.0);
-        (lambda * (1.0 - log_w.exp()) + k * log_w).exp()
+        let phi = |k: f64, lambda: f64| (lambda.max(1e-4) * (1.0 - log_w.exp()) + k * log_w).exp();
+        Phi { not_negative: phi(k_pos, lambda_pos), negative: phi(k_neg, lambda_neg) }
+    }
+}
+
+/// VESPO's factor of a completion, which depends on the sign of the advantage.
+#[derive(Clone, Copy)]
+pub(crate) struct Phi {
+    not_negative: f64,
+    negative: f64,
+}
+
+impl Phi {
+    fn of(self, advantage: f64) -> f64 {
+        if advantage >= 0.0 { self.not_negative } else { self.negative }
+    }
+
+    /// The mean over tokens. It is one of the two, to the bit, where all advantages have the same sign.
+    pub(crate) fn mean(self, advantages: &[f64]) -> f64 {
+        let not_negative = advantages.iter().filter(|advantage| **advantage >= 0.0).count();
+        match not_negative as f64 / advantages.len().max(1) as f64 {
+            0.0 => self.negative,
+            1.0 => self.not_negative,
+            share => share * self.not_negative + (1.0 - share) * self.negative,
+        }
     }
 }
 
@@ -69,7 +95,7 @@ impl Term {
 }
 
 fn clipped(ratio: f64, advantage: f64, lowest: f64, highest: f64, delta: f64) -> Term {
-    // Pairs of a value and its derivative by the logarithm of the ratio. As in torch, clamping to a bound
+    // Pairs of a value and its derivative with respect to the logarithm of the ratio. As in torch, clamping to a bound
     // has no gradient on the bound itself, and the minimum of equals has half of each gradient.
     let bounded = if ratio >= delta { (delta, 0.0) } else { (ratio, ratio) };
     let clipped = if ratio <= lowest {

@@ -1,7 +1,7 @@
 //! What can be wrong with a dataset, and with what a user asked for.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{HubError, Split};
 
@@ -206,6 +206,16 @@ pub enum LoadError {
         /// The files.
         files: Vec<PathBuf>,
     },
+}
+
+impl LoadError {
+    /// For `map_err`: names the file or folder that the system could not read.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |cause| match cause.kind() {
+            io::ErrorKind::NotFound => Self::NotFound { path: path.to_owned() },
+            _ => Self::Io { path: path.to_owned(), cause },
+        }
+    }
 }
 
 /// Why what a user asked for is not to be had.

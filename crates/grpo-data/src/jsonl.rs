@@ -9,29 +9,28 @@ use std::path::Path;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use crate::load::at;
-use crate::{LoadError, Problem};
+use crate::{Example, LoadError};
 
 /// What some editors begin a file with, and where such files were joined, a line.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Reads a whole file. Blank lines are skipped.
-pub(crate) fn read(path: &Path) -> Result<Vec<Problem>, LoadError> {
-    let mut reader = BufReader::new(File::open(path).map_err(|cause| at(path, cause))?);
-    let mut problems = Vec::new();
+pub(crate) fn read(path: &Path) -> Result<Vec<Example>, LoadError> {
+    let mut reader = BufReader::new(File::open(path).map_err(LoadError::io(path))?);
+    let mut examples = Vec::new();
     let mut bytes = Vec::new();
     for number in 1.. {
         bytes.clear();
-        if reader.read_until(b'\n', &mut bytes).map_err(|cause| at(path, cause))? == 0 {
+        if reader.read_until(b'\n', &mut bytes).map_err(LoadError::io(path))? == 0 {
             break;
         }
         let line = Line { path, number };
         let text = line.decode(&bytes)?;
         if !text.trim().is_empty() {
-            problems.push(line.parse(text.trim_end())?);
+            examples.push(line.parse(text.trim_end())?);
         }
     }
-    Ok(problems)
+    Ok(examples)
 }
 
 struct Line<'a> {
@@ -51,7 +50,7 @@ impl Line<'_> {
         Ok(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))
     }
 
-    fn parse(&self, text: &str) -> Result<Problem, LoadError> {
+    fn parse(&self, text: &str) -> Result<Example, LoadError> {
         let Fields { questions, answers } =
             serde_json::from_slice(&with_json_numbers(text)).map_err(|e| {
                 // The parser counts lines, too, and sees one.
@@ -60,7 +59,7 @@ impl Line<'_> {
             })?;
         let question = self.text(questions, "question")?;
         let answer = self.text(answers, "answer")?;
-        Problem::new(question, answer)
+        Example::new(question, answer)
             .ok_or_else(|| LoadError::NoTruth { path: self.path.to_owned(), row: self.number })
     }
 

@@ -1,4 +1,4 @@
-//! Problems from Parquet and JSONL, files from the Hugging Face Hub.
+//! Datasets in Parquet and JSONL, and files from the Hugging Face Hub.
 //!
 //! A dataset has two string columns, `question` and `answer`; the answer is a worked solution whose truth
 //! follows `####` (the layout of GSM8K). [`load`] reads one from a file or a folder, [`Hub`] fetches datasets
@@ -15,25 +15,25 @@
 //! # fn main() -> Result<(), grpo_data::Error> {
 //! let hub = Hub::from_env()?.with_progress(|t| eprintln!("{} {}/{}", t.file, t.done, t.total));
 //! let model = resolve_model("Qwen/Qwen2.5-0.5B-Instruct", &hub)?;
-//! let problems = resolve_dataset("openai/gsm8k", Split::Train, &hub)?;
+//! let examples = resolve_dataset("openai/gsm8k", Split::Train, &hub)?;
 //! # Ok(())
 //! # }
 //! ```
 
 mod error;
+mod example;
 mod hub;
 mod jsonl;
 mod load;
 mod pages;
 mod parquet;
-mod problem;
 mod resolve;
 mod split;
 mod truth;
 
 pub use error::{Error, LoadError};
+pub use example::Example;
 pub use hub::{Hub, HubError, Transfer};
 pub use load::load;
-pub use problem::Problem;
 pub use resolve::{resolve_dataset, resolve_model};
 pub use split::Split;

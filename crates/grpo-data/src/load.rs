@@ -5,39 +5,39 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::split::FOLDERS;
-use crate::{LoadError, Problem, Split, jsonl, parquet};
+use crate::{Example, LoadError, Split, jsonl, parquet};
 
 /// What the files begin with that Git LFS leaves where it was not run (<https://git-lfs.com>).
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
-/// Reads the problems at `path`: a `.parquet` or `.jsonl` file (whatever the split), or a folder that holds
+/// Reads the examples at `path`: a `.parquet` or `.jsonl` file (whatever the split), or a folder that holds
 /// `{split}-*.parquet`, `{split}.parquet` or `{split}/*.parquet`, or `.jsonl` in their place, itself or in `main`,
 /// `data` or `default`.
 ///
 /// # Errors
 ///
 /// [`LoadError`] names the file and the row or line. A dataset is read whole or not at all.
-pub fn load(path: impl AsRef<Path>, split: Split) -> Result<Vec<Problem>, LoadError> {
+pub fn load(path: impl AsRef<Path>, split: Split) -> Result<Vec<Example>, LoadError> {
     let path = path.as_ref();
-    let meta = fs::metadata(path).map_err(|cause| at(path, cause))?;
+    let meta = fs::metadata(path).map_err(LoadError::io(path))?;
     let files = if meta.is_dir() { split_files(path, split)? } else { vec![path.to_owned()] };
     load_files(&files)
 }
 
-/// All problems of files that make up one dataset.
-pub(crate) fn load_files(files: &[PathBuf]) -> Result<Vec<Problem>, LoadError> {
-    let mut problems = Vec::new();
+/// All examples of files that make up one dataset.
+pub(crate) fn load_files(files: &[PathBuf]) -> Result<Vec<Example>, LoadError> {
+    let mut examples = Vec::new();
     for file in files {
         let found = load_file(file)?;
         if found.is_empty() {
             tracing::warn!("{}: has no rows", file.display());
         }
-        problems.extend(found);
+        examples.extend(found);
     }
-    if problems.is_empty() {
+    if examples.is_empty() {
         return Err(LoadError::Empty { files: files.to_owned() });
     }
-    Ok(problems)
+    Ok(examples)
 }
 
 /// The files of a split in a folder, in order.
@@ -60,11 +60,11 @@ fn file_names(folder: &Path, prefix: &str) -> Result<Vec<String>, LoadError> {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }
-        other => other.map_err(|cause| at(&folder, cause))?,
+        other => other.map_err(LoadError::io(&folder))?,
     };
     let mut names = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|cause| at(&folder, cause))?;
+        let entry = entry.map_err(LoadError::io(&folder))?;
         if entry.path().is_file() {
             names.push(format!("{prefix}{}", entry.file_name().to_string_lossy()));
         }
@@ -72,7 +72,7 @@ fn file_names(folder: &Path, prefix: &str) -> Result<Vec<String>, LoadError> {
     Ok(names)
 }
 
-fn load_file(path: &Path) -> Result<Vec<Problem>, LoadError> {
+fn load_file(path: &Path) -> Result<Vec<Example>, LoadError> {
     check_start(path)?;
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("parquet") => parquet::read(path),
@@ -85,19 +85,11 @@ fn load_file(path: &Path) -> Result<Vec<Problem>, LoadError> {
 fn check_start(path: &Path) -> Result<(), LoadError> {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LFS_POINTER.len() as u64).read_to_end(&mut start));
-    read.map_err(|cause| at(path, cause))?;
+    read.map_err(LoadError::io(path))?;
     match start.as_slice() {
         LFS_POINTER => Err(LoadError::LfsPointer { path: path.to_owned() }),
         [0x1f, 0x8b, ..] => Err(LoadError::Packed { path: path.to_owned(), tool: "gzip" }),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(LoadError::Packed { path: path.to_owned(), tool: "zstd" }),
         _ => Ok(()),
-    }
-}
-
-/// Says where the system refused.
-pub(crate) fn at(path: &Path, cause: io::Error) -> LoadError {
-    match cause.kind() {
-        io::ErrorKind::NotFound => LoadError::NotFound { path: path.to_owned() },
-        _ => LoadError::Io { path: path.to_owned(), cause },
     }
 }

@@ -13,8 +13,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
 
-use crate::load::at;
-use crate::{LoadError, Problem, pages};
+use crate::{Example, LoadError, pages};
 
 const QUESTION: &str = "question";
 const ANSWER: &str = "answer";
@@ -29,16 +28,16 @@ const TOO_LARGE: &str = "it unpacks to more than any real file of its size";
 ///
 /// On a thread of its own, because the decoder (parquet 60.1) panics on some damaged pages, and goes on for hours over a few
 /// bytes that claim to be a list of billions. A thread that takes too long is left behind.
-pub(crate) fn read(path: &Path) -> Result<Vec<Problem>, LoadError> {
-    let megabytes = fs::metadata(path).map_err(|cause| at(path, cause))?.len() >> 20;
+pub(crate) fn read(path: &Path) -> Result<Vec<Example>, LoadError> {
+    let megabytes = fs::metadata(path).map_err(LoadError::io(path))?.len() >> 20;
     let limit = LIMIT + LIMIT_PER_MEGABYTE * u32::try_from(megabytes).unwrap_or(u32::MAX);
     let (done, result) = mpsc::channel();
     let owned = path.to_owned();
     // Where it cannot be sent any more, nobody waits for it.
     let work = move || drop(done.send(panic::catch_unwind(|| read_columns(&owned))));
-    thread::Builder::new().name("parquet".to_owned()).spawn(work).map_err(|cause| at(path, cause))?;
+    thread::Builder::new().name("parquet".to_owned()).spawn(work).map_err(LoadError::io(path))?;
     match result.recv_timeout(limit) {
-        Ok(Ok(problems)) => problems,
+        Ok(Ok(examples)) => examples,
         Err(RecvTimeoutError::Timeout) => {
             Err(refused(path, "it takes longer than any whole file of its size"))
         }
@@ -46,10 +45,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Problem>, LoadError> {
     }
 }
 
-fn read_columns(path: &Path) -> Result<Vec<Problem>, LoadError> {
+fn read_columns(path: &Path) -> Result<Vec<Example>, LoadError> {
     let damaged = |e: &dyn std::fmt::Display| refused(path, e.to_string());
-    let file = File::open(path).map_err(|cause| at(path, cause))?;
-    let pages = file.try_clone().map_err(|cause| at(path, cause))?;
+    let file = File::open(path).map_err(LoadError::io(path))?;
+    let pages = file.try_clone().map_err(LoadError::io(path))?;
     // What Arrow type the writer had (large, view, dictionary) is ignored: in the file all are strings, and
     // read as `Utf8`.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -59,12 +58,12 @@ fn read_columns(path: &Path) -> Result<Vec<Problem>, LoadError> {
     check_pages(&builder, path, &pages, columns)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
     let reader = builder.with_projection(mask).build().map_err(|e| damaged(&e))?;
-    let length = pages.metadata().map_err(|cause| at(path, cause))?.len();
-    let mut rows = Rows { path, problems: Vec::new(), left: pages::limit(length) };
+    let length = pages.metadata().map_err(LoadError::io(path))?.len();
+    let mut rows = Rows { path, examples: Vec::new(), left: pages::limit(length) };
     for batch in reader {
         rows.append(&batch.map_err(|e| damaged(&e))?)?;
     }
-    Ok(rows.problems)
+    Ok(rows.examples)
 }
 
 fn refused(path: &Path, reason: impl Into<String>) -> LoadError {
@@ -101,7 +100,7 @@ fn check_pages(
     if chunks.any(|chunk| chunk.compression() == Compression::LZO) {
         return Err(LoadError::Codec { path: path.to_owned(), codec: "LZO" });
     }
-    if !pages::are_bounded(file, metadata, &leaves).map_err(|cause| at(path, cause))? {
+    if !pages::are_bounded(file, metadata, &leaves).map_err(LoadError::io(path))? {
         return Err(refused(path, TOO_LARGE));
     }
     Ok(())
@@ -110,7 +109,7 @@ fn check_pages(
 /// What has been read of a file.
 struct Rows<'a> {
     path: &'a Path,
-    problems: Vec<Problem>,
+    examples: Vec<Example>,
     /// Bytes of text that may still come: rows can repeat what is in the file once.
     left: u64,
 }
@@ -120,7 +119,7 @@ impl Rows<'_> {
         let questions = strings(batch, self.path, QUESTION)?;
         let answers = strings(batch, self.path, ANSWER)?;
         for i in 0..batch.num_rows() {
-            let row = self.problems.len() + 1;
+            let row = self.examples.len() + 1;
             let value = |array: &StringArray, column| {
                 if array.is_null(i) {
                     return Err(LoadError::Null { path: self.path.to_owned(), column, row });
@@ -130,9 +129,9 @@ impl Rows<'_> {
             let (question, answer) = (value(questions, QUESTION)?, value(answers, ANSWER)?);
             let left = self.left.checked_sub((question.len() + answer.len()) as u64);
             self.left = left.ok_or_else(|| refused(self.path, TOO_LARGE))?;
-            let problem = Problem::new(question, answer);
-            self.problems
-                .push(problem.ok_or_else(|| LoadError::NoTruth { path: self.path.to_owned(), row })?);
+            let example = Example::new(question, answer);
+            self.examples
+                .push(example.ok_or_else(|| LoadError::NoTruth { path: self.path.to_owned(), row })?);
         }
         Ok(())
     }

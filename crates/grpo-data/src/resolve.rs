@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::hub::is_id;
-use crate::{Error, Hub, Problem, Split, load};
+use crate::{Error, Example, Hub, Split, load};
 
 /// The folder of a model: `arg` itself if it exists, else the local copy of that model on the Hub.
 ///
@@ -23,13 +23,13 @@ pub fn resolve_model(arg: &str, hub: &Hub) -> Result<PathBuf, Error> {
     }
 }
 
-/// The problems of a dataset: of the file or folder `arg` if it exists, else of that dataset on the Hub.
+/// The examples of a dataset: of the file or folder `arg` if it exists, else of that dataset on the Hub.
 ///
 /// # Errors
 ///
 /// [`Error::Unresolved`] if `arg` is neither a path nor of the form `owner/name`; else what is wrong with the
 /// dataset, or what the Hub answers.
-pub fn resolve_dataset(arg: &str, split: Split, hub: &Hub) -> Result<Vec<Problem>, Error> {
+pub fn resolve_dataset(arg: &str, split: Split, hub: &Hub) -> Result<Vec<Example>, Error> {
     if Path::new(arg).exists() {
         Ok(load(arg, split)?)
     } else if is_id(arg) {

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_solution_without_a_result_is_no_problem() {
+    fn a_solution_without_a_result_is_no_example() {
         for solution in
             ["5", "### 5", "", "#### ", "#### ,", "#### $", "#### \u{200b}", "#### 5\n####", "####\n5"]
         {

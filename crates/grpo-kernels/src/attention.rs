@@ -182,16 +182,16 @@ fn padded(tokens: impl Iterator<Item = usize> + Clone, n: usize) -> impl Iterato
 /// `[rows, key_value_heads, seen, dim]`, mask broadcast to `[rows, 1, tokens, seen]` and added to the scores.
 pub(crate) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<4>>) -> Tensor<4> {
     let [rows, heads, tokens, dim] = q.dims();
-    let [_, groups, seen, _] = k.dims();
+    let [_, kv_heads, seen, _] = k.dims();
     // The queries of a key-value head are stacked, so that the keys need no copies.
-    let stacked = q.reshape([rows, groups, heads / groups * tokens, dim]) * (dim as f32).powf(-0.5);
+    let stacked = q.reshape([rows, kv_heads, heads / kv_heads * tokens, dim]) * (dim as f32).powf(-0.5);
     let scores = stacked.matmul(k.swap_dims(2, 3));
     let scores = match mask {
         Some(mask) => scores.reshape([rows, heads, tokens, seen]) + mask,
         None => scores.reshape([rows, heads, tokens, seen]),
     };
-    let weights = softmax(scores, 3).reshape([rows, groups, heads / groups * tokens, seen]);
-    weights.matmul(v).reshape([rows, heads, tokens, dim])
+    let probabilities = softmax(scores, 3).reshape([rows, kv_heads, heads / kv_heads * tokens, seen]);
+    probabilities.matmul(v).reshape([rows, heads, tokens, dim])
 }
 
 /// `[rows, heads, tokens, dim]` to `[rows * tokens, heads * dim]`.
@@ -248,14 +248,14 @@ mod tests {
         let segments = ranges.map(|(prefix, own)| Segment { prefix, own });
         let device = Device::flex();
         let tiled = Tiled::new(&segments, 150, &device);
-        for (heads, groups, dim) in [(2, 1, 4), (4, 2, 16), (14, 2, 64)] {
+        for (heads, kv_heads, dim) in [(2, 1, 4), (4, 2, 16), (14, 2, 64)] {
             let part = |seed, heads: usize| matrix(seed, [150, heads * dim], 2.0).reshape([150, heads, dim]);
             let fused = CausalAttention::new(&segments, 150, &device);
             check3(
                 "attention",
                 |q, k, v| fused.attend(q, k, v),
                 |q, k, v| tiled.attend(&q, &k, &v),
-                [part(1, heads), part(2, groups), part(3, groups)],
+                [part(1, heads), part(2, kv_heads), part(3, kv_heads)],
                 3e-5,
             );
         }

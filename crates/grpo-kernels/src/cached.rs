@@ -50,11 +50,11 @@ mod tests {
 
     #[test]
     fn the_kernel_is_what_it_is_composed_of() {
-        for (heads, groups, dim) in [(2, 1, 4), (4, 2, 16), (14, 2, 64)] {
+        for (heads, kv_heads, dim) in [(2, 1, 4), (4, 2, 16), (14, 2, 64)] {
             let (rows, slots) = (3, 40);
             let q = matrix(1, [rows, heads * dim], 2.0).reshape([rows, heads, dim]);
             let [k, v] = [2, 3].map(|seed| {
-                matrix(seed, [rows, groups * slots * dim], 2.0).reshape([rows, groups, slots, dim])
+                matrix(seed, [rows, kv_heads * slots * dim], 2.0).reshape([rows, kv_heads, slots, dim])
             });
             for (starts, len) in [([0, 0, 0], 1), ([0, 0, 0], 33), ([5, 0, 38], 39)] {
                 let cached = CachedAttention::new(starts.to_vec(), len);

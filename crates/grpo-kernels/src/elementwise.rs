@@ -14,7 +14,7 @@ fn composed_swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
 }
 
 /// `swiglu(gate, up) · w` with `w` `[columns, out]`. For the backward pass a kernel keeps the inputs alone, not the activation
-/// between, which only the gradient by `w` needs: that is computed again, for a hundredth of the product's time.
+/// between, which only the gradient with respect to `w` needs: that is computed again, for a hundredth of the product's time.
 pub fn swiglu_product(gate: Tensor<2>, up: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if crate::cpu::is_host(&gate.device()) && w.is_require_grad() {
@@ -47,7 +47,7 @@ mod tests {
             let w = matrix(4, [columns, 33], 1.0);
             let [gate, up] = [a.clone(), b.clone()].map(|x| x.autodiff().require_grad());
             check2(
-                "swiglu_product, by its matrix",
+                "swiglu_product, with respect to its matrix",
                 |x, w| swiglu_product(gate.clone() + x, up.clone(), w),
                 |x, w| composed_swiglu(gate.clone() + x, up.clone()).matmul(w),
                 a.zeros_like(),

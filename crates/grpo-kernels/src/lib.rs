@@ -12,7 +12,6 @@ mod cached;
 #[cfg(feature = "flex")]
 mod cpu;
 mod elementwise;
-mod exp;
 mod optimize;
 mod product;
 mod rope;
@@ -21,11 +20,10 @@ mod softmax;
 pub use attention::{CausalAttention, Segment};
 pub use cached::CachedAttention;
 pub use elementwise::{rms_norm, swiglu, swiglu_product};
-pub use exp::exp;
-pub use optimize::{AdamW, sum_of_squares};
+pub use optimize::{AdamWUpdate, sum_of_squares};
 pub use product::{product, product_transposed};
 pub use rope::Rope;
-pub use softmax::{Statistics, pull_softmax};
+pub use softmax::{Statistics, softmax_vjp};
 
 /// Returns `kernel` from the function around it if `tensor` is in this process's memory.
 macro_rules! on_cpu {

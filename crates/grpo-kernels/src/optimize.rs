@@ -2,9 +2,9 @@ use burn::tensor::Tensor;
 
 use crate::on_cpu;
 
-/// The numbers of an update by AdamW, as in "Decoupled Weight Decay Regularization" (Loshchilov and Hutter, 2019).
+/// One update of AdamW, as in "Decoupled Weight Decay Regularization" (Loshchilov and Hutter, 2019).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamW {
+pub struct AdamWUpdate {
     /// The learning rate.
     pub learning_rate: f64,
     /// Decay of the mean of gradients.
@@ -27,7 +27,7 @@ pub(crate) struct Factors {
     pub(crate) learning_rate: f32,
 }
 
-impl AdamW {
+impl AdamWUpdate {
     pub(crate) fn factors(&self) -> Factors {
         let unbiased = |beta: f32| (1.0 - f64::from(beta).powf(self.time as f64)) as f32;
         Factors {
@@ -38,8 +38,8 @@ impl AdamW {
         }
     }
 
-    /// The weight and the two moments after an update; all in f32 and of one shape.
-    pub fn update<const D: usize>(
+    /// The weight and the two moments after the update; all in f32 and of one shape.
+    pub fn apply<const D: usize>(
         &self,
         weight: Tensor<D>,
         gradient: Tensor<D>,
@@ -82,7 +82,7 @@ mod tests {
         let [mut weight, mut first, mut second] =
             [matrix(1, shape, 1.0), matrix(2, shape, 0.0), matrix(3, shape, 0.0)];
         for time in 1..4 {
-            let adamw = AdamW {
+            let update = AdamWUpdate {
                 learning_rate: 1e-2,
                 beta1: 0.9,
                 beta2: 0.999,
@@ -92,8 +92,8 @@ mod tests {
             };
             let gradient = matrix(4 + time as u64, shape, 3.0);
             let moments = || [first.clone(), second.clone()];
-            let expected = adamw.composed(weight.clone(), gradient.clone(), moments());
-            let found = adamw.update(weight.clone(), gradient, moments());
+            let expected = update.composed(weight.clone(), gradient.clone(), moments());
+            let found = update.apply(weight.clone(), gradient, moments());
             assert_close("weight", &numbers(found.0.clone()), &numbers(expected.0), 1e-6);
             for (found, expected) in found.1.iter().zip(expected.1) {
                 assert_close("moment", &numbers(found.clone()), &numbers(expected), 1e-6);

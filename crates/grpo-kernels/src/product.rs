@@ -8,7 +8,7 @@ pub fn product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     }
     #[cfg(feature = "flex")]
     if crate::cpu::is_host(&x.device()) && x.device().is_autodiff() && w.dtype() == DType::BF16 {
-        return crate::cpu::narrow_product(x, w);
+        return crate::cpu::bf16_product(x, w);
     }
     x.matmul(w.cast(DType::F32))
 }
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_matrix_gives_the_gradient_of_a_wide_one() {
+    fn a_bf16_matrix_gives_the_gradient_of_the_same_in_f32() {
         let w = matrix(2, [64, 48], 1.0).cast(DType::BF16);
         let gradient = |multiply: fn(Tensor<2>, Tensor<2>) -> Tensor<2>| {
             let x = matrix(1, [40, 64], 1.0).autodiff().require_grad();

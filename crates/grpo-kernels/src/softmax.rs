@@ -53,13 +53,13 @@ impl Statistics {
 }
 
 /// `-g · e^(z - log_sum_exp)` for a tile of logits `z` `[rows, columns]`, with one `log_sum_exp` and one `g` `[rows, 1]` for
-/// every row: the gradient by `z` of `-Σ g · log_sum_exp`.
-pub fn pull_softmax(z: Tensor<2>, log_sum_exp: Tensor<2>, g: Tensor<2>) -> Tensor<2> {
-    on_cpu!(z, crate::cpu::pull(z, log_sum_exp, g));
-    composed_pull(z, log_sum_exp, g)
+/// every row: the gradient with respect to `z` of `-Σ g · log_sum_exp`.
+pub fn softmax_vjp(z: Tensor<2>, log_sum_exp: Tensor<2>, g: Tensor<2>) -> Tensor<2> {
+    on_cpu!(z, crate::cpu::softmax_vjp(z, log_sum_exp, g));
+    composed_softmax_vjp(z, log_sum_exp, g)
 }
 
-fn composed_pull(z: Tensor<2>, log_sum_exp: Tensor<2>, g: Tensor<2>) -> Tensor<2> {
+fn composed_softmax_vjp(z: Tensor<2>, log_sum_exp: Tensor<2>, g: Tensor<2>) -> Tensor<2> {
     (z - log_sum_exp).exp() * g.neg()
 }
 
@@ -77,8 +77,8 @@ mod tests {
             assert_close("sum", &numbers(found.sum), &numbers(expected.sum.clone()), 3e-5);
             assert_close("weighted", &numbers(found.weighted), &numbers(expected.weighted), 3e-4);
             let (shift, g) = (matrix(2, [rows, 1], 2.0) + 8.0, matrix(3, [rows, 1], 1.0));
-            let found = numbers(pull_softmax(z.clone(), shift.clone(), g.clone()));
-            assert_close("pull", &found, &numbers(composed_pull(z, shift, g)), 1e-5);
+            let found = numbers(softmax_vjp(z.clone(), shift.clone(), g.clone()));
+            assert_close("vjp", &found, &numbers(composed_softmax_vjp(z, shift, g)), 1e-5);
         }
     }
 

@@ -26,7 +26,7 @@ pub(crate) fn assert_close(what: &str, found: &[f32], expected: &[f32], toleranc
     }
 }
 
-/// Values without autodiff and under it, and the gradients by both inputs of `Σ y · c`, with some `c`.
+/// Values without autodiff and under it, and the gradients of `Σ y · c` with respect to both inputs, for some `c`.
 pub(crate) fn check2<const A: usize, const B: usize, const Y: usize>(
     what: &str,
     kernel: impl Fn(Tensor<A>, Tensor<B>) -> Tensor<Y>,
@@ -45,8 +45,8 @@ pub(crate) fn check2<const A: usize, const B: usize, const Y: usize>(
     let ([y, da, db], [expected_y, expected_da, expected_db]) = (gradients(&kernel), gradients(&composed));
     assert_eq!(plain, y, "{what}: autodiff changes the values");
     assert_close(&format!("{what}: values"), &y, &expected_y, tolerance);
-    assert_close(&format!("{what}: by the first"), &da, &expected_da, tolerance);
-    assert_close(&format!("{what}: by the second"), &db, &expected_db, tolerance);
+    assert_close(&format!("{what}: with respect to the first"), &da, &expected_da, tolerance);
+    assert_close(&format!("{what}: with respect to the second"), &db, &expected_db, tolerance);
 }
 
 pub(crate) fn check1<const A: usize, const Y: usize>(

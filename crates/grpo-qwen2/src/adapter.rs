@@ -7,12 +7,12 @@ use burn::tensor::{Tensor, TensorData};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::load::transpose;
 use crate::names::adapter_names;
 use crate::projection::Adapter;
 use crate::save::{transposed, write_file};
 use crate::text_file::read_json;
-use crate::{LoraTarget, ModelError, Precision, Qwen2, TensorFile, weight_files, write_tensors};
+use crate::transpose::transpose;
+use crate::{Dtype, LoraTarget, ModelError, Qwen2, TensorFile, weight_files, write_tensors};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -110,7 +110,7 @@ impl Qwen2 {
             let [a, b] = adapter_names(i, target);
             weights.extend([transposed(a, &adapter.a), transposed(b, &adapter.b)]);
         }
-        write_tensors(&folder.join(WEIGHTS), &weights, Precision::F32)?;
+        write_tensors(&folder.join(WEIGHTS), &weights, Dtype::F32)?;
         let config =
             serde_json::to_string_pretty(&self.peft_config(base_model)).expect("a JSON value can be written");
         write_file(&folder.join(CONFIG), config.as_bytes())

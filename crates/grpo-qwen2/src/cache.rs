@@ -1,9 +1,9 @@
 use burn::tensor::Tensor;
 use grpo_kernels::{CachedAttention, CausalAttention};
-use grpo_rollout::Decoder;
+use grpo_rollout::{Decoder, PromptCompletions};
 
 use crate::model::{Attend, Qwen2, int_tensor};
-use crate::packed::{Group, Packed};
+use crate::packed::Packed;
 
 /// Keys and values of the rows of a batch, in slots allocated once.
 ///
@@ -93,9 +93,9 @@ impl Decoder for Qwen2 {
     }
 
     fn prefill(&self, prompts: &[&[u32]], capacity: usize) -> (KvCache, Tensor<2>) {
-        let groups: Vec<Group<'_>> =
-            prompts.iter().map(|prompt| Group { prompt, completions: &[] }).collect();
-        let packed = Packed::new(&groups);
+        let batch: Vec<PromptCompletions<'_>> =
+            prompts.iter().map(|prompt| PromptCompletions { prompt, completions: Vec::new() }).collect();
+        let packed = Packed::new(&batch);
         let mut cache = KvCache::new(self, prompts, capacity);
         let rope = self.rope(&packed.positions);
         let attention = packed.attention(&self.device());

@@ -168,14 +168,14 @@ impl ConfigFile {
             ModelError::unsupported(&self.path, key, value.to_string(), expected)
         };
         let heads = sizes.num_attention_heads;
-        let groups = sizes.num_key_value_heads.unwrap_or(heads);
+        let kv_heads = sizes.num_key_value_heads.unwrap_or(heads);
         for (key, value) in [
             ("vocab_size", sizes.vocab_size),
             ("hidden_size", sizes.hidden_size),
             ("intermediate_size", sizes.intermediate_size),
             ("num_hidden_layers", sizes.num_hidden_layers),
             ("num_attention_heads", heads),
-            ("num_key_value_heads", groups),
+            ("num_key_value_heads", kv_heads),
             ("max_position_embeddings", sizes.max_position_embeddings.unwrap_or(1)),
             ("head_dim", sizes.head_dim.unwrap_or(1)),
         ] {
@@ -184,9 +184,9 @@ impl ConfigFile {
                 return Err(error(key, value, "it must be at least 1 and at most 2^28"));
             }
         }
-        if !heads.is_multiple_of(groups) {
+        if !heads.is_multiple_of(kv_heads) {
             let expected = format!("it must divide num_attention_heads ({heads})");
-            return Err(error("num_key_value_heads", groups, &expected));
+            return Err(error("num_key_value_heads", kv_heads, &expected));
         }
         if sizes.head_dim.is_none() && !sizes.hidden_size.is_multiple_of(heads) {
             let expected = format!("{heads} attention heads must divide it");

@@ -1,5 +1,7 @@
 use std::path::{Path, PathBuf};
 
+use grpo_rollout::InvalidOption;
+
 use crate::LoraTarget;
 
 /// Why a model folder could not be read or written. Every variant names the file and, where there is one, the
@@ -137,6 +139,9 @@ pub enum ModelError {
         /// What is wrong with it.
         reason: String,
     },
+    /// An option is outside its range.
+    #[error(transparent)]
+    InvalidOption(#[from] InvalidOption),
     /// A linear layer that an adapter is asked for has a name that no layer has.
     #[error("there is no linear layer `{name}`: choose from {}", targets())]
     UnknownTarget {

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use burn::tensor::{DType, Tensor};
-use grpo_kernels::{Statistics, pull_softmax};
+use grpo_kernels::{Statistics, softmax_vjp};
 
 use crate::model::int_tensor;
 
@@ -61,8 +61,8 @@ impl HeadPass {
         }
     }
 
-    /// Pulls `gradient` (of a loss by each log-probability) back: returns the gradient by `h` `[n, hidden]` and adds
-    /// that by `W` to `dw` `[vocab, hidden]`, if it is wanted.
+    /// The vector-Jacobian product of `gradient`, that of a loss with respect to each log-probability: returns the gradient
+    /// with respect to `h` `[n, hidden]` and adds that with respect to `W` to `dw` `[vocab, hidden]`, if it is wanted.
     pub(crate) fn backward(
         self,
         w: &Tensor<2>,
@@ -71,7 +71,7 @@ impl HeadPass {
     ) -> Tensor<2> {
         let device = self.h.device();
         let g = Tensor::<1>::from_floats(gradient, &device).unsqueeze_dim::<2>(1);
-        // By the target's logit: g · (onehot - p). The one-hot part is a row of W, and a row of dW.
+        // With respect to the target's logit: g · (onehot - p). The one-hot part is a row of W, and a row of dW.
         let ids = int_tensor(&self.targets, &device);
         let mut dh = w.clone().select(0, ids.clone()).cast(DType::F32) * g.clone();
         if let Some(dw) = dw.as_deref_mut() {
@@ -86,7 +86,7 @@ impl HeadPass {
                 let h = rows(&self.h, at.clone());
                 let logits = h.clone().matmul(w.clone().transpose());
                 let of_rows = |column: &Tensor<2>| column.clone().slice(at.clone());
-                let dz = pull_softmax(logits, of_rows(&self.log_sum_exp), of_rows(&g));
+                let dz = softmax_vjp(logits, of_rows(&self.log_sum_exp), of_rows(&g));
                 let part = dz.clone().matmul(w.clone());
                 dh.inplace(|dh| {
                     let sum = dh.clone().slice(at.clone()) + part;
@@ -127,7 +127,7 @@ fn host(column: Tensor<2>) -> Vec<f32> {
 mod tests {
     use burn::tensor::activation::log_softmax;
     use burn::tensor::{Device, TensorData};
-    use grpo_rollout::Noise;
+    use grpo_rollout::SampleKey;
 
     use super::*;
 
@@ -138,8 +138,8 @@ mod tests {
 
     /// Numbers between -1 and 1, the same at every run.
     fn random(seed: u64, n: usize) -> Vec<f32> {
-        let noise = Noise { seed, step: 0, problem: 0, sample: 0 };
-        (0..n).map(|i| 2.0 * noise.uniform(i) as f32 - 1.0).collect()
+        let key = SampleKey { seed, step: 0, problem: 0, sample: 0 };
+        (0..n).map(|i| 2.0 * key.uniform(i) as f32 - 1.0).collect()
     }
 
     fn matrix(seed: u64, rows: usize, scale: f32) -> Tensor<2> {
@@ -177,14 +177,19 @@ mod tests {
             // Gradients are added to what is there.
             let mut dw = Tensor::ones(w.shape(), &w.device());
             let dh = pass.backward(&w, &g, Some(&mut dw));
-            assert_close("by h", &host(dh), &host(h_leaf.grad(&gradients).unwrap()), 1e-4);
+            assert_close(
+                "gradient with respect to h",
+                &host(dh),
+                &host(h_leaf.grad(&gradients).unwrap()),
+                1e-4,
+            );
             let expected = w_leaf.grad(&gradients).unwrap() + 1.0;
-            assert_close("by W", &host(dw), &host(expected), 1e-4);
+            assert_close("gradient with respect to W", &host(dw), &host(expected), 1e-4);
         }
     }
 
     #[test]
-    fn a_frozen_head_gives_the_same_gradient_by_h() {
+    fn a_frozen_head_gives_the_same_gradient_with_respect_to_h() {
         let (h, w, targets, g) = (matrix(1, N, 2.0), matrix(2, VOCAB, 3.0), targets(), random(4, N));
         let pass = || HeadPass::new(h.clone(), &w, &targets, 1.0);
         let mut dw = Tensor::zeros(w.shape(), &w.device());

@@ -1,5 +1,5 @@
 //! Qwen2 and Qwen2.5 on burn: the model, its weights, tokenizer and chat template, and the log-probabilities of given
-//! tokens with their gradients by the weights.
+//! tokens with their gradients with respect to the weights.
 //!
 //! The crate's one design decision: **batches are packed, not padded.** Hidden states are `[tokens, hidden_size]` with all
 //! sequences one after the other; a prompt stands once however many completions continue it, and only attention knows
@@ -9,18 +9,20 @@
 //! learning; it implements [`grpo_rollout::Decoder`] so that the model can be sampled from.
 
 mod adapter;
+mod builder;
 mod cache;
 mod chat;
 mod chat_tokenizer;
 mod config;
 mod config_file;
-mod durable;
+mod dtype;
 mod error;
+mod freeze;
 mod head;
 mod init;
+mod lerp;
 mod load;
 mod lora;
-mod mix;
 mod model;
 mod model_tensors;
 mod names;
@@ -34,19 +36,20 @@ mod tensor_names;
 mod text_file;
 mod tokenizer;
 mod tokenizer_config;
+mod transpose;
 mod weight_files;
+mod weight_source;
 
 pub use cache::KvCache;
 pub use chat::{ChatTemplate, Message};
 pub use chat_tokenizer::ChatTokenizer;
 pub use config::Config;
-pub use durable::{rename_durably, sync_folder, write_atomically};
+pub use dtype::Dtype;
 pub use error::ModelError;
 pub use lora::{LoraConfig, LoraTarget};
 pub use model::Qwen2;
 pub use names::Weight;
-pub use packed::Group;
-pub use pass::{Keep, Pass, Scores};
-pub use save::{ModelFiles, Precision};
+pub use pass::{ActivationCheckpointing, Pass};
+pub use save::ModelFiles;
 pub use tensor_file::{NamedTensor, TensorFile, write_tensors};
 pub use tokenizer::Tokenizer;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
+use grpo_rollout::InvalidOption;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, Uniform};
@@ -13,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::Block;
 use crate::projection::{Adapter, Projection};
 use crate::{ModelError, Qwen2};
+
+/// Far above what anyone has use for, and far below where memory is sure to end.
+const MAX_RANK: usize = 1 << 16;
 
 /// Which adapters a model gets, in PEFT's terms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,12 +27,34 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// The linear layers that get one, in every decoder layer (PEFT's `target_modules`).
     pub targets: Vec<LoraTarget>,
+    /// Key of the random numbers that new adapters begin with.
+    pub seed: u64,
 }
 
 impl Default for LoraConfig {
     /// Rank 16 and alpha 32 beside every linear layer.
     fn default() -> Self {
-        Self { rank: 16, alpha: 32.0, targets: LoraTarget::ALL.to_vec() }
+        Self { rank: 16, alpha: 32.0, targets: LoraTarget::ALL.to_vec(), seed: 0 }
+    }
+}
+
+impl LoraConfig {
+    /// Checks that every option is in its range.
+    pub fn validate(&self) -> Result<(), InvalidOption> {
+        if self.rank == 0 {
+            return Err(InvalidOption::new("rank", 0, "an adapter has a rank of at least 1"));
+        }
+        if self.rank > MAX_RANK {
+            return Err(InvalidOption::new("rank", self.rank, "an adapter has a rank of at most 65536"));
+        }
+        if self.targets.is_empty() {
+            return Err(InvalidOption::new(
+                "targets",
+                "empty",
+                "adapters need a linear layer to stand beside",
+            ));
+        }
+        InvalidOption::unless_positive("alpha", self.alpha)
     }
 }
 
@@ -127,9 +153,9 @@ impl Qwen2 {
     /// # Panics
     ///
     /// If the rank is 0.
-    pub fn with_lora(self, config: &LoraConfig, seed: u64) -> Self {
+    pub fn with_lora(self, config: &LoraConfig) -> Self {
         assert!(config.rank > 0, "an adapter has a rank of at least 1");
-        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        let mut generator = ChaCha8Rng::seed_from_u64(config.seed);
         let device = self.device();
         self.adapted(|_, target, projection| {
             config.targets.contains(&target).then(|| {

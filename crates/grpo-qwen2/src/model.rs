@@ -78,13 +78,13 @@ impl Qwen2 {
     }
 
     /// Whether matrices are held in BF16.
-    pub fn is_narrow(&self) -> bool {
+    pub fn is_bf16(&self) -> bool {
         self.embed_tokens.val().dtype() == DType::BF16
     }
 
     /// The model with its matrices rounded to BF16, to be sampled from: reads half as much for every token.
-    pub fn narrow(&self) -> Self {
-        self.clone().no_grad().map(&mut Narrow)
+    pub fn to_bf16(&self) -> Self {
+        self.clone().no_grad().map(&mut ToBf16)
     }
 
     /// The output head `[vocab_size, hidden_size]`.
@@ -120,9 +120,9 @@ impl Qwen2 {
 }
 
 /// Rounds matrices to BF16.
-struct Narrow;
+struct ToBf16;
 
-impl ModuleMapper for Narrow {
+impl ModuleMapper for ToBf16 {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         if D == 2 { param.map(|matrix| matrix.cast(DType::BF16)) } else { param }
     }

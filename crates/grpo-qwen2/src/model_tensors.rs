@@ -5,9 +5,9 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::load::Source;
 use crate::names::{EMBED_TOKENS, LM_HEAD};
 use crate::text_file::read_json;
+use crate::weight_source::WeightSource;
 use crate::{Config, ModelError, TensorFile, tensor_names, weight_files};
 
 const WEIGHTS: &str = "model.safetensors";
@@ -104,10 +104,10 @@ impl ModelTensors {
         if !positions.is_empty() {
             tracing::warn!("{}: rotary positions follow config.json, not `{POSITIONS}`", self.root.display());
         }
-        match unread.is_empty() {
-            true => Ok(()),
-            false => Err(ModelError::UnreadTensors { path: self.root, tensors: unread }),
+        if !unread.is_empty() {
+            return Err(ModelError::UnreadTensors { path: self.root, tensors: unread });
         }
+        Ok(())
     }
 
     /// Whether the head that is stored equals the embedding. Compared in pieces, so that neither is held a second time.
@@ -128,7 +128,7 @@ impl ModelTensors {
     }
 }
 
-impl Source for ModelTensors {
+impl WeightSource for ModelTensors {
     type Error = ModelError;
 
     fn read(&mut self, tensor: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {

@@ -5,15 +5,7 @@ use std::ops::Range;
 
 use burn::tensor::Device;
 use grpo_kernels::{CausalAttention, Segment};
-
-/// A prompt and completions of it, as token ids.
-#[derive(Debug, Clone, Copy)]
-pub struct Group<'a> {
-    /// The prompt; never empty.
-    pub prompt: &'a [u32],
-    /// The completions whose tokens are to be scored.
-    pub completions: &'a [&'a [u32]],
-}
+use grpo_rollout::PromptCompletions;
 
 /// The layout of a packed batch.
 #[derive(Debug, Clone, Default)]
@@ -21,31 +13,31 @@ pub(crate) struct Packed {
     pub(crate) tokens: Vec<u32>,
     pub(crate) positions: Vec<usize>,
     pub(crate) segments: Vec<Segment>,
-    /// For every scored token, in the order of groups, completions and tokens: where it is predicted.
+    /// For every token of a completion, in the order of prompts, completions and tokens: where it is predicted.
     pub(crate) predictors: Vec<u32>,
-    /// The scored tokens.
+    /// The tokens of completions.
     pub(crate) targets: Vec<u32>,
     /// How many of them each completion has.
     pub(crate) lengths: Vec<usize>,
 }
 
 impl Packed {
-    pub(crate) fn new(groups: &[Group<'_>]) -> Self {
+    pub(crate) fn new(batch: &[PromptCompletions<'_>]) -> Self {
         let mut packed = Self::default();
-        for group in groups {
-            packed.push(group);
+        for item in batch {
+            packed.push(item);
         }
         packed
     }
 
-    fn push(&mut self, group: &Group<'_>) {
-        let prompt = self.append(group.prompt, 0..0, 0);
-        for completion in group.completions {
+    fn push(&mut self, PromptCompletions { prompt, completions }: &PromptCompletions<'_>) {
+        let shared = self.append(prompt, 0..0, 0);
+        for completion in completions {
             self.lengths.push(completion.len());
             let Some((_, inputs)) = completion.split_last() else { continue };
             // The last token is predicted, but predicts nothing.
-            let own = self.append(inputs, prompt.clone(), group.prompt.len());
-            self.predictors.push(prompt.end as u32 - 1);
+            let own = self.append(inputs, shared.clone(), prompt.len());
+            self.predictors.push(shared.end as u32 - 1);
             self.predictors.extend(own.map(|i| i as u32));
             self.targets.extend_from_slice(completion);
         }

@@ -1,45 +1,38 @@
-//! Token log-probabilities of packed batches and their gradients by the weights.
+//! Token log-probabilities of packed batches and their gradients with respect to the weights.
 //!
-//! The backward pass goes through the model layer by layer. What the forward pass keeps of a layer is a choice,
-//! [`Keep`]: everything that its gradient needs, or its input alone; then the layer is run again when its turn comes, and
-//! memory is that of one layer's activations, whatever the depth. The result is the same to the bit.
+//! The backward pass goes through the model layer by layer. The forward pass stores
+//! everything that a layer's gradient needs, or, with [`ActivationCheckpointing`], the layer's input alone. Then the backward
+//! pass runs the layer again, and memory is that of one layer's activations, whatever the depth. The result is the same to
+//! the bit.
 
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{IndexingUpdateOp, Tensor};
 use grpo_kernels::{CausalAttention, Rope};
+use grpo_rollout::{PromptCompletions, TokenGradients, TokenLogProbs};
 
 use crate::head::HeadPass;
 use crate::model::{Attend, Block, Qwen2, int_tensor, normalize};
-use crate::packed::{Group, Packed};
+use crate::packed::Packed;
 
-/// The log-probability and entropy of every token of a completion.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Scores {
-    /// `log p(token | prompt, tokens before)` under `softmax(logits / temperature)`, in nats.
-    pub logprobs: Vec<f32>,
-    /// The entropy of the distribution that the token was scored under, in nats.
-    pub entropies: Vec<f32>,
-}
-
-/// What a forward pass keeps of each layer for the backward pass.
+/// Whether the backward pass runs layers again to save memory (PyTorch's `torch.utils.checkpoint`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
-    /// All that the gradient needs: nothing is computed twice.
-    Activations,
-    /// Its input: little memory, and a second forward pass of every layer (gradient checkpointing).
-    Inputs,
+pub enum ActivationCheckpointing {
+    /// The forward pass stores all activations that gradients need: nothing is computed twice.
+    Off,
+    /// The forward pass stores the input of each layer: little memory, and a second forward pass of every layer.
+    EveryLayer,
 }
 
 /// A forward pass that can be differentiated.
 pub struct Pass {
     packed: Packed,
-    /// None if there was nothing to score.
-    run: Option<Run>,
+    /// None if no completion has a token.
+    layers: Option<LayerPasses>,
 }
 
 /// A forward pass through all layers.
-struct Run {
+struct LayerPasses {
     rope: Rope,
     attention: CausalAttention,
     layers: Vec<LayerPass>,
@@ -48,7 +41,7 @@ struct Run {
     head: HeadPass,
 }
 
-/// What is kept of a layer.
+/// What is stored of a layer.
 #[allow(clippy::large_enum_variant)] // there are as many as layers: their size is nothing
 enum LayerPass {
     Input(Tensor<2>),
@@ -63,13 +56,13 @@ struct LayerGraph {
 }
 
 impl Qwen2 {
-    /// Scores the completions of `groups`, in their order, one group after the other.
+    /// The log-probabilities of the completions of `batch`: one element for each completion, prompt after prompt.
     ///
     /// # Panics
     ///
     /// If the temperature is not above 0, a prompt is empty, or a token id is not below the vocabulary's size.
-    pub fn score(&self, groups: &[Group<'_>], temperature: f32) -> Vec<Scores> {
-        let packed = self.pack(groups, temperature);
+    pub fn logprobs(&self, batch: &[PromptCompletions<'_>], temperature: f32) -> Vec<TokenLogProbs> {
+        let packed = self.pack(batch, temperature);
         if packed.targets.is_empty() {
             return split(&packed, None);
         }
@@ -78,28 +71,33 @@ impl Qwen2 {
         split(&packed, Some(&self.head_pass(&packed, x, temperature)))
     }
 
-    /// Like [`score`](Self::score), with what [`Pass::backward`] needs.
+    /// Like [`logprobs`](Self::logprobs), with what [`Pass::backward`] needs.
     ///
     /// # Panics
     ///
-    /// As [`score`](Self::score) does.
-    pub fn forward(&self, groups: &[Group<'_>], temperature: f32, keep: Keep) -> (Vec<Scores>, Pass) {
-        let packed = self.pack(groups, temperature);
+    /// As [`logprobs`](Self::logprobs) does.
+    pub fn forward(
+        &self,
+        batch: &[PromptCompletions<'_>],
+        temperature: f32,
+        activation_checkpointing: ActivationCheckpointing,
+    ) -> (Vec<TokenLogProbs>, Pass) {
+        let packed = self.pack(batch, temperature);
         if packed.targets.is_empty() {
-            return (split(&packed, None), Pass { packed, run: None });
+            return (split(&packed, None), Pass { packed, layers: None });
         }
         let rope = self.rope(&packed.positions);
         let mut attention = packed.attention(&self.device());
         let mut x = self.embed(&packed.tokens);
         let mut layers = Vec::with_capacity(self.layers.len());
         for (layer, block) in self.layers.iter().enumerate() {
-            let (pass, y) = match keep {
-                Keep::Activations => {
+            let (pass, y) = match activation_checkpointing {
+                ActivationCheckpointing::Off => {
                     let graph = LayerGraph::new(self, layer, x, &rope, &mut attention);
                     let y = graph.y.clone().inner();
                     (LayerPass::Graph(graph), y)
                 }
-                Keep::Inputs => {
+                ActivationCheckpointing::EveryLayer => {
                     let y = block.forward(layer, x.clone(), &rope, self.config(), &mut attention);
                     (LayerPass::Input(x), y)
                 }
@@ -108,15 +106,15 @@ impl Qwen2 {
             x = y;
         }
         let head = self.head_pass(&packed, x.clone(), temperature);
-        let scores = split(&packed, Some(&head));
-        (scores, Pass { packed, run: Some(Run { rope, attention, layers, x, head }) })
+        let logprobs = split(&packed, Some(&head));
+        (logprobs, Pass { packed, layers: Some(LayerPasses { rope, attention, layers, x, head }) })
     }
 
-    /// The layout of groups that can be scored; panics on others, which would get the scores of something else.
-    fn pack(&self, groups: &[Group<'_>], temperature: f32) -> Packed {
+    /// The layout of a batch; panics on one that would get the log-probabilities of something else.
+    fn pack(&self, batch: &[PromptCompletions<'_>], temperature: f32) -> Packed {
         assert!(temperature > 0.0, "the temperature is {temperature}, but it must be above 0");
-        assert!(groups.iter().all(|group| !group.prompt.is_empty()), "a prompt is empty");
-        let packed = Packed::new(groups);
+        assert!(batch.iter().all(|item| !item.prompt.is_empty()), "a prompt is empty");
+        let packed = Packed::new(batch);
         let vocabulary = self.config().vocab_size;
         let unknown =
             packed.tokens.iter().chain(&packed.targets).find(|token| **token as usize >= vocabulary);
@@ -131,24 +129,26 @@ impl Qwen2 {
 }
 
 impl Pass {
-    /// Adds to `gradients` the gradient by every trainable weight of a loss whose gradient by the scored tokens'
-    /// log-probabilities is `by_logprob`: one list for each completion, in the order of the scores.
+    /// Adds to `gradients` the gradient of a loss with respect to every trainable weight. `slopes` is the gradient
+    /// of the loss with respect to the log-probabilities: one element for each completion, in their order.
     ///
     /// # Panics
     ///
-    /// If `by_logprob` does not have a number for every scored token.
-    pub fn backward(self, model: &Qwen2, by_logprob: &[Vec<f32>], gradients: &mut GradientsParams) {
-        let Self { packed, run } = self;
-        let lengths = by_logprob.iter().map(Vec::len);
-        assert!(lengths.eq(packed.lengths.iter().copied()), "every scored token needs one gradient");
-        let Some(Run { rope, mut attention, layers, x, head }) = run else { return };
-        let mut dx = head_backward(model, &packed, head, x, &by_logprob.concat(), gradients);
+    /// If `slopes` does not have a number for every token of a completion.
+    pub fn backward(self, model: &Qwen2, slopes: &[TokenGradients], gradients: &mut GradientsParams) {
+        let Self { packed, layers } = self;
+        let of_completions = || slopes.iter().map(|completion| completion.logprobs.as_slice());
+        let lengths = of_completions().map(<[f32]>::len);
+        assert!(lengths.eq(packed.lengths.iter().copied()), "every token of a completion needs one gradient");
+        let Some(LayerPasses { rope, mut attention, layers, x, head }) = layers else { return };
+        let slopes = of_completions().collect::<Vec<_>>().concat();
+        let mut dx = head_backward(model, &packed, head, x, &slopes, gradients);
         for (layer, pass) in layers.into_iter().enumerate().rev() {
             let LayerGraph { block, x, y } = match pass {
                 LayerPass::Graph(graph) => graph,
                 LayerPass::Input(x) => LayerGraph::new(model, layer, x, &rope, &mut attention),
             };
-            dx = pull_back(&block, x, y, dx, gradients);
+            dx = vjp(&block, x, y, dx, gradients);
         }
         if model.has_lora() {
             return; // the table is frozen
@@ -161,18 +161,18 @@ impl Pass {
     }
 }
 
-/// Through the output head and the final norm: the gradient by the last residual stream.
+/// Through the output head and the final norm: the gradient with respect to the last residual stream.
 fn head_backward(
     model: &Qwen2,
     packed: &Packed,
     head: HeadPass,
     x: Tensor<2>,
-    by_logprob: &[f32],
+    slopes: &[f32],
     gradients: &mut GradientsParams,
 ) -> Tensor<2> {
     let table = model.head();
     let mut dw = (!model.has_lora()).then(|| take_or_zeros(gradients, table));
-    let dh = head.backward(&table.val(), by_logprob, dw.as_mut());
+    let dh = head.backward(&table.val(), slopes, dw.as_mut());
     if let Some(dw) = dw {
         gradients.register(table.id, dw);
     }
@@ -180,7 +180,7 @@ fn head_backward(
     let norm = model.norm.clone().train();
     let x = x.autodiff().require_grad();
     let h = normalize(&norm, x.clone().select(0, int_tensor(&packed.predictors, &model.device())));
-    pull_back(&norm, x, h, dh, gradients)
+    vjp(&norm, x, h, dh, gradients)
 }
 
 impl LayerGraph {
@@ -192,8 +192,9 @@ impl LayerGraph {
     }
 }
 
-/// The gradient by `x`, and by the weights of `module` into `gradients`, of a loss whose gradient by `y` is `dy`.
-fn pull_back<M: Module>(
+/// The vector-Jacobian product of `dy`, the gradient of a loss with respect to `y`: returns the gradient with respect to `x`, and
+/// adds that with respect to the weights of `module` to `gradients`.
+fn vjp<M: Module>(
     module: &M,
     x: Tensor<2>,
     y: Tensor<2>,
@@ -232,8 +233,8 @@ fn take_or_zeros(gradients: &mut GradientsParams, param: &burn::module::Param<Te
     take(gradients, param.id).unwrap_or_else(|| Tensor::zeros(value.shape(), &value.device()))
 }
 
-/// The scores of every completion; no `head` if none has a token.
-fn split(packed: &Packed, head: Option<&HeadPass>) -> Vec<Scores> {
+/// What the head gives of every completion; no `head` if none has a token.
+fn split(packed: &Packed, head: Option<&HeadPass>) -> Vec<TokenLogProbs> {
     let (logprobs, entropies) = head.map_or((&[][..], &[][..]), |head| (&head.logprobs, &head.entropies));
     let mut start = 0;
     packed
@@ -242,7 +243,7 @@ fn split(packed: &Packed, head: Option<&HeadPass>) -> Vec<Scores> {
         .map(|length| {
             let range = start..start + length;
             start = range.end;
-            Scores { logprobs: logprobs[range.clone()].to_vec(), entropies: entropies[range].to_vec() }
+            TokenLogProbs { logprobs: logprobs[range.clone()].to_vec(), entropies: entropies[range].to_vec() }
         })
         .collect()
 }

@@ -21,7 +21,7 @@ pub(crate) struct Adapter {
     pub(crate) a: Param<Tensor<2>>,
     /// `[rank, out]`
     pub(crate) b: Param<Tensor<2>>,
-    /// The scale is this by the rank.
+    /// The scale is this divided by the rank.
     #[module(skip)]
     pub(crate) alpha: f64,
     /// … or by its root (rsLoRA, arXiv 2312.03732).

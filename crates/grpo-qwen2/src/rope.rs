@@ -28,9 +28,10 @@ pub(crate) fn theta(config: &Map<String, Value>) -> Result<f64, Refused> {
         }
     }
     let theta = found.map_or(10_000.0, |(_, theta)| theta);
-    match theta > 0.0 {
-        true => Ok(theta),
-        false => Err(["rope_theta".into(), theta.to_string(), "it must be above 0".into()]),
+    if theta > 0.0 {
+        Ok(theta)
+    } else {
+        Err(["rope_theta".into(), theta.to_string(), "it must be above 0".into()])
     }
 }
 

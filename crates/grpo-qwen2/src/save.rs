@@ -4,12 +4,13 @@ use std::path::Path;
 
 use burn::module::Param;
 use burn::tensor::Tensor;
+use grpo_files::write_atomically;
 use serde_json::{Map, Value};
 
 use crate::names::layer;
 use crate::projection::Projection;
 use crate::text_file::{check_pointer, read_json};
-use crate::{ModelError, NamedTensor, Qwen2, Weight, write_atomically, write_tensors};
+use crate::{Dtype, ModelError, NamedTensor, Qwen2, Weight, write_tensors};
 
 /// Files of a model folder that training does not change.
 const UNCHANGED: [&str; 8] = [
@@ -22,15 +23,6 @@ const UNCHANGED: [&str; 8] = [
     "vocab.json",
     "merges.txt",
 ];
-
-/// What the weights of a saved model are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// Four bytes a weight: no bit of what was trained is lost.
-    F32,
-    /// Two bytes a weight, rounded to nearest: as the published checkpoints have it.
-    Bf16,
-}
 
 /// What a model folder holds besides weights: the configuration, and the tokenizer's files byte by byte.
 ///
@@ -58,29 +50,29 @@ impl ModelFiles {
     }
 
     /// `config.json` with the number format of the saved weights, in the form that the file has.
-    fn config(&self, precision: Precision) -> String {
+    fn config(&self, dtype: Dtype) -> String {
         let mut config = self.config.clone();
         let key = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
-        let dtype = match precision {
-            Precision::F32 => "float32",
-            Precision::Bf16 => "bfloat16",
+        let value = match dtype {
+            Dtype::F32 => "float32",
+            Dtype::Bf16 => "bfloat16",
         };
-        config.insert(key.to_string(), dtype.into());
+        config.insert(key.to_string(), value.into());
         serde_json::to_string_pretty(&config).expect("a JSON value can be written") + "\n"
     }
 }
 
 impl Qwen2 {
     /// Writes the model to `folder` in Hugging Face layout, so that transformers loads it: `model.safetensors` in
-    /// the given precision, `config.json` saying so, and the other `files` as they were. Adapters are merged into their
+    /// the given dtype, `config.json` saying so, and the other `files` as they were. Adapters are merged into their
     /// matrices; by themselves they are saved with [`save_adapter`](Self::save_adapter).
     ///
     /// Every file is written under another name, synced and then renamed: a save that fails (a full disk, say) leaves
     /// what was there before.
-    pub fn save(&self, files: &ModelFiles, folder: &Path, precision: Precision) -> Result<(), ModelError> {
+    pub fn save(&self, files: &ModelFiles, folder: &Path, dtype: Dtype) -> Result<(), ModelError> {
         std::fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
-        write_tensors(&folder.join("model.safetensors"), &self.stored(), precision)?;
-        let config = files.config(precision);
+        write_tensors(&folder.join("model.safetensors"), &self.stored(), dtype)?;
+        let config = files.config(dtype);
         write_file(&folder.join("config.json"), config.as_bytes())?;
         for (name, bytes) in &files.unchanged {
             write_file(&folder.join(name), bytes)?;

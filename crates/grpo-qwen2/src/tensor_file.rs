@@ -7,11 +7,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Tensor, TensorData};
+use grpo_files::write_atomically;
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use safetensors::tensor::{Dtype as StoredDtype, Metadata, TensorInfo};
 
 use crate::text_file::check_pointer;
-use crate::{ModelError, Precision, write_atomically};
+use crate::{Dtype, ModelError};
 
 /// The most bytes a header may have, as the format's own reader has it.
 const MAX_HEADER: u64 = 100_000_000;
@@ -105,12 +106,12 @@ impl TensorFile {
 }
 
 /// Numbers of a supported format as f32.
-fn decode(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+fn decode(dtype: StoredDtype, bytes: &[u8]) -> Option<Vec<f32>> {
     let pairs = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
     match dtype {
-        Dtype::BF16 => Some(pairs().map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
-        Dtype::F16 => Some(pairs().map(|b| f16::from_le_bytes(b).to_f32()).collect()),
-        Dtype::F32 => {
+        StoredDtype::BF16 => Some(pairs().map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
+        StoredDtype::F16 => Some(pairs().map(|b| f16::from_le_bytes(b).to_f32()).collect()),
+        StoredDtype::F32 => {
             Some(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
         }
         _ => None,
@@ -131,29 +132,25 @@ impl<'a> NamedTensor<'a> {
         Self { name, shape: shape.to_vec(), values: Box::new(values) }
     }
 
-    fn bytes(&self, precision: Precision) -> Vec<u8> {
+    fn bytes(&self, dtype: Dtype) -> Vec<u8> {
         let values = (self.values)();
         let values = values.iter::<f32>();
-        match precision {
-            Precision::F32 => values.flat_map(f32::to_le_bytes).collect(),
-            Precision::Bf16 => values.flat_map(|v| bf16::from_f32(v).to_le_bytes()).collect(),
+        match dtype {
+            Dtype::F32 => values.flat_map(f32::to_le_bytes).collect(),
+            Dtype::Bf16 => values.flat_map(|v| bf16::from_f32(v).to_le_bytes()).collect(),
         }
     }
 }
 
 /// Writes tensors to a file: the header's length, the header, the tensors. Safe as [`write_atomically`] is.
-pub fn write_tensors(
-    path: &Path,
-    tensors: &[NamedTensor<'_>],
-    precision: Precision,
-) -> Result<(), ModelError> {
-    let header = header(tensors, precision);
+pub fn write_tensors(path: &Path, tensors: &[NamedTensor<'_>], dtype: Dtype) -> Result<(), ModelError> {
+    let header = header(tensors, dtype);
     let written = write_atomically(path, |file| {
         let mut file = BufWriter::new(file);
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         for tensor in tensors {
-            file.write_all(&tensor.bytes(precision))?;
+            file.write_all(&tensor.bytes(dtype))?;
         }
         file.flush()
     });
@@ -161,16 +158,16 @@ pub fn write_tensors(
 }
 
 /// The JSON that says what the tensors are and where, padded so that they begin at a multiple of 8 bytes.
-fn header(tensors: &[NamedTensor<'_>], precision: Precision) -> Vec<u8> {
-    let (dtype, size) = match precision {
-        Precision::F32 => (Dtype::F32, 4),
-        Precision::Bf16 => (Dtype::BF16, 2),
+fn header(tensors: &[NamedTensor<'_>], dtype: Dtype) -> Vec<u8> {
+    let (stored, size) = match dtype {
+        Dtype::F32 => (StoredDtype::F32, 4),
+        Dtype::Bf16 => (StoredDtype::BF16, 2),
     };
     let mut end = 0;
     let place = |tensor: &NamedTensor<'_>| {
         let (shape, start) = (tensor.shape.clone(), end);
         end += shape.iter().product::<usize>() * size;
-        (tensor.name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) })
+        (tensor.name.clone(), TensorInfo { dtype: stored, shape, data_offsets: (start, end) })
     };
     let tensors = tensors.iter().map(place).collect();
     // Versions of transformers refuse a file that does not say which framework wrote it.

@@ -34,8 +34,8 @@ pub(crate) fn shown(value: &Value) -> String {
 
 /// Refuses a Git LFS pointer in place of a file.
 pub(crate) fn check_pointer(path: &Path, beginning: &[u8]) -> Result<(), ModelError> {
-    match beginning.starts_with(LFS_POINTER) {
-        true => Err(ModelError::LfsPointer { path: path.into() }),
-        false => Ok(()),
+    if beginning.starts_with(LFS_POINTER) {
+        return Err(ModelError::LfsPointer { path: path.into() });
     }
+    Ok(())
 }

@@ -76,6 +76,7 @@ mod pattern;
 mod quantity;
 mod repetition;
 mod rubric;
+mod scoring;
 mod statistics;
 mod text;
 mod time_limit;

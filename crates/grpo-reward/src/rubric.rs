@@ -1,6 +1,5 @@
 //! Several rewards as one.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -9,7 +8,8 @@ use std::time::{Duration, Instant};
 use grpo_core::{Completion, Reward};
 use serde::{Deserialize, Serialize};
 
-use crate::time_limit::{Failure, Score, Scored, score_one, within};
+use crate::scoring::{Failure, Scored, score_one};
+use crate::time_limit::{Score, within};
 use crate::{Correctness, RewardError, SettingError, StrictFormat};
 
 /// A named, weighted sum of rewards.
@@ -157,8 +157,8 @@ impl<T: ?Sized> Rubric<T> {
         self.parts.iter().map(|part| part.name.as_str())
     }
 
-    /// The weights of the parts, in the order of [`names`](Self::names).
-    pub fn weights(&self) -> impl Iterator<Item = f32> {
+    /// The weight of each part in the total, in the order of [`names`](Self::names): TRL's `reward_weights`.
+    pub fn reward_weights(&self) -> impl Iterator<Item = f32> {
         self.parts.iter().map(|part| part.weight)
     }
 
@@ -237,7 +237,7 @@ impl<T: ?Sized> Rubric<T> {
         }
     }
 
-    /// What the rewards come to behind their gates and with their weights.
+    /// Applies the gate and the weight of each part to its reward.
     fn pay(&self, each: Vec<f32>, completion: &Completion) -> Result<Scores, RewardError> {
         let (mut total, mut paid) = (0.0, Vec::with_capacity(self.len()));
         for (part, &value) in self.parts.iter().zip(&each) {
@@ -269,13 +269,6 @@ impl<T: AsRef<str> + ?Sized> Rubric<T> {
     }
 }
 
-/// What a panic said.
-pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
-    let formatted = payload.downcast_ref::<String>().map(String::as_str);
-    let literal = payload.downcast_ref::<&str>().copied();
-    formatted.or(literal).unwrap_or("without a message").to_owned()
-}
-
 impl<T: ?Sized> Default for Rubric<T> {
     fn default() -> Self {
         Self::new()
@@ -284,6 +277,6 @@ impl<T: ?Sized> Default for Rubric<T> {
 
 impl<T: ?Sized> fmt::Debug for Rubric<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.names().zip(self.weights())).finish()
+        f.debug_map().entries(self.names().zip(self.reward_weights())).finish()
     }
 }

@@ -1,5 +1,7 @@
 //! What a reward gave over many completions.
 
+use grpo_core::{Ddof, mean, std};
+
 use crate::Scores;
 
 /// What one part of a rubric gave over many completions: each reward as it is, before its gate and its
@@ -54,14 +56,12 @@ impl RewardStatistics {
 
     fn of_rewards(name: String, rewards: Vec<f32>) -> Option<Self> {
         let (&first, n) = (rewards.first()?, rewards.len());
-        let wide = || rewards.iter().copied().map(f64::from);
-        let mean = wide().sum::<f64>() / n as f64;
-        let squares: f64 = wide().map(|reward| (reward - mean).powi(2)).sum();
+        let wide: Vec<f64> = rewards.iter().copied().map(f64::from).collect();
         Some(Self {
             name,
             n,
-            mean,
-            std: if n < 2 { 0.0 } else { (squares / (n - 1) as f64).sqrt() },
+            mean: mean(wide.iter().copied()),
+            std: std(&wide, Ddof::Sample),
             min: rewards.iter().copied().fold(first, f32::min),
             max: rewards.iter().copied().fold(first, f32::max),
             above_zero: rewards.iter().filter(|reward| **reward > 0.0).count() as f64 / n as f64,

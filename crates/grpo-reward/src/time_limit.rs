@@ -1,7 +1,6 @@
 //! Rewards on a thread of their own, so that one that hangs does not hang the program.
 
 use std::borrow::Borrow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,16 +9,7 @@ use std::time::Duration;
 
 use grpo_core::{Completion, Reward};
 
-use crate::rubric::panic_message;
-
-/// What each reward gave for a completion, or the place of one among them and what became of it.
-pub(crate) type Scored = Result<Vec<f32>, (usize, Failure)>;
-
-/// What can become of a reward.
-pub(crate) enum Failure {
-    Panicked(String),
-    TimedOut(Duration),
-}
+use crate::scoring::{Failure, Scored, score_one};
 
 type Rewards<T> = Vec<Arc<dyn Reward<T>>>;
 
@@ -107,20 +97,4 @@ where
         }
         all
     }
-}
-
-/// Scores with one reward after the other; the first that panics ends it.
-pub(crate) fn score_one<T: ?Sized>(
-    rewards: &[Arc<dyn Reward<T>>],
-    truth: &T,
-    completion: &Completion,
-    at: &AtomicUsize,
-) -> Scored {
-    let score = |(place, reward): (usize, &Arc<dyn Reward<T>>)| {
-        at.store(place, Ordering::Relaxed);
-        // Safe to assert: all of our state that the reward can reach is behind shared references.
-        catch_unwind(AssertUnwindSafe(|| reward.score(truth, completion)))
-            .map_err(|payload| (place, Failure::Panicked(panic_message(payload.as_ref()))))
-    };
-    rewards.iter().enumerate().map(score).collect()
 }

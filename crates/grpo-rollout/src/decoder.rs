@@ -1,4 +1,7 @@
 use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+use crate::{Draw, Sampling};
 
 /// An autoregressive model that decodes a batch of rows, one token of each row at a time.
 ///
@@ -27,4 +30,32 @@ pub trait Decoder {
     /// The cache whose row `i` is row `rows[i]` of `cache`. A row may be named several times (a prompt is fanned
     /// out to its group) or not at all (a finished row leaves the batch).
     fn select(&self, cache: Self::Cache, rows: &[usize]) -> Self::Cache;
+
+    /// Draws a token for each of `requests`; none where the logits are not finite.
+    ///
+    /// Provided: the logits are copied to the host and each token is drawn there ([`Sampling::draw`]). A decoder on a device
+    /// can draw where its logits are.
+    ///
+    /// # Panics
+    ///
+    /// If a row is not below the number of rows of `logits`.
+    fn draw(&self, logits: Tensor<2>, requests: &[DrawRequest], sampling: &Sampling) -> Vec<Option<Draw>> {
+        let vocabulary = self.vocabulary();
+        let logits: Vec<f32> = logits
+            .into_data()
+            .convert::<f32>()
+            .try_into_vec()
+            .expect("the data has just been converted to f32");
+        let of_row = |row: usize| &logits[row * vocabulary..][..vocabulary];
+        requests.par_iter().map(|request| sampling.draw(of_row(request.row), request.uniform)).collect()
+    }
+}
+
+/// What a token is drawn from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DrawRequest {
+    /// The row of the logits.
+    pub row: usize,
+    /// A uniform number in `[0, 1)`.
+    pub uniform: f64,
 }

@@ -1,10 +1,10 @@
-use grpo_kernels::exp;
+use grpo_math::exp;
 
-use crate::RolloutError;
+use crate::InvalidOption;
 
 /// Numbers that a sum keeps apart, to take several at once.
 const LANES: usize = 16;
-/// Weights whose sum is kept to find a token by.
+/// Masses whose sum is kept to find a token by.
 const BLOCK: usize = 256;
 
 /// How the next token is drawn from the logits of a position.
@@ -53,19 +53,18 @@ impl Sampling {
     }
 
     /// Checks that every option is in its range.
-    pub fn validate(&self) -> Result<(), RolloutError> {
-        let invalid =
-            |option, value: String, expected| Err(RolloutError::InvalidOption { option, value, expected });
+    pub fn validate(&self) -> Result<(), InvalidOption> {
+        let invalid = |option, value, expected| Err(InvalidOption::new(option, value, expected));
         // A subnormal temperature has no finite inverse.
         if self.temperature != 0.0 && !(self.temperature > 0.0 && self.temperature.is_normal()) {
-            return invalid("temperature", self.temperature.to_string(), "it must be 0 or a positive number");
+            return invalid("temperature", self.temperature, "it must be 0 or a positive number");
         }
         if self.top_k == Some(0) {
-            return invalid("top_k", "0".into(), "it must be at least 1");
+            return Err(InvalidOption::new("top_k", 0, "it must be at least 1"));
         }
         for (option, value) in [("top_p", self.top_p), ("min_p", self.min_p)] {
             if let Some(p) = value.filter(|p| !(*p > 0.0 && *p <= 1.0)) {
-                return invalid(option, p.to_string(), "it must be above 0 and at most 1");
+                return invalid(option, p, "it must be above 0 and at most 1");
             }
         }
         Ok(())
@@ -76,52 +75,52 @@ impl Sampling {
     pub fn draw(&self, logits: &[f32], u: f64) -> Option<Draw> {
         let (best, max) = argmax(logits)?;
         let inverse = if self.temperature == 0.0 { 1.0 } else { 1.0 / self.temperature };
-        let mut weights: Vec<f32> = logits.iter().map(|z| exp((z - max) * inverse)).collect();
-        let total: f64 = block_sums(&weights).iter().sum();
+        let mut masses: Vec<f32> = logits.iter().map(|z| exp((z - max) * inverse)).collect();
+        let total: f64 = block_sums(&masses).iter().sum();
         if !total.is_finite() {
             return None;
         }
-        let entropy = total.ln() - weighted_sum(&weights, logits, max, inverse) / total;
+        let entropy = total.ln() - weighted_sum(&masses, logits, max, inverse) / total;
         let token = if self.temperature == 0.0 {
             best
         } else {
-            self.truncate(&mut weights);
-            invert(&weights, u)
+            self.truncate(&mut masses);
+            invert(&masses, u)
         };
         let logprob = f64::from((logits[token] - max) * inverse) - total.ln();
         Some(Draw { token: token as u32, logprob: logprob as f32, entropy: entropy as f32 })
     }
 
-    /// Sets the weight of every token that is cut off to zero.
-    fn truncate(&self, weights: &mut [f32]) {
+    /// Sets the mass of every token that is cut off to zero.
+    fn truncate(&self, masses: &mut [f32]) {
         if self.top_k.is_none() && self.top_p.is_none() && self.min_p.is_none() {
             return;
         }
-        let mut order: Vec<usize> = (0..weights.len()).collect();
-        let heavier = |a: &usize, b: &usize| weights[*b].total_cmp(&weights[*a]).then(a.cmp(b));
+        let mut order: Vec<usize> = (0..masses.len()).collect();
+        let heavier = |a: &usize, b: &usize| masses[*b].total_cmp(&masses[*a]).then(a.cmp(b));
         if let Some(k) = self.top_k.filter(|k| *k < order.len()) {
             order.select_nth_unstable_by(k - 1, heavier);
             order.truncate(k);
         }
         order.sort_unstable_by(heavier);
         if let Some(p) = self.top_p {
-            let total: f64 = order.iter().map(|i| f64::from(weights[*i])).sum();
-            let mut mass = 0.0;
+            let total: f64 = order.iter().map(|i| f64::from(masses[*i])).sum();
+            let mut sum = 0.0;
             let enough = order.iter().position(|i| {
-                mass += f64::from(weights[*i]);
-                mass >= f64::from(p) * total
+                sum += f64::from(masses[*i]);
+                sum >= f64::from(p) * total
             });
             order.truncate(enough.map_or(order.len(), |last| last + 1));
         }
         if let Some(p) = self.min_p {
-            let least = p * weights[order[0]];
-            order.retain(|i| weights[*i] >= least);
+            let least = p * masses[order[0]];
+            order.retain(|i| masses[*i] >= least);
         }
-        let mut kept = vec![0.0; weights.len()];
+        let mut kept = vec![0.0; masses.len()];
         for i in order {
-            kept[i] = weights[i];
+            kept[i] = masses[i];
         }
-        weights.copy_from_slice(&kept);
+        masses.copy_from_slice(&kept);
     }
 }
 
@@ -143,8 +142,8 @@ fn argmax(logits: &[f32]) -> Option<(usize, f32)> {
     finite.then_some((index, max))
 }
 
-/// The sums of weights, [`BLOCK`] by [`BLOCK`].
-fn block_sums(weights: &[f32]) -> Vec<f64> {
+/// The sums of masses (probabilities before they are divided by their sum), [`BLOCK`] by [`BLOCK`].
+fn block_sums(masses: &[f32]) -> Vec<f64> {
     let sum = |block: &[f32]| {
         let mut lanes = [0.0f64; LANES];
         for chunk in block.chunks(LANES) {
@@ -152,27 +151,27 @@ fn block_sums(weights: &[f32]) -> Vec<f64> {
         }
         lanes.iter().sum()
     };
-    weights.chunks(BLOCK).map(sum).collect()
+    masses.chunks(BLOCK).map(sum).collect()
 }
 
-/// The sum of `weight · (logit − max) · inverse`: of weights, times their logarithms.
-fn weighted_sum(weights: &[f32], logits: &[f32], max: f32, inverse: f32) -> f64 {
-    // A weight is 0 long before its logarithm is this, and 0 times infinity is no number.
+/// The sum of `mass · (logit − max) · inverse`: of masses, times their logarithms.
+fn weighted_sum(masses: &[f32], logits: &[f32], max: f32, inverse: f32) -> f64 {
+    // A mass is 0 long before its logarithm is this, and 0 times infinity is no number.
     let logarithm = |z: f32| ((z - max) * inverse).max(-1000.0);
-    let sum = |(weights, logits): (&[f32], &[f32])| {
+    let sum = |(masses, logits): (&[f32], &[f32])| {
         let mut lanes = [0.0f64; LANES];
-        for (weights, logits) in weights.chunks(LANES).zip(logits.chunks(LANES)) {
-            let terms = weights.iter().zip(logits).map(|(w, z)| f64::from(w * logarithm(*z)));
+        for (masses, logits) in masses.chunks(LANES).zip(logits.chunks(LANES)) {
+            let terms = masses.iter().zip(logits).map(|(w, z)| f64::from(w * logarithm(*z)));
             lanes.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
         }
         lanes.iter().sum::<f64>()
     };
-    weights.chunks(BLOCK).zip(logits.chunks(BLOCK)).map(sum).sum()
+    masses.chunks(BLOCK).zip(logits.chunks(BLOCK)).map(sum).sum()
 }
 
-/// The first index at which the running sum of `weights` exceeds `u` times their sum.
-fn invert(weights: &[f32], u: f64) -> usize {
-    let sums = block_sums(weights);
+/// The first index at which the running sum of `masses` exceeds `u` times their sum.
+fn invert(masses: &[f32], u: f64) -> usize {
+    let sums = block_sums(masses);
     let mut rest = u * sums.iter().sum::<f64>();
     for (block, sum) in sums.iter().enumerate() {
         // A block that rounding may let the sum pass in is looked through.
@@ -180,14 +179,16 @@ fn invert(weights: &[f32], u: f64) -> usize {
             rest -= sum;
             continue;
         }
-        for (i, w) in weights.iter().enumerate().skip(block * BLOCK).take(BLOCK).filter(|(_, w)| **w > 0.0) {
+        for (i, w) in
+            masses.iter().enumerate().skip(block * BLOCK).take(BLOCK).filter(|(_, mass)| **mass > 0.0)
+        {
             rest -= f64::from(*w);
             if rest < 0.0 {
                 return i;
             }
         }
     }
-    weights.iter().rposition(|w| *w > 0.0).unwrap_or(0)
+    masses.iter().rposition(|w| *w > 0.0).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -195,24 +196,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Noise;
+    use crate::SampleKey;
 
     const LOGITS: [f32; 6] = [1.0, -0.5, 2.0, 0.0, 1.5, -3.0];
 
     fn probabilities(temperature: f32) -> Vec<f64> {
-        let weights: Vec<f64> = LOGITS.iter().map(|z| f64::from(z / temperature).exp()).collect();
-        let total: f64 = weights.iter().sum();
-        weights.iter().map(|w| w / total).collect()
+        let masses: Vec<f64> = LOGITS.iter().map(|z| f64::from(z / temperature).exp()).collect();
+        let total: f64 = masses.iter().sum();
+        masses.iter().map(|w| w / total).collect()
     }
 
     /// Draws many tokens and returns how often each came, and checks their log-probabilities on the way.
     fn frequencies(sampling: &Sampling, n: usize) -> Vec<f64> {
         let full = probabilities(sampling.temperature);
         let entropy: f64 = full.iter().map(|p| -p * p.ln()).sum();
-        let noise = Noise { seed: 11, step: 0, problem: 0, sample: 0 };
+        let key = SampleKey { seed: 11, step: 0, problem: 0, sample: 0 };
         let mut counts = vec![0.0; LOGITS.len()];
         for token in 0..n {
-            let draw = sampling.draw(&LOGITS, noise.uniform(token)).unwrap();
+            let draw = sampling.draw(&LOGITS, key.uniform(token)).unwrap();
             assert!((f64::from(draw.logprob) - full[draw.token as usize].ln()).abs() < 1e-6);
             assert!((f64::from(draw.entropy) - entropy).abs() < 1e-6);
             counts[draw.token as usize] += 1.0;
@@ -255,7 +256,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the logits, the options and the noise: the token is one that the options keep, by their definitions, and
+        /// Whatever the logits, the options and the uniform number: the token is one that the options keep, by their definitions, and
         /// comes with its probability in the whole distribution.
         #[test]
         fn a_token_is_one_that_is_kept(
@@ -271,17 +272,17 @@ mod tests {
             let draw = sampling.draw(&logits, u).unwrap();
             let token = draw.token as usize;
             let max = logits.iter().copied().fold(f32::MIN, f32::max);
-            let weight = |z: f32| f64::from((z - max) / temperature).exp();
-            let total: f64 = logits.iter().map(|z| weight(*z)).sum();
-            let own = weight(logits[token]);
+            let mass = |z: f32| f64::from((z - max) / temperature).exp();
+            let total: f64 = logits.iter().map(|z| mass(*z)).sum();
+            let own = mass(logits[token]);
             prop_assert!((f64::from(draw.logprob) - (own / total).ln()).abs() < 1e-3, "{draw:?}");
             prop_assert!((-1e-3..=(logits.len() as f64).ln() + 1e-3).contains(&f64::from(draw.entropy)), "{draw:?}");
             let heavier: Vec<f64> =
-                logits.iter().map(|z| weight(*z)).filter(|w| *w > own * (1.0 + 1e-4)).collect();
+                logits.iter().map(|z| mass(*z)).filter(|w| *w > own * (1.0 + 1e-4)).collect();
             prop_assert!(top_k.is_none_or(|k| heavier.len() < k));
             prop_assert!(min_p.is_none_or(|p| own >= f64::from(p) * (1.0 - 1e-4)));
             // Among the tokens that top-k keeps, those before this one have less than `top_p` together.
-            let mut kept: Vec<f64> = logits.iter().map(|z| weight(*z)).collect();
+            let mut kept: Vec<f64> = logits.iter().map(|z| mass(*z)).collect();
             kept.sort_by(|a, b| b.total_cmp(a));
             kept.truncate(top_k.unwrap_or(usize::MAX));
             let before: f64 = heavier.iter().sum();

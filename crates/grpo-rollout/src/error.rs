@@ -1,17 +1,12 @@
+use crate::InvalidOption;
+
 /// Why there is no rollout. All but [`NonFiniteLogits`](Self::NonFiniteLogits) are found before the model runs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RolloutError {
     /// A sampling option is outside its range.
-    #[error("sampling option `{option}` is {value}: {expected}")]
-    InvalidOption {
-        /// The option's name.
-        option: &'static str,
-        /// The value it was given.
-        value: String,
-        /// The range it must be in.
-        expected: &'static str,
-    },
+    #[error(transparent)]
+    InvalidOption(#[from] InvalidOption),
     /// A prompt has no tokens, so there is nothing to continue.
     #[error("prompt {prompt} is empty: a completion needs at least one token to continue")]
     EmptyPrompt {
@@ -63,7 +58,7 @@ impl RolloutError {
     /// The index of the request that the error is about, if it is about one.
     pub fn request(&self) -> Option<usize> {
         match self {
-            Self::InvalidOption { .. } => None,
+            Self::InvalidOption(_) => None,
             Self::EmptyPrompt { prompt }
             | Self::PromptTooLong { prompt, .. }
             | Self::UnknownToken { prompt, .. }

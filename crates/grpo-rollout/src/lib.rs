@@ -1,22 +1,29 @@
 //! Rollouts: prompts go in as token ids, groups of sampled completions come out with the log-probability of
 //! every sampled token.
 //!
-//! The crate's one design decision: **a sample is a function of its own logits and its own noise.** The noise is
-//! keyed by (seed, step, problem, sample, token) and nothing is drawn from a shared generator, so neither the
+//! The crate's one design decision: **a sample is a function of its own logits and its own key.** Uniform numbers are a
+//! function of (seed, step, problem, sample, token) and nothing is drawn from a shared generator, so neither the
 //! order of the rows nor what else is in the batch can change a sample, and any step can be replayed from its
-//! key.
+//! keys.
 //!
 //! The model is a [`Decoder`]: anything that maps tokens to next-token logits with a cache that is handed around
-//! as a value. The crate knows no model, no text and no reward.
+//! as a value. A trainer samples through [`Rollouts`]. The crate knows no model, no text and no reward.
 
 mod decoder;
 mod distribution;
 mod error;
-mod noise;
+mod generation;
+mod key;
+mod option;
+mod rollouts;
 mod sampler;
+mod tokens;
 
-pub use decoder::Decoder;
+pub use decoder::{Decoder, DrawRequest};
 pub use distribution::{Draw, Sampling};
 pub use error::RolloutError;
-pub use noise::Noise;
+pub use key::SampleKey;
+pub use option::InvalidOption;
+pub use rollouts::{Local, Rollouts};
 pub use sampler::{Request, Sample, Sampler};
+pub use tokens::{PromptCompletions, TokenGradients, TokenLogProbs};

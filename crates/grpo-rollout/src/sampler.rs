@@ -1,7 +1,7 @@
 use grpo_core::Finish;
-use rayon::prelude::*;
 
-use crate::{Decoder, Draw, Noise, RolloutError, Sampling};
+use crate::generation::{Generation, Row};
+use crate::{Decoder, InvalidOption, RolloutError, SampleKey, Sampling};
 
 /// Draws completions of prompts from a [`Decoder`].
 #[derive(Debug, Clone, PartialEq)]
@@ -16,13 +16,13 @@ pub struct Sampler {
     pub batch_rows: usize,
 }
 
-/// A prompt to be continued once for every noise in `noise`.
+/// A prompt to be continued once for every key.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The prompt's token ids.
     pub prompt: &'a [u32],
     /// One completion is drawn for each.
-    pub noise: &'a [Noise],
+    pub keys: &'a [SampleKey],
 }
 
 /// A sampled completion.
@@ -42,26 +42,26 @@ pub struct Sample {
     pub finish: Finish,
 }
 
-/// A completion in the making.
-struct Row {
-    request: usize,
-    noise: Noise,
-    sample: Sample,
-}
-
 impl Sampler {
-    /// Draws the completions of every request, in the order of the requests and of their noises.
+    /// Draws the completions of every request, in the order of the requests and of their keys.
     pub fn sample<D: Decoder>(
         &self,
         decoder: &D,
         requests: &[Request<'_>],
     ) -> Result<Vec<Vec<Sample>>, RolloutError> {
         self.validate(decoder, requests)?;
+        let mut rows = rows(requests);
         let mut samples: Vec<Vec<Sample>> = requests.iter().map(|_| Vec::new()).collect();
-        for batch in batches(requests, self.batch_rows) {
-            for row in self.sample_batch(decoder, requests, batch)? {
+        while !rows.is_empty() {
+            let rest = rows.split_off(self.batch_rows.min(rows.len()));
+            let mut generation = Generation::new(self, decoder, rows)?;
+            while generation.is_running() {
+                generation.advance()?;
+            }
+            for row in generation.into_rows() {
                 samples[row.request].push(row.sample);
             }
+            rows = rest;
         }
         Ok(samples)
     }
@@ -70,8 +70,7 @@ impl Sampler {
         self.sampling.validate()?;
         for (option, value) in [("max_tokens", self.max_tokens), ("batch_rows", self.batch_rows)] {
             if value == 0 {
-                let expected = "it must be at least 1";
-                return Err(RolloutError::InvalidOption { option, value: "0".into(), expected });
+                return Err(InvalidOption::new(option, 0, "it must be at least 1").into());
             }
         }
         let (context, vocabulary) = (decoder.context(), decoder.vocabulary());
@@ -90,104 +89,13 @@ impl Sampler {
         }
         Ok(())
     }
-
-    /// Prefills the distinct prompts of `batch`, fans them out and decodes until every row has ended.
-    fn sample_batch<D: Decoder>(
-        &self,
-        decoder: &D,
-        requests: &[Request<'_>],
-        batch: Vec<(usize, Noise)>,
-    ) -> Result<Vec<Row>, RolloutError> {
-        let mut distinct: Vec<usize> = batch.iter().map(|(request, _)| *request).collect();
-        distinct.dedup();
-        let prompts: Vec<&[u32]> = distinct.iter().map(|i| requests[*i].prompt).collect();
-        let (cache, logits) = decoder.prefill(&prompts, self.max_tokens);
-        let sources: Vec<usize> = batch
-            .iter()
-            .map(|(request, _)| distinct.binary_search(request).expect("requests of a batch are in order"))
-            .collect();
-
-        let mut rows: Vec<Row> = batch
-            .into_iter()
-            .map(|(request, noise)| {
-                let sample = Sample {
-                    tokens: Vec::new(),
-                    logprobs: Vec::new(),
-                    entropies: Vec::new(),
-                    finish: Finish::Length,
-                };
-                Row { request, noise, sample }
-            })
-            .collect();
-        let mut cache = decoder.select(cache, &sources);
-        let mut active: Vec<usize> = (0..rows.len()).collect();
-        self.draw(&host(logits), decoder.vocabulary(), &sources, &mut rows, &active)?;
-        loop {
-            let kept: Vec<usize> =
-                (0..active.len()).filter(|i| !self.ended(&mut rows[active[*i]].sample)).collect();
-            if kept.is_empty() {
-                return Ok(rows);
-            }
-            if kept.len() < active.len() {
-                cache = decoder.select(cache, &kept);
-                active = kept.iter().map(|i| active[*i]).collect();
-            }
-            let last: Vec<u32> =
-                active.iter().map(|i| *rows[*i].sample.tokens.last().expect("a row has a token")).collect();
-            let logits = host(decoder.decode(&last, &mut cache));
-            let own: Vec<usize> = (0..active.len()).collect();
-            self.draw(&logits, decoder.vocabulary(), &own, &mut rows, &active)?;
-        }
-    }
-
-    /// Draws the next token of each active row; row `active[i]` has the logits of row `sources[i]`.
-    fn draw(
-        &self,
-        logits: &[f32],
-        vocabulary: usize,
-        sources: &[usize],
-        rows: &mut [Row],
-        active: &[usize],
-    ) -> Result<(), RolloutError> {
-        let draws: Vec<Option<Draw>> = sources
-            .par_iter()
-            .zip(active)
-            .map(|(source, index)| {
-                let Row { noise, sample, .. } = &rows[*index];
-                let own = &logits[source * vocabulary..][..vocabulary];
-                self.sampling.draw(own, noise.uniform(sample.tokens.len()))
-            })
-            .collect();
-        for (draw, index) in draws.into_iter().zip(active) {
-            let Row { request, sample, .. } = &mut rows[*index];
-            let token = sample.tokens.len();
-            let draw = draw.ok_or(RolloutError::NonFiniteLogits { prompt: *request, token })?;
-            sample.tokens.push(draw.token);
-            sample.logprobs.push(draw.logprob);
-            sample.entropies.push(draw.entropy);
-        }
-        Ok(())
-    }
-
-    /// Whether the completion is over; sets how it ended.
-    fn ended(&self, sample: &mut Sample) -> bool {
-        let stopped = sample.tokens.last().is_some_and(|token| self.stop.contains(token));
-        sample.finish = if stopped { Finish::Stop } else { Finish::Length };
-        stopped || sample.tokens.len() == self.max_tokens
-    }
 }
 
-/// All completions to draw, in order, in batches of at most `size` rows.
-fn batches(requests: &[Request<'_>], size: usize) -> Vec<Vec<(usize, Noise)>> {
-    let all: Vec<(usize, Noise)> = requests
-        .iter()
-        .enumerate()
-        .flat_map(|(i, request)| request.noise.iter().map(move |noise| (i, *noise)))
-        .collect();
-    all.chunks(size).map(<[_]>::to_vec).collect()
-}
-
-/// Logits `[rows, vocabulary]` as one slice on the host.
-fn host(logits: burn::tensor::Tensor<2>) -> Vec<f32> {
-    logits.into_data().convert::<f32>().try_into_vec().expect("the data has just been converted to f32")
+/// A row for every completion, in order.
+fn rows<'a>(requests: &[Request<'a>]) -> Vec<Row<'a>> {
+    let row = |(request, Request { prompt, keys }): (usize, &Request<'a>)| {
+        let prompt = *prompt;
+        keys.iter().map(move |key| Row::new(request, prompt, *key))
+    };
+    requests.iter().enumerate().flat_map(row).collect()
 }

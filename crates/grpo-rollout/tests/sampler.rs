@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use grpo_core::Finish;
-use grpo_rollout::{Decoder, Noise, Request, RolloutError, Sample, Sampler, Sampling};
+use grpo_rollout::{Decoder, Draw, DrawRequest, Request, RolloutError, Sample, SampleKey, Sampler, Sampling};
 
 const VOCABULARY: usize = 6;
 const CONTEXT: usize = 100;
@@ -85,8 +85,8 @@ fn sampler(stop: &[u32], max_tokens: usize) -> Sampler {
     Sampler { sampling: Sampling::default(), stop: stop.to_vec(), max_tokens, batch_rows: 64 }
 }
 
-fn noises(problem: u64, n: u64) -> Vec<Noise> {
-    (0..n).map(|sample| Noise { seed: 3, step: 1, problem, sample }).collect()
+fn keys_of(problem: u64, n: u64) -> Vec<SampleKey> {
+    (0..n).map(|sample| SampleKey { seed: 3, step: 1, problem, sample }).collect()
 }
 
 /// A group of `n` completions of every prompt.
@@ -96,9 +96,9 @@ fn sample(
     prompts: &[&[u32]],
     n: u64,
 ) -> Result<Vec<Vec<Sample>>, RolloutError> {
-    let noises: Vec<Vec<Noise>> = (0..prompts.len()).map(|i| noises(i as u64, n)).collect();
+    let keys: Vec<Vec<SampleKey>> = (0..prompts.len()).map(|i| keys_of(i as u64, n)).collect();
     let requests: Vec<Request<'_>> =
-        prompts.iter().zip(&noises).map(|(prompt, noise)| Request { prompt, noise }).collect();
+        prompts.iter().zip(&keys).map(|(prompt, keys)| Request { prompt, keys }).collect();
     sampler.sample(table, &requests)
 }
 
@@ -165,13 +165,13 @@ fn batches_hold_no_more_rows_than_allowed() {
 }
 
 #[test]
-fn requests_without_noise_have_no_completions() {
+fn requests_without_keys_have_no_completions() {
     let table = Table::new(count);
     assert_eq!(sampler(&[5], 10).sample(&table, &[]).unwrap(), Vec::<Vec<Sample>>::new());
     assert_eq!(sample(&sampler(&[5], 10), &table, &[&[1], &[2]], 0).unwrap(), [vec![], vec![]]);
     assert!(table.calls.take().is_empty());
-    let noise = noises(0, 1);
-    let requests = [Request { prompt: &[1], noise: &[] }, Request { prompt: &[2], noise: &noise }];
+    let keys = keys_of(0, 1);
+    let requests = [Request { prompt: &[1], keys: &[] }, Request { prompt: &[2], keys: &keys }];
     let samples = sampler(&[5], 10).sample(&table, &requests).unwrap();
     assert_eq!((samples[0].len(), samples[1][0].tokens.as_slice()), (0, &[3, 4, 5][..]));
 }
@@ -237,7 +237,10 @@ fn options_out_of_range_are_refused() {
         ),
     ] {
         let error = error_of(&bad, &[&[1]]);
-        assert!(matches!(&error, RolloutError::InvalidOption { option, .. } if *option == name), "{error:?}");
+        assert!(
+            matches!(&error, RolloutError::InvalidOption(invalid) if invalid.option == name),
+            "{error:?}"
+        );
     }
 }
 
@@ -271,4 +274,67 @@ fn logits_that_are_not_finite_name_the_first_row() {
     };
     let error = sample(&sampler(&[], 5), &Table::new(broken), &[&[0], &[1], &[2]], 2).unwrap_err();
     assert_eq!(error, RolloutError::NonFiniteLogits { prompt: 1, token: 2 });
+}
+
+/// A decoder that draws by itself: what its row says, until a number is too small for it.
+struct Draws {
+    table: Table,
+    least: f64,
+    asked: RefCell<Vec<Vec<DrawRequest>>>,
+}
+
+impl Decoder for Draws {
+    type Cache = Vec<Vec<u32>>;
+
+    fn context(&self) -> usize {
+        CONTEXT
+    }
+
+    fn vocabulary(&self) -> usize {
+        VOCABULARY
+    }
+
+    fn prefill(&self, prompts: &[&[u32]], capacity: usize) -> (Self::Cache, Tensor<2>) {
+        self.table.prefill(prompts, capacity)
+    }
+
+    fn decode(&self, tokens: &[u32], cache: &mut Self::Cache) -> Tensor<2> {
+        self.table.decode(tokens, cache)
+    }
+
+    fn select(&self, cache: Self::Cache, rows: &[usize]) -> Self::Cache {
+        self.table.select(cache, rows)
+    }
+
+    fn draw(&self, _: Tensor<2>, requests: &[DrawRequest], _: &Sampling) -> Vec<Option<Draw>> {
+        self.asked.borrow_mut().push(requests.to_vec());
+        let draw = |r: &DrawRequest| Draw { token: r.row as u32, logprob: -0.5, entropy: 0.25 };
+        requests.iter().map(|r| (r.uniform >= self.least).then(|| draw(r))).collect()
+    }
+}
+
+#[test]
+fn a_decoder_can_draw_by_itself() {
+    let draws = |least| Draws { table: Table::new(count), least, asked: RefCell::default() };
+    let (decoder, keys) = (draws(0.0), [keys_of(0, 2), keys_of(1, 1)]);
+    let requests = [Request { prompt: &[1], keys: &keys[0] }, Request { prompt: &[2], keys: &keys[1] }];
+    // The row of the second prompt says 1, which stops; then two rows are left, of which the second says 1.
+    let samples = sampler(&[1], 3).sample(&decoder, &requests).unwrap();
+    let tokens: Vec<&[u32]> = samples.iter().flatten().map(|sample| sample.tokens.as_slice()).collect();
+    assert_eq!(tokens, [&[0, 0, 0][..], &[0, 1], &[1]]);
+    assert_eq!((samples[0][0].logprobs[2], samples[0][0].entropies[2]), (-0.5, 0.25));
+    let request = |row, problem: usize, sample: usize, token| DrawRequest {
+        row,
+        uniform: keys[problem][sample].uniform(token),
+    };
+    // At first a row of logits for each prompt, then one for each row that goes on.
+    let expected = [
+        vec![request(0, 0, 0, 0), request(0, 0, 1, 0), request(1, 1, 0, 0)],
+        vec![request(0, 0, 0, 1), request(1, 0, 1, 1)],
+        vec![request(0, 0, 0, 2)],
+    ];
+    assert_eq!(decoder.asked.take(), expected);
+
+    let error = sampler(&[], 3).sample(&draws(1.0), &requests).unwrap_err();
+    assert_eq!(error, RolloutError::NonFiniteLogits { prompt: 0, token: 0 });
 }

@@ -1,40 +1,40 @@
-use std::io::ErrorKind;
-use std::path::PathBuf;
+//! Why training cannot start or go on.
 
 use grpo_core::LogProbsError;
-use grpo_qwen2::ModelError;
 use grpo_reward::RewardError;
-use grpo_rollout::RolloutError;
-
-use crate::RunLogError;
+use grpo_rollout::{InvalidOption, RolloutError};
 
 /// Why training cannot start or go on. The policy is as it was after the last whole update.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainerError {
     /// An option is outside its range.
-    #[error("option `{option}` is {value}: {expected}")]
-    InvalidOption {
-        /// The option's name.
-        option: &'static str,
-        /// The value it was given.
-        value: String,
-        /// The range it must be in.
-        expected: &'static str,
-    },
+    #[error(transparent)]
+    InvalidOption(#[from] InvalidOption),
     /// A step was given no problems.
     #[error("there is no problem to train or evaluate on: check the dataset and its filters")]
     NoProblems,
     /// No reward is asked for.
     #[error("the rubric has no reward: add one with `Rubric::with`")]
     NoRewards,
-    /// The objective has a KL term, but the policy was loaded without a reference model.
+    /// Groups without a signal are to be drawn again, but there are no other problems to draw.
     #[error(
-        "beta is {beta}, but the policy has no reference model: load the policy with the trainer's own configuration"
+        "max_redraws is {max_redraws}, but this step has no other problems to draw: call `Trainer::roll_out_dynamic`, or \
+         set `max_redraws` to 0"
     )]
-    NoReference {
-        /// Weight of the KL term.
-        beta: f64,
+    NoOtherProblems {
+        /// How often groups are to be drawn again.
+        max_redraws: usize,
+    },
+    /// A part of the policy gave too little or too much.
+    #[error("{found} {what} where there must be {expected}: the policy's own code gave them")]
+    Miscounted {
+        /// What was counted.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there must be.
+        expected: usize,
     },
     /// Sampling failed.
     #[error("{}{cause}", at(problem))]
@@ -82,70 +82,13 @@ pub enum TrainerError {
     },
 }
 
-fn at(problem: &Option<u64>) -> String {
-    problem.map_or(String::new(), |id| format!("problem {id}: "))
-}
-
-/// Why a checkpoint could not be written or taken up.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CheckpointError {
-    /// A file or folder could not be read or written.
-    #[error("{}: {cause}; make room, or see to its permissions", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// The operating system's reason.
-        cause: std::io::Error,
-    },
-    /// A checkpoint is not as it was written.
-    #[error("{}: the checkpoint is damaged: {reason}; restore it, or take an earlier one", path.display())]
-    Damaged {
-        /// The checkpoint, or the file in it.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// There is no checkpoint that is as it was written.
-    #[error(
-        "{}: every checkpoint is damaged ({}); move the folder away to begin again from the start",
-        path.display(), list(damaged)
-    )]
-    AllDamaged {
-        /// The folder of checkpoints.
-        path: PathBuf,
-        /// What is wrong with each, newest first.
-        damaged: Vec<CheckpointError>,
-    },
-    /// The configuration is not the one that the checkpoint was written under.
-    #[error(
-        "{}: the run was begun with another configuration ({}): take that, or begin a new run from its model",
-        path.display(), differences.join("; ")
-    )]
-    Changed {
-        /// The checkpoint.
-        path: PathBuf,
-        /// What differs, as `objective.beta: 0.04 -> 0.1`.
-        differences: Vec<String>,
-    },
-    /// The policy could not be written or read.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// The run's record could not be written.
-    #[error(transparent)]
-    Log(#[from] RunLogError),
-}
-
-impl CheckpointError {
-    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.into();
-        move |cause| match cause.kind() {
-            ErrorKind::NotFound => Self::Damaged { path, reason: "it is not there".to_string() },
-            _ => Self::Io { path, cause },
-        }
+impl TrainerError {
+    /// Checks that a part of the policy gave as much as it should.
+    pub(crate) fn check_count(what: &'static str, found: usize, expected: usize) -> Result<(), Self> {
+        if found == expected { Ok(()) } else { Err(Self::Miscounted { what, found, expected }) }
     }
 }
 
-fn list(errors: &[CheckpointError]) -> String {
-    errors.iter().map(CheckpointError::to_string).collect::<Vec<_>>().join("; ")
+fn at(problem: &Option<u64>) -> String {
+    problem.map_or(String::new(), |id| format!("problem {id}: "))
 }

@@ -1,11 +1,11 @@
+use grpo_core::mean;
 use grpo_reward::Scores;
-use grpo_rollout::{Noise, Request, Sampler, Sampling};
+use grpo_rollout::Sampling;
 use serde::{Deserialize, Serialize};
 
-use crate::roll_out::at_problem;
-use crate::{Policy, Problem, Trainer, TrainerError};
+use crate::{Policy, Problem, Proportion, Text, Trainer, TrainerError};
 
-/// The step that evaluation noise is keyed with: none that training reaches.
+/// The step in the keys of evaluations: none that training reaches.
 const EVALUATION: u64 = u64::MAX;
 
 /// How an evaluation samples.
@@ -47,46 +47,9 @@ impl Evaluation {
     }
 }
 
-/// A share of trials, with the Wilson 95 % confidence interval of the probability behind it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Proportion {
-    /// Trials that succeeded.
-    pub successes: usize,
-    /// All trials.
-    pub trials: usize,
-}
-
-impl Proportion {
-    /// The share; 0 of no trials.
-    pub fn value(&self) -> f64 {
-        self.successes as f64 / self.trials.max(1) as f64
-    }
-
-    /// Both ends of the interval (Wilson 1927, z = 1.96).
-    pub fn interval(&self) -> (f64, f64) {
-        if self.trials == 0 {
-            return (0.0, 1.0);
-        }
-        const Z: f64 = 1.959_963_984_540_054;
-        let (p, n) = (self.value(), self.trials as f64);
-        let scale = 1.0 + Z * Z / n;
-        let center = (p + Z * Z / (2.0 * n)) / scale;
-        let half = Z / scale * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-        ((center - half).max(0.0), (center + half).min(1.0))
-    }
-}
-
-impl std::fmt::Display for Proportion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (low, high) = self.interval();
-        let [value, low, high] = [self.value(), low, high].map(|x| 100.0 * x);
-        write!(f, "{value:.1} % [{low:.1}, {high:.1}] ({}/{})", self.successes, self.trials)
-    }
-}
-
-impl<P: Policy, T> Trainer<P, T> {
+impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
     /// Lets the policy answer `problems` and scores its answers. The same problems and options are answered with the same
-    /// noise whenever they are evaluated, so that two policies can be compared pair by pair.
+    /// keys whenever they are evaluated, so that two policies can be compared pair by pair.
     pub fn evaluate(
         &self,
         problems: &[Problem<T>],
@@ -95,17 +58,7 @@ impl<P: Policy, T> Trainer<P, T> {
         if problems.is_empty() {
             return Err(TrainerError::NoProblems);
         }
-        let key = |problem, sample| Noise { seed: self.config.seed, step: EVALUATION, problem, sample };
-        let noise: Vec<Vec<Noise>> = problems
-            .iter()
-            .map(|p| (0..options.completions as u64).map(|i| key(p.id, i)).collect())
-            .collect();
-        let requests: Vec<Request<'_>> =
-            problems.iter().zip(&noise).map(|(p, noise)| Request { prompt: &p.prompt, noise }).collect();
-        let sampler = Sampler { sampling: options.sampling.clone(), ..self.sampler() };
-        let samples =
-            sampler.sample(&self.policy, &requests).map_err(|source| at_problem(source, problems))?;
-
+        let samples = self.sample(problems, options.completions, &options.sampling, EVALUATION)?;
         let mut completions = Vec::new();
         for (problem, samples) in problems.iter().zip(&samples) {
             for sample in samples {
@@ -120,7 +73,7 @@ impl<P: Policy, T> Trainer<P, T> {
             trials,
         };
         Ok(Evaluation {
-            reward: completions.iter().map(|(_, s)| f64::from(s.total)).sum::<f64>() / trials.max(1) as f64,
+            reward: mean(completions.iter().map(|(_, scores)| f64::from(scores.total))),
             rewarded: self
                 .rubric
                 .names()
@@ -129,22 +82,5 @@ impl<P: Policy, T> Trainer<P, T> {
                 .collect(),
             completions,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Reference values by the closed formula of Wilson (1927), computed with statsmodels' `proportion_confint`.
-    #[test]
-    fn wilson_intervals() {
-        for (successes, trials, low, high) in
-            [(0, 10, 0.0, 0.277_533), (10, 10, 0.722_467, 1.0), (66, 200, 0.268_592, 0.397_822)]
-        {
-            let (l, h) = Proportion { successes, trials }.interval();
-            assert!((l - low).abs() < 1e-4 && (h - high).abs() < 1e-4, "{successes}/{trials}: {l} {h}");
-        }
-        assert_eq!(Proportion { successes: 0, trials: 0 }.interval(), (0.0, 1.0));
     }
 }

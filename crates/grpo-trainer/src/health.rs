@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::step::TOLERANCE;
 use crate::{Metrics, TrainerConfig};
 
 /// Steps that the entropy is averaged over, at the beginning and now.
@@ -20,7 +21,7 @@ const KL_STEPS: u64 = 3;
 const FLAT_STEPS: u64 = 10;
 /// Steps in a row in which every completion was cut off.
 const TRUNCATED_STEPS: u64 = 3;
-/// With narrow rollouts, the mean factor that corrects for the sampler must be within this and its inverse.
+/// Where the loss corrects for the sampler, the mean factor that corrects for the sampler must be within this and its inverse.
 const CORRECTION: f64 = 2.0;
 
 /// Something that is going wrong with a run: what, the figure that tells, and what to do.
@@ -71,7 +72,7 @@ pub enum Diagnosis {
         /// The difference that rounding explains.
         tolerance: f64,
     },
-    /// Narrow rollouts are too far from the policy to be corrected for.
+    /// The sampler is too far from the policy to be corrected for.
     CorrectionOff {
         /// The mean factor.
         ratio: f64,
@@ -116,8 +117,8 @@ impl fmt::Display for Diagnosis {
             ),
             Self::CorrectionOff { ratio } => write!(
                 f,
-                "sampler mismatch: the narrow sampler's tokens are corrected by {ratio:.2} on average, further than \
-                 {CORRECTION} or its inverse; sample with full weights"
+                "sampler mismatch: its tokens are corrected by {ratio:.2} on average, further than \
+                 {CORRECTION} or its inverse; sample from the policy itself"
             ),
         }
     }
@@ -147,7 +148,6 @@ impl Health {
         &mut self,
         metrics: &Metrics,
         trained: bool,
-        tolerance: f64,
         config: &TrainerConfig,
     ) -> Vec<Diagnosis> {
         let mut found = Vec::new();
@@ -172,8 +172,8 @@ impl Health {
             Some(ratio) if !(1.0 / CORRECTION..=CORRECTION).contains(&ratio) => {
                 found.push(Diagnosis::CorrectionOff { ratio });
             }
-            None if difference >= tolerance => {
-                found.push(Diagnosis::SamplerMismatch { difference, tolerance })
+            None if difference >= TOLERANCE.into() => {
+                found.push(Diagnosis::SamplerMismatch { difference, tolerance: TOLERANCE.into() })
             }
             _ => {}
         }
@@ -188,7 +188,7 @@ impl Health {
             self.last_entropies.remove(0);
         }
         self.last_entropies.push(entropy);
-        let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
+        let mean = |of: &[f64]| grpo_core::mean(of.iter().copied());
         let (first, entropy) = (mean(&self.first_entropies), mean(&self.last_entropies));
         let collapsed = entropy < ENTROPY_FLOOR.min(ENTROPY_SHARE * first);
         lasts(&mut self.collapsed, collapsed, ENTROPY_STEPS as u64)

@@ -3,17 +3,21 @@
 //! A training step reads like the paper's algorithm:
 //!
 //! ```ignore
-//! let experiences = trainer.roll_out(problems)?; // sample a group per problem, score it, compare within it
-//! let report = trainer.learn(&experiences)?;     // raise what did better than its group
+//! let (experiences, times) = trainer.roll_out(problems)?; // sample a group per problem, score it, compare within it
+//! let metrics = trainer.learn(&experiences)?;             // raise what did better than its group
 //! ```
 //!
 //! Both halves are public, so that a caller can look at, filter or log the experiences in between; [`Trainer::step`]
-//! is the two in a row. What is trained is a [`Policy`]; [`Qwen2Policy`] is the one for Qwen2 models.
+//! is the two in a row.
 //!
-//! A run is determined by its numbers, so it can be put down after any step ([`Trainer::save_checkpoint`]) and taken up again, to
+//! What is trained is a [`Policy`]: any model, part by part. With the feature `qwen2`, which is on by default,
+//! `Qwen2Policy` is the one for Qwen2 models.
+//!
+//! A run is determined by its numbers, so it can be put down after any step ([`Trainer::save_checkpoint`]) and resumed, to
 //! the bit, by another process ([`Trainer::resume`]); [`Checkpoints`] finds the newest that is whole:
 //!
 //! ```no_run
+//! # #[cfg(feature = "qwen2")] mod example {
 //! # use grpo_trainer::{CheckpointError, Checkpoints, Qwen2Policy, Trainer};
 //! # fn example(mut trainer: Trainer<Qwen2Policy, String>) -> Result<(), CheckpointError> {
 //! let checkpoints = Checkpoints::new("run/checkpoints", std::num::NonZeroUsize::new(2).expect("2 is not 0"));
@@ -24,45 +28,54 @@
 //! trainer.save_checkpoint(&checkpoints, None)?;
 //! # Ok(())
 //! # }
+//! # }
 //! ```
 //!
-//! The trainer is plain logic over plain numbers: the loss and its gradient by every log-probability come from
-//! [`grpo_core::Objective`], and the policy's backward pass starts from that gradient.
+//! The trainer is plain logic over plain numbers: the loss and its gradient with respect to every log-probability come from
+//! [`grpo_core::Objective`], and the model's backward pass starts from that gradient.
+//!
+//! | to add | see |
+//! |---|---|
+//! | an objective, an advantage, a paper | `grpo_core::{Objective, Advantage, Recipe}` |
+//! | a family of models | [`Policy`], whose documentation brings one; the module `qwen2` |
+//! | a place where completions are sampled | [`Rollouts`](grpo_rollout::Rollouts) |
+//! | a metric | `metrics.rs`, from what `step/observed.rs` keeps of a step |
+//! | a diagnosis | [`Diagnosis`] |
 
-mod checkpoints;
+mod adamw;
+mod checkpoint;
 mod config;
+mod differences;
 mod error;
 mod evaluation;
-mod experience;
 mod health;
-mod learn;
-mod memory;
 mod metrics;
-mod micro_batch;
-mod optimizer;
 mod order;
 mod policy;
-mod qwen2_policy;
+mod proportion;
+#[cfg(feature = "qwen2")]
+mod qwen2;
 mod resume;
-mod roll_out;
 mod run_log;
-mod schedule;
+mod step;
+mod times;
 mod trainer;
-mod validate;
 
-pub use checkpoints::{Checkpoint, Checkpoints, Latest, sha256};
-pub use config::{ReferenceSync, TrainerConfig};
-pub use error::{CheckpointError, TrainerError};
-pub use evaluation::{Evaluation, EvaluationOptions, Proportion};
-pub use experience::{Experience, Experiences, Group, Problem};
+pub use adamw::{AdamW, AdamWConfig};
+pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Latest};
+pub use config::{ReferenceSync, Schedule, TrainerConfig};
+pub use differences::differences;
+pub use error::TrainerError;
+pub use evaluation::{Evaluation, EvaluationOptions};
+pub use grpo_rollout::InvalidOption;
 pub use health::Diagnosis;
-pub use memory::MemoryPlan;
-pub use metrics::{Metrics, Times};
-pub use optimizer::{Optimizer, OptimizerConfig};
+pub use metrics::Metrics;
 pub use order::Order;
-pub use policy::Policy;
-pub use qwen2_policy::Qwen2Policy;
-pub use resume::{Resumable, differences};
+pub use policy::{Model, Optimizer, Policy, Reference, Resumable, Text};
+pub use proportion::Proportion;
+#[cfg(feature = "qwen2")]
+pub use qwen2::{MemoryPlan, Qwen2Policy, Qwen2PolicyConfig, Qwen2Reference, RolloutDtype, TrainedQwen2};
 pub use run_log::{LogPosition, RunLog, RunLogError, completion_lines, metrics_line};
-pub use schedule::Schedule;
+pub use step::{Experience, Experiences, Group, Problem, RolloutTokens, Scored};
+pub use times::{RolloutTimes, Times};
 pub use trainer::Trainer;

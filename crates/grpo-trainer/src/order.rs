@@ -1,4 +1,4 @@
-use grpo_rollout::Noise;
+use grpo_rollout::SampleKey;
 
 /// The order in which the problems of a dataset are met: all of them once before any comes again, shuffled anew each
 /// time, and determined by the seed alone.
@@ -34,9 +34,10 @@ impl Order {
 }
 
 fn shuffled(n: usize, seed: u64, epoch: u64) -> Vec<usize> {
-    // `u64::MAX` is no completion's index, so this noise is used for nothing else.
-    let key =
-        |problem: usize| Noise { seed, step: epoch, problem: problem as u64, sample: u64::MAX }.uniform(0);
+    // `u64::MAX` is no completion's index, so this key is used for nothing else.
+    let key = |problem: usize| {
+        SampleKey { seed, step: epoch, problem: problem as u64, sample: u64::MAX }.uniform(0)
+    };
     let mut keyed: Vec<(f64, usize)> = (0..n).map(|problem| (key(problem), problem)).collect();
     keyed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     keyed.into_iter().map(|(_, problem)| problem).collect()

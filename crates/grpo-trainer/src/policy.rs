@@ -1,39 +1,198 @@
-use grpo_qwen2::{Group, Scores};
-use grpo_rollout::Decoder;
+//! What is trained, concern by concern.
 
-/// A model that can be sampled from ([`Decoder`]), scored, and changed.
-///
-/// Gradients add up over any number of [`backward`](Self::backward) calls until [`update`](Self::update) uses them
-/// up or [`discard`](Self::discard) drops them.
-pub trait Policy: Decoder {
-    /// A forward pass that can be differentiated.
-    type Pass;
+use std::path::Path;
 
+use grpo_rollout::{Decoder, Local, PromptCompletions, Rollouts, TokenGradients, TokenLogProbs};
+use serde_json::Value;
+
+/// From tokens to text.
+pub trait Text {
     /// Token ids that end a completion.
     fn stop(&self) -> &[u32];
 
     /// The text of a completion's tokens, as rewards are to see it: with what a prompt has begun of it, and without stop tokens.
-    fn detokenize(&self, tokens: &[u32]) -> String;
+    fn decode(&self, tokens: &[u32]) -> String;
+}
 
-    /// Log-probabilities of the completions' tokens, one group after the other, at the given temperature.
-    fn forward(&self, groups: &[Group<'_>], temperature: f32) -> (Vec<Scores>, Self::Pass);
+/// A model that gives tokens log-probabilities, and passes the gradient of a loss on to its weights.
+pub trait Model {
+    /// A forward pass that can be differentiated.
+    type Pass;
+    /// The gradient of a loss with respect to the weights; the default is zero.
+    type Gradients: Default;
 
-    /// Adds up the gradient of a loss whose gradient by every log-probability is `by_logprob`.
-    fn backward(&mut self, pass: Self::Pass, by_logprob: &[Vec<f32>]);
+    /// Log-probabilities of the completions' tokens, prompt by prompt, under `softmax(logits / temperature)`.
+    fn forward(&self, batch: &[PromptCompletions<'_>], temperature: f32) -> (Vec<TokenLogProbs>, Self::Pass);
 
-    /// Whether there is a reference model.
-    fn has_reference(&self) -> bool;
+    /// Backpropagates `slopes`, the gradient of a loss with respect to the log-probabilities of each completion, and adds the
+    /// gradient with respect to the weights to `gradients`: those of two micro-batches are never held side by side.
+    fn backward(&self, pass: Self::Pass, slopes: &[TokenGradients], gradients: &mut Self::Gradients);
+}
 
-    /// Log-probabilities of the completions' tokens under the reference model; asked for only if there is one.
-    fn reference(&self, groups: &[Group<'_>], temperature: f32) -> Vec<Scores>;
+/// The model that the KL divergence is measured from.
+pub trait Reference<M>: Sized {
+    /// A frozen copy of a model.
+    fn freeze(model: &M) -> Self;
 
-    /// Moves the reference: `α · policy + (1 − α) · reference`; asked for only if there is one of its own.
-    fn mix_reference(&mut self, alpha: f64);
+    /// Log-probabilities of the completions' tokens, as [`Model::forward`] gives them.
+    fn logprobs(&self, batch: &[PromptCompletions<'_>], temperature: f32) -> Vec<TokenLogProbs>;
 
+    /// The reference moved towards a model: `α · model + (1 − α) · reference`.
+    fn lerp(self, model: &M, alpha: f64) -> Self;
+
+    /// Why there is no [`lerp`](Self::lerp) for it; none where there is.
+    fn cannot_move(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// Moves the weights of a model.
+pub trait Optimizer<M: Model> {
     /// Moves the weights against the gradient, scaled down to `max_grad_norm` if it is longer, and returns its norm
     /// before that. A gradient that is not finite moves nothing.
-    fn update(&mut self, learning_rate: f64, max_grad_norm: f64) -> f64;
+    fn update(
+        &mut self,
+        model: &mut M,
+        gradients: M::Gradients,
+        learning_rate: f64,
+        max_grad_norm: f64,
+    ) -> f64;
+}
 
-    /// Drops the gradient.
-    fn discard(&mut self);
+/// A part of a policy that can be in a checkpoint: the model, or a part that belongs to a model `M`.
+pub trait Resumable<M = ()> {
+    /// Why it could not be written or read.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Its numbers that the steps to come depend on.
+    fn settings(&self) -> Value;
+
+    /// Writes everything that training has changed of it to files in a folder, which the parts of a policy share.
+    fn save_state(&self, model: &M, folder: &Path) -> Result<(), Self::Error>;
+
+    /// Makes it as it was when [`save_state`](Self::save_state) was called; it is as the run began with it.
+    fn load_state(&mut self, model: &M, folder: &Path) -> Result<(), Self::Error>;
+}
+
+/// A policy: a model in training, and everything that is done with it. Each part can be replaced by itself.
+///
+/// To bring a model, implement the traits of the parts. Here it is a table: the logits of a stop token, `yes` and `no`,
+/// whatever came before. It learns never to say `yes`:
+///
+/// ```
+/// use burn::tensor::{Device, Tensor, TensorData};
+/// use grpo_core::Completion;
+/// use grpo_reward::Rubric;
+/// use grpo_rollout::{Decoder, PromptCompletions, TokenGradients, TokenLogProbs};
+/// use grpo_trainer::{Model, Optimizer, Policy, Problem, Reference, Text, Trainer, TrainerConfig, TrainerError};
+///
+/// #[derive(Clone)]
+/// struct Table([f32; 3]);
+///
+/// impl Table {
+///     fn logits(&self, rows: usize) -> Tensor<2> {
+///         Tensor::from_data(TensorData::new(self.0.repeat(rows), [rows, 3]), &Device::flex())
+///     }
+///     fn log_softmax(&self, temperature: f32) -> [f32; 3] {
+///         let sum: f32 = self.0.iter().map(|logit| (logit / temperature).exp()).sum();
+///         self.0.map(|logit| logit / temperature - sum.ln())
+///     }
+/// }
+///
+/// impl Decoder for Table {
+///     type Cache = ();
+///     fn context(&self) -> usize { 100 }
+///     fn vocabulary(&self) -> usize { 3 }
+///     fn prefill(&self, prompts: &[&[u32]], _: usize) -> ((), Tensor<2>) { ((), self.logits(prompts.len())) }
+///     fn decode(&self, tokens: &[u32], _: &mut ()) -> Tensor<2> { self.logits(tokens.len()) }
+///     fn select(&self, _: (), _: &[usize]) {}
+/// }
+///
+/// impl Model for Table {
+///     type Pass = (Vec<u32>, f32); // all tokens of the batch, and the temperature
+///     type Gradients = [f32; 3];
+///     fn forward(&self, batch: &[PromptCompletions<'_>], temperature: f32) -> (Vec<TokenLogProbs>, Self::Pass) {
+///         let all = self.log_softmax(temperature);
+///         let entropy: f32 = all.iter().map(|logprob| -logprob * logprob.exp()).sum();
+///         let score = |tokens: &&[u32]| TokenLogProbs {
+///             logprobs: tokens.iter().map(|token| all[*token as usize]).collect(),
+///             entropies: vec![entropy; tokens.len()],
+///         };
+///         let completions: Vec<&[u32]> = batch.iter().flat_map(|prompt| prompt.completions.clone()).collect();
+///         (completions.iter().map(score).collect(), (completions.concat(), temperature))
+///     }
+///     fn backward(&self, (tokens, temperature): Self::Pass, slopes: &[TokenGradients], gradients: &mut [f32; 3]) {
+///         let p = self.log_softmax(temperature).map(f32::exp);
+///         for (token, slope) in tokens.iter().zip(slopes.iter().flat_map(|of_one| &of_one.logprobs)) {
+///             gradients[*token as usize] += slope / temperature;
+///             (0..3).for_each(|id| gradients[id] -= slope * p[id] / temperature);
+///         }
+///     }
+/// }
+///
+/// impl Reference<Table> for Table {
+///     fn freeze(model: &Table) -> Self { model.clone() }
+///     fn logprobs(&self, batch: &[PromptCompletions<'_>], t: f32) -> Vec<TokenLogProbs> { self.forward(batch, t).0 }
+///     fn lerp(self, to: &Table, a: f64) -> Self { Table([0, 1, 2].map(|i| self.0[i] + a as f32 * (to.0[i] - self.0[i]))) }
+/// }
+///
+/// struct Sgd;
+/// impl Optimizer<Table> for Sgd {
+///     fn update(&mut self, model: &mut Table, gradients: [f32; 3], rate: f64, max_norm: f64) -> f64 {
+///         let norm = gradients.iter().map(|g| f64::from(g * g)).sum::<f64>().sqrt();
+///         let rate = (rate * (max_norm / norm).min(1.0)) as f32;
+///         (0..3).for_each(|id| model.0[id] -= rate * gradients[id]);
+///         norm
+///     }
+/// }
+///
+/// struct Words;
+/// impl Text for Words {
+///     fn stop(&self) -> &[u32] { &[0] }
+///     fn decode(&self, ids: &[u32]) -> String { ids.iter().map(|id| ["", "yes", "no"][*id as usize]).collect() }
+/// }
+///
+/// let without = |word: &String, completion: &Completion| if completion.text.contains(word) { 0.0 } else { 1.0 };
+/// let rubric = Rubric::new().with("without", 1.0, without);
+/// let config = TrainerConfig { learning_rate: 0.2, max_completion_length: 4, ..TrainerConfig::default() };
+/// let mut trainer = Trainer::new(Policy::new(Words, Table([0.0; 3]), Sgd), rubric, config)?;
+/// let problems = [Problem { id: 0, prompt: vec![2], truth: "yes".to_owned() }];
+/// let rewards: Vec<f64> = (0..100).map(|_| Ok(trainer.step(&problems)?.reward)).collect::<Result<_, TrainerError>>()?;
+/// let mean = |rewards: &[f64]| rewards.iter().sum::<f64>() / rewards.len() as f64;
+/// assert!(mean(&rewards[..20]) < 0.8 && mean(&rewards[80..]) > 0.95, "{rewards:?}");
+/// # Ok::<(), TrainerError>(())
+/// ```
+pub struct Policy<X, M, O, R = M> {
+    /// The text of its tokens.
+    pub text: X,
+    /// What is trained.
+    pub model: M,
+    /// Where it is sampled from.
+    pub rollouts: Box<dyn Rollouts<M> + Send + Sync>,
+    /// What trains it.
+    pub optimizer: O,
+    /// What the KL divergence is measured from; none if there is none.
+    pub reference: Option<R>,
+}
+
+impl<X, M: Decoder, O> Policy<X, M, O> {
+    /// A policy that is sampled from in this process. Its reference, if the objective needs one, is the model as it is when it is
+    /// given to a [`Trainer`](crate::Trainer).
+    pub fn new(text: X, model: M, optimizer: O) -> Self {
+        Self { text, model, rollouts: Box::new(Local), optimizer, reference: None }
+    }
+}
+
+impl<X, M, O, R> Policy<X, M, O, R> {
+    /// The policy with another text, which may be a wrapper of this one.
+    pub fn map_text<Y>(self, wrap: impl FnOnce(X) -> Y) -> Policy<Y, M, O, R> {
+        let Self { text, model, rollouts, optimizer, reference } = self;
+        Policy { text: wrap(text), model, rollouts, optimizer, reference }
+    }
+
+    /// The policy with another optimizer, which may be a wrapper of this one.
+    pub fn map_optimizer<P>(self, wrap: impl FnOnce(O) -> P) -> Policy<X, M, P, R> {
+        let Self { text, model, rollouts, optimizer, reference } = self;
+        Policy { text, model, rollouts, optimizer: wrap(optimizer), reference }
+    }
 }

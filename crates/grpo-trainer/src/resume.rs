@@ -1,31 +1,21 @@
-//! Putting a run down and taking it up again, to the bit.
+//! Putting a run down and resuming it, to the bit.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use grpo_qwen2::ModelError;
 use grpo_reward::Rubric;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::checkpoints::{read_text, write_json};
+use crate::checkpoint::{read_text, write_json};
 use crate::trainer::Progress;
 use crate::{
-    Checkpoint, CheckpointError, Checkpoints, LogPosition, Policy, RunLog, Schedule, Trainer, TrainerConfig,
+    Checkpoint, CheckpointError, Checkpoints, LogPosition, Policy, Resumable, RunLog, Text, Trainer,
+    TrainerConfig, differences,
 };
 
 const STATE: &str = "state.json";
 /// The most steps that a run can have taken: far above any real one, and far below where counting fails.
 const MAX_STEP: u64 = 1 << 32;
-
-/// A policy whose training can be put down and taken up again, to the bit.
-pub trait Resumable: Policy + Sized {
-    /// Writes everything that training has changed to files in a folder.
-    fn save_state(&self, folder: &Path) -> Result<(), ModelError>;
-
-    /// The policy as it was when [`save_state`](Self::save_state) was called; `self` is as the run began with it.
-    fn load_state(self, folder: &Path) -> Result<Self, ModelError>;
-}
 
 /// What a checkpoint holds besides the policy.
 #[derive(Serialize, Deserialize)]
@@ -37,10 +27,10 @@ struct State {
     log: Option<LogPosition>,
 }
 
-impl<P: Resumable, T> Trainer<P, T> {
+impl<X: Text, M: Resumable, O: Resumable<M>, R: Resumable<M>, T> Trainer<Policy<X, M, O, R>, T> {
     /// Writes a checkpoint of the run as it is after the last step, and where its record, if it keeps one, is.
     ///
-    /// The order of problems and all sampling noise are determined by the seed and the step, so there is nothing of theirs
+    /// The order of problems and the keys of all samples are determined by the seed and the step, so there is nothing of theirs
     /// to keep.
     pub fn save_checkpoint(
         &self,
@@ -57,10 +47,9 @@ impl<P: Resumable, T> Trainer<P, T> {
 
     /// This trainer, which is as the run began with it, after the steps of a checkpoint; and where the run's record was.
     ///
-    /// What the steps to come depend on must be the same as when the checkpoint was written: the configuration (but for
-    /// [`gradient_checkpointing`](TrainerConfig::gradient_checkpointing), and [`max_steps`](TrainerConfig::max_steps) if the
-    /// learning rate does not depend on it), names, weights and gates of the rewards.
-    pub fn resume(self, checkpoint: &Checkpoint) -> Result<(Self, Option<LogPosition>), CheckpointError> {
+    /// What the steps to come depend on must be the same as when the checkpoint was written: the trainer's numbers, those of the
+    /// policy's parts ([`Resumable::settings`]), and names, reward weights and gates of the rubric.
+    pub fn resume(mut self, checkpoint: &Checkpoint) -> Result<(Self, Option<LogPosition>), CheckpointError> {
         let path = checkpoint.path.join(STATE);
         let text = read_text(&path)?;
         let state: State = serde_json::from_str(&text).map_err(|e| CheckpointError::Damaged {
@@ -77,60 +66,56 @@ impl<P: Resumable, T> Trainer<P, T> {
             let path = checkpoint.path.clone();
             return Err(CheckpointError::Changed { path, differences });
         }
-        let policy = self.policy.load_state(&checkpoint.path)?;
-        Ok((Self { policy, progress: state.progress, ..self }, state.log))
+        self.policy.load_state(&checkpoint.path)?;
+        self.progress = state.progress;
+        Ok((self, state.log))
     }
 
     fn settings(&self) -> Value {
-        self.config.settings(&self.rubric)
-    }
-}
-
-impl TrainerConfig {
-    /// Everything that the steps of a run with these numbers and rewards depend on.
-    pub fn settings<T: ?Sized>(&self, rubric: &Rubric<T>) -> Value {
-        let mut settings = json!(self);
-        let names = settings.as_object_mut().expect("a configuration has names");
-        // What is computed twice is the same to the bit.
-        names.remove("gradient_checkpointing");
-        if self.schedule == Schedule::Constant {
-            names.remove("max_steps");
-        }
-        for ((name, weight), gate) in rubric.names().zip(rubric.weights()).zip(rubric.gates()) {
-            settings["rewards"][name] = json!({ "weight": weight, "gate": gate });
-        }
+        let mut settings = self.config.settings(&self.rubric);
+        settings["policy"] = self.policy.settings();
         settings
     }
 }
 
-/// What two settings differ in, each as `objective.beta: 0.04 -> 0.1`.
-pub fn differences(then: &Value, now: &Value) -> Vec<String> {
-    let (then, now) = (leaves(then), leaves(now));
-    let shown = |value: Option<&Value>| value.map_or("none".to_string(), Value::to_string);
-    let names: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-    let changed = names.into_iter().filter(|name| then.get(*name) != now.get(*name));
-    changed.map(|name| format!("{name}: {} -> {}", shown(then.get(name)), shown(now.get(name)))).collect()
+impl<X: Text, M: Resumable, O: Resumable<M>, R: Resumable<M>> Policy<X, M, O, R> {
+    /// Everything of the policy that the steps to come depend on.
+    fn settings(&self) -> Value {
+        json!({
+            "stop": self.text.stop(),
+            "model": self.model.settings(),
+            "correction": self.rollouts.correction(),
+            "optimizer": self.optimizer.settings(),
+            "reference": self.reference.as_ref().map(R::settings),
+        })
+    }
+
+    fn save_state(&self, folder: &Path) -> Result<(), CheckpointError> {
+        self.model.save_state(&(), folder).map_err(CheckpointError::policy)?;
+        if let Some(reference) = &self.reference {
+            reference.save_state(&self.model, folder).map_err(CheckpointError::policy)?;
+        }
+        self.optimizer.save_state(&self.model, folder).map_err(CheckpointError::policy)
+    }
+
+    fn load_state(&mut self, folder: &Path) -> Result<(), CheckpointError> {
+        self.model.load_state(&(), folder).map_err(CheckpointError::policy)?;
+        if let Some(reference) = &mut self.reference {
+            reference.load_state(&self.model, folder).map_err(CheckpointError::policy)?;
+        }
+        self.optimizer.load_state(&self.model, folder).map_err(CheckpointError::policy)?;
+        self.rollouts.follow(&self.model);
+        Ok(())
+    }
 }
 
-/// The values that are no objects, by their names from the outermost to the innermost.
-fn leaves(value: &Value) -> BTreeMap<String, Value> {
-    let Value::Object(map) = value else { return BTreeMap::from([(String::new(), value.clone())]) };
-    let inner = |(name, value): (&String, &Value)| -> Vec<(String, Value)> {
-        let join = |rest: String| if rest.is_empty() { name.clone() } else { format!("{name}.{rest}") };
-        leaves(value).into_iter().map(|(rest, value)| (join(rest), value)).collect()
-    };
-    map.iter().flat_map(inner).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn differences_are_named() {
-        let then = json!({ "a": { "b": 0.04, "c": [1] }, "gone": true, "same": "x" });
-        let now = json!({ "a": { "b": 0.1, "c": [1] }, "new": {}, "same": "x" });
-        assert_eq!(differences(&then, &now), ["a.b: 0.04 -> 0.1", "gone: true -> none"]);
-        assert!(differences(&now, &now).is_empty());
+impl TrainerConfig {
+    /// Everything that the steps of a run with these numbers and rewards depend on, besides the policy.
+    pub fn settings<T: ?Sized>(&self, rubric: &Rubric<T>) -> Value {
+        let mut settings = json!(self);
+        for ((name, weight), gate) in rubric.names().zip(rubric.reward_weights()).zip(rubric.gates()) {
+            settings["rewards"][name] = json!({ "weight": weight, "gate": gate });
+        }
+        settings
     }
 }

@@ -2,12 +2,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Result as IoResult, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use grpo_qwen2::sync_folder;
+use grpo_files::sync_folder;
 use grpo_reward::Rubric;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{Experiences, Metrics};
+use crate::{Experiences, Metrics, Times};
 
 /// The record of a run: a line of `metrics.jsonl` and of `times.jsonl` for each step, and a line of `completions.jsonl` for each
 /// completion. All but the times are determined by the run's numbers: two runs of the same are the same byte for byte.
@@ -68,11 +68,12 @@ impl RunLog {
     pub fn append<T: ?Sized>(
         &mut self,
         metrics: &Metrics,
+        times: &Times,
         experiences: &Experiences,
         rubric: &Rubric<T>,
     ) -> Result<(), RunLogError> {
         self.metrics.pending += &metrics_line(metrics);
-        let mut times = json!(metrics.times);
+        let mut times = json!(times);
         times["step"] = json!(metrics.step);
         self.times.pending += &(times.to_string() + "\n");
         self.completions.pending += &completion_lines(metrics.step, experiences, rubric);
@@ -112,17 +113,17 @@ pub fn metrics_line(metrics: &Metrics) -> String {
 pub fn completion_lines<T: ?Sized>(step: u64, experiences: &Experiences, rubric: &Rubric<T>) -> String {
     let mut lines = String::new();
     for group in &experiences.groups {
-        for (sample, experience) in group.experiences.iter().enumerate() {
-            let each = rubric.names().zip(&experience.scores.each);
+        for (sample, experience) in group.completions.iter().enumerate() {
+            let each = rubric.names().zip(&experience.scored.scores.each);
             let rewards: Map<String, Value> = each.map(|(name, r)| (name.to_string(), json!(r))).collect();
             let line = json!({
                 "step": step,
                 "problem": group.problem,
                 "sample": sample,
-                "text": experience.completion.text,
-                "tokens": experience.completion.n_tokens,
-                "finish": format!("{:?}", experience.completion.finish).to_lowercase(),
-                "reward": experience.scores.total,
+                "text": experience.scored.completion.text,
+                "tokens": experience.scored.completion.n_tokens,
+                "finish": format!("{:?}", experience.scored.completion.finish).to_lowercase(),
+                "reward": experience.scored.scores.total,
                 "rewards": rewards,
                 "advantage": experience.advantage,
             });

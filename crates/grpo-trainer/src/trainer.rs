@@ -1,10 +1,13 @@
-use grpo_reward::Rubric;
+use grpo_reward::{Rubric, SoftOverlong};
 use serde::{Deserialize, Serialize};
 
 use crate::health::Health;
-use crate::{Metrics, Policy, Problem, TrainerConfig, TrainerError};
+use crate::step::Observed;
+use crate::{
+    InvalidOption, Metrics, Model, Optimizer, Policy, Problem, Reference, Text, TrainerConfig, TrainerError,
+};
 
-/// Trains a policy on problems whose completions a rubric can score.
+/// Trains a [`Policy`] on problems whose completions a rubric can score.
 pub struct Trainer<P, T> {
     pub(crate) policy: P,
     pub(crate) rubric: Rubric<T>,
@@ -27,25 +30,45 @@ pub(crate) struct Progress {
     pub(crate) health: Health,
 }
 
-impl<P: Policy, T> Trainer<P, T> {
-    /// A trainer of `policy` that pays by `rubric`.
-    pub fn new(policy: P, rubric: Rubric<T>, config: TrainerConfig) -> Result<Self, TrainerError> {
+/// Steps skipped in a row after which the run is given up.
+const MAX_SKIPPED: usize = 10;
+/// The reward that a recipe brings along.
+const OVERLONG: &str = "overlong";
+
+impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
+    /// A trainer of `policy` that pays by `rubric`, and by what the recipe punishes.
+    ///
+    /// The model as it is now becomes the reference, if the objective has a KL term and the policy no reference yet.
+    pub fn new(
+        mut policy: Policy<X, M, O, R>,
+        rubric: Rubric<T>,
+        config: TrainerConfig,
+    ) -> Result<Self, TrainerError> {
         config.validate()?;
         if rubric.is_empty() {
             return Err(TrainerError::NoRewards);
         }
-        if config.objective.needs_reference() && !policy.has_reference() {
-            return Err(TrainerError::NoReference { beta: config.objective.beta });
+        let rubric = config.punish(rubric)?;
+        if config.needs_reference() {
+            let reference = policy.reference.get_or_insert_with(|| R::freeze(&policy.model));
+            if let (Some(_), Some(reason)) = (config.reference_sync, reference.cannot_move()) {
+                return Err(InvalidOption::new("sync_ref_model", true, reason).into());
+            }
+        } else if policy.reference.is_some() {
+            let expected = "the policy has a reference, which only a KL term needs: it must be above 0";
+            return Err(InvalidOption::new("beta", config.recipe.objective.beta, expected).into());
         }
         Ok(Self { policy, rubric, config, progress: Progress::default() })
     }
 
     /// One training step: roll out, then learn.
     pub fn step(&mut self, problems: &[Problem<T>]) -> Result<Metrics, TrainerError> {
-        let experiences = self.roll_out(problems)?;
+        let (experiences, _) = self.roll_out(problems)?;
         self.learn(&experiences)
     }
+}
 
+impl<P, T> Trainer<P, T> {
     /// Steps taken, skipped ones included.
     pub fn steps(&self) -> u64 {
         self.progress.step
@@ -64,5 +87,32 @@ impl<P: Policy, T> Trainer<P, T> {
     /// The rewards.
     pub fn rubric(&self) -> &Rubric<T> {
         &self.rubric
+    }
+}
+
+impl TrainerConfig {
+    /// The rubric, with the reward that the recipe brings along.
+    fn punish<T>(&self, rubric: Rubric<T>) -> Result<Rubric<T>, InvalidOption> {
+        let Some(cache) = self.recipe.soft_overlong_cache else { return Ok(rubric) };
+        if rubric.names().any(|name| name == OVERLONG) {
+            let expected = "the rubric has a reward `overlong` already: leave one of them out";
+            return Err(InvalidOption::new("soft_overlong_cache", cache, expected));
+        }
+        let overlong = SoftOverlong::new(self.max_completion_length, cache);
+        Ok(rubric.with(OVERLONG, 1.0, overlong.expect("the cache has been checked to be below the length")))
+    }
+}
+
+impl Progress {
+    /// Counts a step that has seen so many tokens.
+    pub(crate) fn advance(&mut self, observed: &Observed, tokens: u64) -> Result<(), TrainerError> {
+        self.skipped = if observed.is_finite() { 0 } else { self.skipped.saturating_add(1) };
+        if self.skipped >= MAX_SKIPPED {
+            return Err(TrainerError::Diverged { skipped: self.skipped });
+        }
+        self.sampler_checked |= observed.compared();
+        self.step += 1;
+        self.num_tokens = self.num_tokens.saturating_add(tokens);
+        Ok(())
     }
 }

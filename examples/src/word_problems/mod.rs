@@ -53,7 +53,7 @@ impl WordProblem {
     }
 }
 
-impl From<WordProblem> for grpo_data::Problem {
+impl From<WordProblem> for grpo_data::Example {
     fn from(problem: WordProblem) -> Self {
         let truth = problem.answer().to_string();
         Self { question: problem.question, solution: problem.solution, truth }

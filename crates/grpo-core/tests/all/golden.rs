@@ -1,6 +1,6 @@
 //! Loss, gradient and metrics of TRL 1.16, to 1e-12: every case of the fixture.
 
-use grpo_core::{CompletionLoss, Kl, Normalization, Objective, Ratio, Surrogate};
+use grpo_core::{CompletionLoss, Kl, Normalization, Objective, Ratio, Recipe, Surrogate};
 use serde_json::Value;
 
 use crate::step::{Row, lengths, scaled};
@@ -81,8 +81,8 @@ fn objective(options: &Value, max_completion_length: usize) -> Objective {
         },
         surrogate: match loss_type {
             "cispo" => Surrogate::Cispo { max: high },
-            "sapo" => Objective::sapo().surrogate,
-            "vespo" => Objective::vespo().surrogate,
+            "sapo" => Recipe::sapo().objective.surrogate,
+            "vespo" => Recipe::vespo().objective.surrogate,
             _ => Surrogate::Clipped { low, high, delta: number("delta") },
         },
         beta: number("beta").unwrap_or(0.0),
@@ -99,7 +99,7 @@ fn objective(options: &Value, max_completion_length: usize) -> Objective {
     }
 }
 
-/// The weights that leave the tokens of highest entropy.
+/// The token weights that leave the tokens of highest entropy.
 fn mask_by_entropy(inputs: &Value, objective: &Objective, rows: &mut [Row]) {
     let of_row = |row: usize, n: usize| floats(&inputs["entropies"][row])[..n].to_vec();
     let entropies: Vec<Vec<f64>> =
@@ -107,7 +107,7 @@ fn mask_by_entropy(inputs: &Value, objective: &Objective, rows: &mut [Row]) {
     let Some(threshold) = objective.entropy_threshold(entropies.concat()) else { return };
     for (row, entropies) in rows.iter_mut().zip(entropies) {
         let weight = |entropy: &f64| f64::from(u8::from(*entropy >= threshold));
-        row.weights = Some(entropies.iter().map(weight).collect());
+        row.token_weights = Some(entropies.iter().map(weight).collect());
     }
 }
 
@@ -129,7 +129,7 @@ fn rows(inputs: &Value, on_policy: bool) -> Vec<Row> {
         let old = current.iter().zip(of("shift", row));
         let old = old.map(|(logprob, shift)| if on_policy { *logprob } else { logprob - shift }).collect();
         let reference = Some(current.iter().map(|logprob| logprob + 0.1).collect());
-        Row { current, old, reference, weights: None, advantage }
+        Row { current, old, reference, token_weights: None, advantages: vec![advantage; n_tokens] }
     };
     advantages.iter().enumerate().map(row).collect()
 }

@@ -1,4 +1,4 @@
-//! The gradient is the derivative of the loss, for every combination of fields.
+//! The gradient is the derivative of the loss, for every combination of fields and different advantages per token.
 
 use grpo_core::{Kl, Normalization, Objective, Ratio, Surrogate};
 use proptest::prelude::*;
@@ -40,28 +40,35 @@ fn objectives() -> impl Strategy<Value = Objective> {
             ratio,
             surrogate,
             beta,
-            // Differences below hold a weight constant by moving the old policy along, and a corrected KL with it.
-            kl: if is_weight(surrogate) { Kl::K3 } else { kl },
+            // Differences below hold a factor constant by moving the old policy along, and a corrected KL with it.
+            kl: if has_constant_factor(surrogate) { Kl::K3 } else { kl },
             normalization,
             off_policy_threshold,
             top_entropy_quantile: 1.0,
         })
 }
 
-/// Whether the surrogate is a weight that no gradient flows through, times a log-probability.
-fn is_weight(surrogate: Surrogate) -> bool {
+/// Whether the surrogate is a factor that no gradient flows through, times a log-probability.
+fn has_constant_factor(surrogate: Surrogate) -> bool {
     matches!(surrogate, Surrogate::Cispo { .. } | Surrogate::Vespo { .. })
 }
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
-    let token = (-5.0..-0.01, -0.6..0.6, -1.0..1.0, prop_oneof![Just(0.0), 0.1..2.0]);
-    let row = (prop::collection::vec(token, 0..5), -2.0..2.0, any::<bool>()).prop_map(
+    let advantage = || -2.0..2.0;
+    let token = (
+        -5.0..-0.01,
+        -0.6..0.6,
+        -1.0..1.0,
+        prop_oneof![Just(0.0), 0.1..2.0],
+        prop::option::of(advantage()), // the completion's where there is none
+    );
+    let row = (prop::collection::vec(token, 0..5), advantage(), any::<bool>()).prop_map(
         |(tokens, advantage, weighted)| Row {
             current: tokens.iter().map(|(current, ..)| *current).collect(),
             old: tokens.iter().map(|(current, shift, ..)| current - shift).collect(),
-            reference: Some(tokens.iter().map(|(current, _, shift, _)| current + shift).collect()),
-            weights: weighted.then(|| tokens.iter().map(|(.., weight)| *weight).collect()),
-            advantage,
+            reference: Some(tokens.iter().map(|(current, _, shift, ..)| current + shift).collect()),
+            token_weights: weighted.then(|| tokens.iter().map(|(.., weight, _)| *weight).collect()),
+            advantages: tokens.iter().map(|(.., own)| own.unwrap_or(advantage)).collect(),
         },
     );
     prop::collection::vec(row, 1..4)
@@ -78,7 +85,7 @@ fn near_kink(objective: &Objective, row: &Row) -> bool {
     };
     let bounds = match objective.surrogate {
         Surrogate::Clipped { low, high, delta } => vec![1.0 - low, 1.0 + high, delta.unwrap_or(f64::MAX)],
-        _ => vec![], // weights do not move below, and a gate is smooth
+        _ => vec![], // constant factors do not move below, and a gate is smooth
     };
     ratios.iter().any(|ratio| bounds.iter().any(|bound| near(*ratio, *bound)))
         || objective.off_policy_threshold.is_some_and(|threshold| near(-mean, threshold))
@@ -96,7 +103,7 @@ proptest! {
                 let at = |shift: f64| {
                     let mut shifted = rows.clone();
                     shifted[row].current[token] += shift;
-                    if is_weight(objective.surrogate) {
+                    if has_constant_factor(objective.surrogate) {
                         shifted[row].old[token] += shift;
                     }
                     step(&objective, &shifted).0
@@ -115,15 +122,14 @@ proptest! {
     #[test]
     fn extremes_are_numbers_or_say_so(
         objective in objectives(),
-        tokens in prop::collection::vec((-1e4..0.0, -1e4..0.0, -1e4..0.0), 0..6),
-        advantage in -1e3..1e3,
+        tokens in prop::collection::vec((-1e4..0.0, -1e4..0.0, -1e4..0.0, -1e3..1e3), 0..6),
     ) {
         let row = Row {
             current: tokens.iter().map(|(current, ..)| *current).collect(),
-            old: tokens.iter().map(|(_, old, _)| *old).collect(),
-            reference: Some(tokens.iter().map(|(.., reference)| *reference).collect()),
-            weights: None,
-            advantage,
+            old: tokens.iter().map(|(_, old, ..)| *old).collect(),
+            reference: Some(tokens.iter().map(|(.., reference, _)| *reference).collect()),
+            token_weights: None,
+            advantages: tokens.iter().map(|(.., advantage)| *advantage).collect(),
         };
         let (loss, gradients) = step(&objective, &[row]);
         prop_assert!(!loss.is_finite() || gradients.iter().flatten().all(|slope| !slope.is_nan()), "{loss} {gradients:?}");

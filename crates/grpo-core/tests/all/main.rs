@@ -3,6 +3,8 @@
 mod advantage;
 mod golden;
 mod gradient;
+mod per_token;
+mod recipe;
 mod regressions;
 mod step;
 mod worked_example;

@@ -1,34 +1,26 @@
 //! Mistakes that trainers are known for, each named after it, and behaviour at the edges.
 
 use grpo_core::{
-    Advantage, Aggregation, Bound, Ddof, Level, LogProbs, LogProbsError, Normalization, Objective, Ratio,
+    Advantage, Aggregation, Bound, Ddof, Level, LogProbs, LogProbsError, Objective, Ratio, Recipe,
     SamplerCorrection, Surrogate,
 };
 
+use crate::recipe::recipes;
 use crate::step::{Row, lengths, scaled, step};
 
 fn row(current: &[f64], advantage: f64) -> Row {
     let old = current.iter().enumerate().map(|(token, logprob)| logprob - 0.1 * token as f64).collect();
     let reference = Some(current.iter().map(|logprob| logprob - 0.05).collect());
-    Row { current: current.to_vec(), old, reference, weights: None, advantage }
+    let advantages = vec![advantage; current.len()];
+    Row { current: current.to_vec(), old, reference, token_weights: None, advantages }
 }
 
 fn batch() -> Vec<Row> {
     vec![row(&[-1.0, -0.3, -2.0], 1.5), row(&[-0.7], -0.5), row(&[], 0.2), row(&[-0.1, -0.2], -1.2)]
 }
 
-fn objectives() -> [Objective; 9] {
-    [
-        Objective::grpo(),
-        Objective::bnpo(),
-        Objective::dapo(),
-        Objective::dr_grpo(4),
-        Objective::gspo(),
-        Objective::cispo(),
-        Objective::sapo(),
-        Objective::luspo(),
-        Objective::vespo(),
-    ]
+fn objectives() -> [Objective; 10] {
+    recipes().map(|recipe| recipe.objective)
 }
 
 /// Loss divided twice under gradient accumulation: micro-batches of any size add up to the step.
@@ -68,7 +60,7 @@ fn the_baseline_is_the_group() {
 #[test]
 fn every_token_is_trained() {
     let row = row(&[-1.0, -0.3, -2.0], 1.0);
-    let gradient = Row { old: row.current.clone(), ..row }.term(&Objective::grpo()).gradient;
+    let gradient = Row { old: row.current.clone(), ..row }.term(&Objective::default()).gradient;
     assert_eq!(gradient.len(), 3);
     assert!(gradient.iter().all(|slope| *slope < 0.0), "{gradient:?}");
 }
@@ -77,7 +69,7 @@ fn every_token_is_trained() {
 #[test]
 fn the_ratio_is_against_the_old_policy() {
     let row = row(&[-1.0, -0.3], 1.0);
-    let objective = Objective { beta: 0.0, ..Objective::grpo() };
+    let objective = Objective { beta: 0.0, ..Objective::default() };
     let without = Row { reference: None, ..row.clone() }.term(&objective);
     let with = row.term(&objective);
     assert_eq!((with.loss, &with.gradient), (without.loss, &without.gradient));
@@ -101,8 +93,8 @@ fn an_empty_completion_has_no_loss() {
 #[test]
 fn a_missing_reference_is_an_error() {
     let logprobs = LogProbs::new(&[-1.0], &[-1.0]).unwrap();
-    assert_eq!(Objective::grpo().completion_loss(logprobs, 1.0), Err(LogProbsError::MissingReference));
-    assert!(Objective::dapo().completion_loss(logprobs, 1.0).is_ok());
+    assert_eq!(Objective::default().completion_loss(logprobs, &[1.0]), Err(LogProbsError::MissingReference));
+    assert!(Recipe::dapo(4).objective.completion_loss(logprobs, &[1.0]).is_ok());
 }
 
 #[test]
@@ -112,6 +104,11 @@ fn a_length_mismatch_is_an_error() {
     let error = LogProbs::new(&[-1.0], &[-1.0]).unwrap().with_reference(&[]).unwrap_err();
     assert_eq!(error, LogProbsError::LengthMismatch { list: "reference", current: 1, other: 0 });
     assert!(error.to_string().contains("reference"));
+    let logprobs = LogProbs::new(&[-1.0], &[-1.0]).unwrap();
+    let error = logprobs.with_token_weights(&[1.0, 1.0]).unwrap_err();
+    assert_eq!(error, LogProbsError::LengthMismatch { list: "token_weights", current: 1, other: 2 });
+    let error = Recipe::dapo(4).objective.completion_loss(logprobs, &[1.0, 1.0]).unwrap_err();
+    assert_eq!(error, LogProbsError::LengthMismatch { list: "advantages", current: 1, other: 2 });
 }
 
 /// NaN log-probabilities show in the loss: clipping must not hide them. Nothing panics, whatever the numbers.
@@ -122,18 +119,24 @@ fn what_is_not_a_number_is_not_hidden() {
         assert!(term.loss.is_nan() && term.gradient[0].is_nan(), "{objective:?}");
     }
     let surrogate = Surrogate::Clipped { low: -1.0, high: -1.0, delta: Some(f64::NAN) };
-    let inverted = Objective { surrogate, ..Objective::gspo() };
+    let inverted = Objective { surrogate, ..Recipe::gspo().objective };
     assert_eq!(row(&[-1.0], 1.0).term(&inverted).n_ratios, 1);
 }
 
 /// A ratio beyond the range of floats that is clipped leaves a finite loss and no gradient.
 #[test]
 fn an_infinite_ratio_is_clipped() {
-    let row = Row { current: vec![0.0], old: vec![-1000.0], reference: None, weights: None, advantage: 1.0 };
-    let term = row.term(&Objective::dapo());
+    let row = Row {
+        current: vec![0.0],
+        old: vec![-1000.0],
+        reference: None,
+        token_weights: None,
+        advantages: vec![1.0],
+    };
+    let term = row.term(&Recipe::dapo(4).objective);
     assert_eq!((term.loss, term.gradient, term.clipped_high), (-1.28, vec![0.0], 1));
     // A soft gate is closed.
-    let term = row.term(&Objective::sapo());
+    let term = row.term(&Recipe::sapo().objective);
     assert_eq!((term.loss, term.gradient), (-4.0, vec![0.0]));
 }
 
@@ -150,9 +153,15 @@ fn on_a_bound() {
     ];
     for ((low, high), delta, fraction) in cases {
         for advantage in [2.0, -2.0] {
-            let row = Row { current: vec![-1.0], old: vec![-1.0], reference: None, weights: None, advantage };
+            let row = Row {
+                current: vec![-1.0],
+                old: vec![-1.0],
+                reference: None,
+                token_weights: None,
+                advantages: vec![advantage],
+            };
             let surrogate = Surrogate::Clipped { low, high, delta };
-            let objective = Objective { surrogate, ..Objective::dapo() };
+            let objective = Objective { surrogate, ..Recipe::dapo(4).objective };
             let term = row.term(&objective);
             assert_eq!(
                 (term.loss, term.gradient),
@@ -164,49 +173,51 @@ fn on_a_bound() {
     }
 }
 
-/// A weight of 0 takes a token out of the surrogate loss, and leaves its KL.
+/// A token weight of 0 takes a token out of the surrogate loss, and leaves its KL.
 #[test]
-fn weights_do_not_reach_the_kl() {
+fn token_weights_do_not_reach_the_kl() {
     let full = row(&[-1.0, -0.3], 1.0);
-    let masked = Row { weights: Some(vec![0.0, 1.0]), ..full.clone() };
-    let no_kl = Objective { beta: 0.0, ..Objective::grpo() };
+    let masked = Row { token_weights: Some(vec![0.0, 1.0]), ..full.clone() };
+    let no_kl = Objective { beta: 0.0, ..Objective::default() };
     assert_eq!(masked.term(&no_kl).gradient, [0.0, full.term(&no_kl).gradient[1]]);
-    let kl_alone = |row: &Row| row.term(&Objective::grpo()).loss - row.term(&no_kl).loss;
+    let kl_alone = |row: &Row| row.term(&Objective::default()).loss - row.term(&no_kl).loss;
     assert!((kl_alone(&masked) - kl_alone(&full)).abs() < 1e-15);
-    let logprobs = LogProbs::new(&[-1.0], &[-1.0]).unwrap();
-    assert!(logprobs.with_weights(&[1.0, 1.0]).unwrap_err().to_string().contains("weights"));
 }
 
 /// TRL's four modes, and what is not a number is not hidden.
 #[test]
 fn a_sampler_is_corrected_for_within_bounds() {
     let (old, sampled) = ([-1.0, -2.0, f64::NAN], [-2.0, -1.5, -1.0]);
-    let weights = |level, bound| {
+    let ratios = |level, bound| {
         let correction = SamplerCorrection { level, bound, min: 0.7, max: 2.0 };
-        correction.weights(&old[..2], &sampled[..2]).iter().map(|w| (1e3 * w).round()).collect::<Vec<f64>>()
+        correction
+            .ratios(&old[..2], &sampled[..2])
+            .iter()
+            .map(|ratio| (1e3 * ratio).round())
+            .collect::<Vec<f64>>()
     };
     // Ratios e and e^-0.5 = 0.607; of both together e^0.5 = 1.649.
-    assert_eq!(weights(Level::Token, Bound::Truncate), [2000.0, 700.0]);
-    assert_eq!(weights(Level::Token, Bound::Mask), [0.0, 0.0]);
-    assert_eq!(weights(Level::Sequence, Bound::Truncate), [1649.0, 1649.0]);
+    assert_eq!(ratios(Level::Token, Bound::Truncate), [2000.0, 700.0]);
+    assert_eq!(ratios(Level::Token, Bound::Mask), [0.0, 0.0]);
+    assert_eq!(ratios(Level::Sequence, Bound::Truncate), [1649.0, 1649.0]);
     let masked = SamplerCorrection { max: 1.5, ..SamplerCorrection::default() };
-    assert_eq!(masked.weights(&old[..2], &sampled[..2]), [0.0, 0.0]);
+    assert_eq!(masked.ratios(&old[..2], &sampled[..2]), [0.0, 0.0]);
     for level in [Level::Token, Level::Sequence] {
-        let weights = SamplerCorrection { level, ..SamplerCorrection::default() }.weights(&old, &sampled);
-        assert!(weights[2].is_nan(), "{weights:?}");
+        let ratios = SamplerCorrection { level, ..SamplerCorrection::default() }.ratios(&old, &sampled);
+        assert!(ratios[2].is_nan(), "{ratios:?}");
     }
 }
 
 /// Only what got a negative advantage and has been unlearned already is left out; its KL stays.
 #[test]
 fn off_policy_completions_have_no_surrogate() {
-    let objective = Objective { off_policy_threshold: Some(0.3), ..Objective::grpo() };
+    let objective = Objective { off_policy_threshold: Some(0.3), ..Objective::default() };
     let far = |advantage, sign: f64| Row {
         current: vec![-2.0, -1.0],
         old: vec![-2.0 + sign, -1.0],
         reference: Some(vec![-2.0, -1.5]),
-        weights: None,
-        advantage,
+        token_weights: None,
+        advantages: vec![advantage; 2],
     };
     for (advantage, sign, expected) in [(-1.0, 1.0, true), (1.0, 1.0, false), (-1.0, -1.0, false)] {
         let term = far(advantage, sign).term(&objective);
@@ -236,32 +247,4 @@ fn rewards_normalized_apart_do_not_drown_each_other() {
     for (ours, expected) in advantages.iter().zip([-1.0, 1.0, 3.0, -3.0]) {
         assert!((ours - expected / (20.0_f32 / 3.0).sqrt()).abs() < 1e-3, "{ours}");
     }
-}
-
-/// The constants of the papers.
-#[test]
-fn papers() {
-    let clipped = |low, high| Surrogate::Clipped { low, high, delta: None };
-    let all = objectives().map(|Objective { ratio, surrogate, beta, normalization, .. }| {
-        (ratio, surrogate, beta, normalization)
-    });
-    let (token, sequence) = (Ratio::Token, Ratio::Sequence);
-    use Normalization::{Completion, MaxLength, Sum, Token};
-    let sapo = Surrogate::Sapo { temperature_pos: 1.0, temperature_neg: 1.05 };
-    let vespo = Surrogate::Vespo { k_pos: 2.0, lambda_pos: 3.0, k_neg: 3.0, lambda_neg: 2.0 };
-    assert_eq!(
-        all,
-        [
-            (token, clipped(0.2, 0.2), 0.04, Completion),
-            (token, clipped(0.2, 0.2), 0.04, Token),
-            (token, clipped(0.2, 0.28), 0.0, Token),
-            (token, clipped(0.2, 0.2), 0.0, MaxLength(4)),
-            (sequence, clipped(3e-4, 4e-4), 0.0, Completion),
-            (token, Surrogate::Cispo { max: 5.0 }, 0.0, Token),
-            (token, sapo, 0.0, Completion),
-            (sequence, clipped(3e-4, 4e-4), 0.0, Sum),
-            (token, vespo, 0.0, Token),
-        ]
-    );
-    assert!(objectives().iter().all(|o| o.off_policy_threshold.is_none() && o.top_entropy_quantile == 1.0));
 }

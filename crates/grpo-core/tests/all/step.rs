@@ -8,8 +8,8 @@ pub(crate) struct Row {
     pub(crate) current: Vec<f64>,
     pub(crate) old: Vec<f64>,
     pub(crate) reference: Option<Vec<f64>>,
-    pub(crate) weights: Option<Vec<f64>>,
-    pub(crate) advantage: f64,
+    pub(crate) token_weights: Option<Vec<f64>>,
+    pub(crate) advantages: Vec<f64>,
 }
 
 impl Row {
@@ -18,10 +18,10 @@ impl Row {
         if let Some(reference) = &self.reference {
             logprobs = logprobs.with_reference(reference).unwrap();
         }
-        if let Some(weights) = &self.weights {
-            logprobs = logprobs.with_weights(weights).unwrap();
+        if let Some(token_weights) = &self.token_weights {
+            logprobs = logprobs.with_token_weights(token_weights).unwrap();
         }
-        objective.completion_loss(logprobs, self.advantage).unwrap()
+        objective.completion_loss(logprobs, &self.advantages).unwrap()
     }
 }
 

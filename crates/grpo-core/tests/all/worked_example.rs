@@ -39,14 +39,14 @@ fn loss() {
                 current: vec![-1.2 + log_ratio],
                 reference: Some(old.clone()),
                 old,
-                weights: None,
-                advantage,
+                token_weights: None,
+                advantages: vec![advantage],
             }
         })
         .collect();
 
-    let first = rows[0].term(&Objective::grpo());
+    let first = rows[0].term(&Objective::default());
     assert_eq!(rounded(first.kl, 4), 0.0053);
     assert!((first.loss - (-1.11 * 1.22 + 0.04 * first.kl)).abs() < 1e-12);
-    assert_eq!(rounded(step(&Objective::grpo(), &rows).0, 4), -0.0833);
+    assert_eq!(rounded(step(&Objective::default(), &rows).0, 4), -0.0833);
 }

@@ -8,12 +8,12 @@ use std::fmt;
 use std::time::Duration;
 
 use ureq::http::header::{AUTHORIZATION, ETAG, LOCATION, RANGE};
-use ureq::http::{HeaderMap, HeaderValue, Response, Uri};
+use ureq::http::{HeaderValue, Response, Uri};
 use ureq::{Agent, Body};
 
 use super::HubError;
+use super::headers::{asked_pause, text};
 use super::repo::Repo;
-use super::retry::asked_pause;
 
 const MAX_REDIRECTS: usize = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -146,7 +146,7 @@ impl<'a> Client<'a> {
             request = request.header(RANGE, range);
         }
         // The token is for the Hub alone, not for the storage it redirects to.
-        if let (true, Some(authorization)) = (at_home, &self.authorization) {
+        if at_home && let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
         request.call().map_err(|cause| self.connection(what, cause))
@@ -180,10 +180,6 @@ impl<'a> Client<'a> {
             }
         }
     }
-}
-
-pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
 }
 
 fn same_origin(a: &Uri, b: &Uri) -> bool {

@@ -8,12 +8,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use grpo_files::{hex, is_inside};
 use hf_hub::api::RepoInfo;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::client::{Client, Reply};
-use super::repo::{BRANCH, Repo, is_inside, is_plain};
+use super::repo::{BRANCH, Repo, is_plain};
 use super::retry::retry;
 use super::{Hub, HubError, Transfer};
 
@@ -264,7 +265,7 @@ fn is_named(path: &Path, etag: &str) -> io::Result<bool> {
 
 fn digest(mut hasher: impl Digest + Write, file: &mut File) -> io::Result<String> {
     io::copy(file, &mut hasher)?;
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hasher.finalize()))
 }
 
 fn parent(path: &Path) -> &Path {

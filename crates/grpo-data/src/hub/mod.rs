@@ -4,6 +4,7 @@ mod client;
 mod env;
 mod error;
 mod fetch;
+mod headers;
 mod model;
 mod repo;
 mod retry;
@@ -23,7 +24,7 @@ use self::model::{
 };
 use self::repo::Repo;
 use crate::load::{load_files, split_files};
-use crate::{Error, Problem, Split};
+use crate::{Error, Example, Split};
 
 const ENDPOINT: &str = "https://huggingface.co";
 
@@ -144,13 +145,13 @@ impl Hub {
         Ok(folder)
     }
 
-    /// The problems of a dataset such as `openai/gsm8k`. Its files are found as [`load`](crate::load()) finds
+    /// The examples of a dataset such as `openai/gsm8k`. Its files are found as [`load`](crate::load()) finds
     /// them in a folder, so GSM8K's configuration `main` is preferred.
     ///
     /// # Errors
     ///
     /// [`Error::Hub`] if the files are not to be had, [`Error::Load`] if they hold no such dataset.
-    pub fn dataset(&self, id: &str, split: Split) -> Result<Vec<Problem>, Error> {
+    pub fn dataset(&self, id: &str, split: Split) -> Result<Vec<Example>, Error> {
         let repo = Repo::dataset(id)?;
         let folder = self.cached(&repo, |folder| split_files(folder, split).is_ok())?;
         if let Some(files) = folder.and_then(|folder| split_files(&folder, split).ok()) {

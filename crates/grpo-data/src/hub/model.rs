@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use grpo_files::is_inside;
 use serde::Deserialize;
 
 use super::HubError;
 use super::fetch::Remote;
-use super::repo::{Repo, is_inside};
+use super::repo::Repo;
 
 pub(super) const REQUIRED: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
 /// Not among them: `chat_template.json`, which is for processors of images, and named templates beside the default one.

@@ -10,8 +10,8 @@ fn the_real_dataset() {
     assert_eq!((train.len(), test.len()), (7473, 1319));
     assert!(train[0].question.starts_with("Natalia sold clips") && train[0].truth == "72");
     assert!(test[0].question.starts_with("Janet’s ducks lay 16 eggs") && test[0].truth == "18");
-    for problem in train.iter().chain(&test) {
-        assert!(problem.truth.parse::<f64>().is_ok(), "{:?}", problem.truth);
-        assert_eq!(problem.solution.matches("####").count(), 1, "{:?}", problem.solution);
+    for example in train.iter().chain(&test) {
+        assert!(example.truth.parse::<f64>().is_ok(), "{:?}", example.truth);
+        assert_eq!(example.solution.matches("####").count(), 1, "{:?}", example.solution);
     }
 }

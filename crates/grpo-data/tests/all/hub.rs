@@ -276,7 +276,7 @@ fn a_dataset_then_from_the_cache() {
     let server = serve(gsm8k());
     let hub = hub(&server, &cache);
     let train = hub.dataset("openai/gsm8k", Split::Train).unwrap();
-    assert_eq!(train.iter().map(|problem| problem.truth.as_str()).collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(train.iter().map(|example| example.truth.as_str()).collect::<Vec<_>>(), ["1", "2"]);
     // The cache holds `train` alone now.
     assert_eq!(hub.dataset("openai/gsm8k", Split::Test).unwrap()[0].truth, "3");
     drop(server);

@@ -89,9 +89,8 @@ fn a_dataset_that_arrives_in_part_is_not_taken_for_whole() {
     let cache = tempfile::tempdir().unwrap();
     let server = Server::start({
         let repos = repos.clone();
-        move |request| match request.path.ends_with("0001.parquet") {
-            true => Answer::new(410, ""),
-            false => repos.answer(request),
+        move |request| {
+            if request.path.ends_with("0001.parquet") { Answer::new(410, "") } else { repos.answer(request) }
         }
     });
     hub(&server, &cache).dataset("a/b", Split::Test).unwrap();

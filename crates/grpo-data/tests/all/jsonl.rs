@@ -1,8 +1,8 @@
 use std::fs;
 
-use grpo_data::{LoadError, Problem, Split, load};
+use grpo_data::{Example, LoadError, Split, load};
 
-fn read(content: &[u8]) -> Result<Vec<Problem>, LoadError> {
+fn read(content: &[u8]) -> Result<Vec<Example>, LoadError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     fs::write(&path, content).unwrap();
@@ -20,14 +20,14 @@ fn check(line: &[u8], parts: &[&str]) {
 }
 
 #[test]
-fn one_problem_per_line() {
+fn one_example_per_line() {
     let text = "{\"question\": \"2 + 3?\", \"answer\": \"It is 5.\\n#### 5\", \"id\": 7}\r\n\n   \n{\"answer\":\"#### 1,000\",\"question\":\"é\"}";
-    let problems = read(text.as_bytes()).unwrap();
+    let examples = read(text.as_bytes()).unwrap();
     let expected =
-        Problem { question: "2 + 3?".into(), solution: "It is 5.\n#### 5".into(), truth: "5".into() };
-    assert_eq!(problems[0], expected);
-    assert_eq!((problems[1].question.as_str(), problems[1].truth.as_str()), ("é", "1000"));
-    assert_eq!(problems.len(), 2);
+        Example { question: "2 + 3?".into(), solution: "It is 5.\n#### 5".into(), truth: "5".into() };
+    assert_eq!(examples[0], expected);
+    assert_eq!((examples[1].question.as_str(), examples[1].truth.as_str()), ("é", "1000"));
+    assert_eq!(examples.len(), 2);
 }
 
 #[test]
@@ -84,9 +84,9 @@ fn fields_that_nobody_reads_may_hold_anything() {
         let line = format!(
             r##"{{"question": "is it NaN, or Infinity?", "score": {value}, "score": 0, "answer": "So #### NaN"}}"##
         );
-        let problems = read(line.as_bytes()).unwrap_or_else(|error| panic!("{value}: {error}"));
+        let examples = read(line.as_bytes()).unwrap_or_else(|error| panic!("{value}: {error}"));
         assert_eq!(
-            (problems[0].question.as_str(), problems[0].truth.as_str()),
+            (examples[0].question.as_str(), examples[0].truth.as_str()),
             ("is it NaN, or Infinity?", "NaN")
         );
     }
@@ -127,16 +127,16 @@ fn what_is_no_json_even_in_a_field_that_nobody_reads() {
 
 #[test]
 fn a_field_that_is_repeated_as_it_is() {
-    let problems = read(br##"{"question": "q", "answer": "So #### 1", "question": "q"}"##).unwrap();
-    assert_eq!(problems[0].question, "q");
+    let examples = read(br##"{"question": "q", "answer": "So #### 1", "question": "q"}"##).unwrap();
+    assert_eq!(examples[0].question, "q");
 }
 
 #[test]
 fn a_byte_order_mark_is_skipped() {
     let line = "\u{feff}{\"question\": \"q\", \"answer\": \"#### 1\"}\r\n";
     for text in [line.to_owned(), line.repeat(2), format!("\u{feff}\n{line}"), format!("{line}\u{feff}")] {
-        let problems = read(text.as_bytes()).unwrap_or_else(|error| panic!("{text:?}: {error}"));
-        assert_eq!(problems[0].question, "q");
+        let examples = read(text.as_bytes()).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+        assert_eq!(examples[0].question, "q");
     }
     assert!(matches!(read("\u{feff}".as_bytes()), Err(LoadError::Empty { .. })));
 }

@@ -1,11 +1,11 @@
 use std::fs;
 
-use grpo_data::{LoadError, Problem, Split, load};
+use grpo_data::{Example, LoadError, Split, load};
 
 use crate::parquet::write_truths;
 
-fn truths(problems: &[Problem]) -> Vec<&str> {
-    problems.iter().map(|problem| problem.truth.as_str()).collect()
+fn truths(examples: &[Example]) -> Vec<&str> {
+    examples.iter().map(|example| example.truth.as_str()).collect()
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn write_with(path: &Path, columns: Vec<(&str, ArrayRef)>, properties: WriterPro
     writer.close().unwrap();
 }
 
-/// Writes problems whose truths are `truths`.
+/// Writes examples whose truths are `truths`.
 pub(crate) fn write_truths(path: &Path, truths: &[&str]) {
     let answers: Vec<String> = truths.iter().map(|truth| format!("So it is.\n#### {truth}")).collect();
     write(
@@ -65,11 +65,11 @@ fn columns_by_name_over_row_groups() {
     let answers = strings(&["#### 1", "#### 2", "#### 3", "#### 4,000", "#### -5"]);
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![9; 5]));
     write(&path, vec![("answer", answers), ("id", ids), ("question", strings(&["a", "b", "c", "d", "é"]))]);
-    let problems = load(&path, Split::Train).unwrap();
-    let truths: Vec<&str> = problems.iter().map(|problem| problem.truth.as_str()).collect();
+    let examples = load(&path, Split::Train).unwrap();
+    let truths: Vec<&str> = examples.iter().map(|example| example.truth.as_str()).collect();
     assert_eq!(truths, ["1", "2", "3", "4000", "-5"]);
-    assert_eq!(problems[4].question, "é");
-    assert_eq!(problems[3].solution, "#### 4,000");
+    assert_eq!(examples[4].question, "é");
+    assert_eq!(examples[3].solution, "#### 4,000");
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn every_arrow_type_of_string() {
     for column in columns {
         let (_folder, path) = file();
         write(&path, vec![("question", column.clone()), ("answer", column)]);
-        let problems = load(&path, Split::Train).unwrap();
-        assert_eq!((problems[1].question.as_str(), problems[1].truth.as_str()), ("#### 2", "2"));
+        let examples = load(&path, Split::Train).unwrap();
+        assert_eq!((examples[1].question.as_str(), examples[1].truth.as_str()), ("#### 2", "2"));
     }
 }
 
@@ -113,11 +113,11 @@ fn every_compression() {
         let (_folder, path) = file();
         let properties = WriterProperties::builder().set_compression(codec).set_writer_version(version);
         write_with(&path, columns(), properties.set_data_page_size_limit(1000).build());
-        let problems =
+        let examples =
             load(&path, Split::Train).unwrap_or_else(|error| panic!("{codec} {version:?}: {error}"));
-        let read: Vec<&str> = problems.iter().map(|problem| problem.question.as_str()).collect();
+        let read: Vec<&str> = examples.iter().map(|example| example.question.as_str()).collect();
         assert_eq!(read, questions, "{codec} {version:?}");
-        assert_eq!(problems[1999].truth, "4");
+        assert_eq!(examples[1999].truth, "4");
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use grpo_files::hex;
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
 
@@ -95,7 +96,6 @@ impl Repos {
 
 /// As on the Hub: SHA-256 of large files, git's own hash of the others.
 pub(crate) fn hash(content: &[u8]) -> String {
-    let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
     match content.len() {
         1000.. => hex(&Sha256::digest(content)),
         n => hex(&Sha1::new().chain_update(format!("blob {n}\0")).chain_update(content).finalize()),
@@ -176,9 +176,10 @@ fn write(mut stream: &TcpStream, answer: Answer) {
     if answer.status == 0 {
         return;
     }
-    let length = match answer.is_chunked {
-        true => "Transfer-Encoding: chunked".to_owned(),
-        false => format!("Content-Length: {}", answer.body.len()),
+    let length = if answer.is_chunked {
+        "Transfer-Encoding: chunked".to_owned()
+    } else {
+        format!("Content-Length: {}", answer.body.len())
     };
     let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n{length}\r\n", answer.status);
     for (name, value) in &answer.headers {

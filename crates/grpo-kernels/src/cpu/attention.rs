@@ -26,19 +26,19 @@ impl Kernel for CausalAttention {
         let parts: Vec<Vec<f32>> = self
             .tasks(&sizes)
             .into_par_iter()
-            .map(|(segment, group)| {
-                let [q, k, v] = [0, 1, 2].map(|i| Part::new(&inputs[i], segment, group, &sizes, i == 0));
-                let mut out: Vec<f32> = Vec::with_capacity(segment.own.len() * sizes.of_group());
+            .map(|(segment, kv_head)| {
+                let [q, k, v] = [0, 1, 2].map(|i| Part::new(&inputs[i], segment, kv_head, &sizes, i == 0));
+                let mut out: Vec<f32> = Vec::with_capacity(segment.own.len() * sizes.per_kv_head());
                 for at in blocks(segment.own.len()) {
-                    let weights = Weights::new(&q.rows(at.clone()), &k, &at, &sizes);
-                    out.extend_from_slice(values(&weights.average(&v, at.end)));
+                    let probabilities = Probabilities::new(&q.rows(at.clone()), &k, &at, &sizes);
+                    out.extend_from_slice(values(&probabilities.average(&v, at.end)));
                 }
                 out
             })
             .collect();
         let mut out = vec![0.0; sizes.tokens * sizes.heads * sizes.dim];
-        for ((segment, group), part) in self.tasks(&sizes).into_iter().zip(parts) {
-            sizes.scatter(&part, segment.own.clone(), group, sizes.heads / sizes.groups, &mut out);
+        for ((segment, kv_head), part) in self.tasks(&sizes).into_iter().zip(parts) {
+            sizes.scatter(&part, segment.own.clone(), kv_head, sizes.heads / sizes.kv_heads, &mut out);
         }
         host(out, [sizes.tokens, sizes.heads * sizes.dim])
     }
@@ -50,23 +50,23 @@ impl Kernel for CausalAttention {
         let parts: Vec<Gradients> = self
             .tasks(&sizes)
             .into_par_iter()
-            .map(|(segment, group)| {
-                let [q, k, v] = [0, 1, 2].map(|i| Part::new(&inputs[i], segment, group, &sizes, i == 0));
-                let gradient = Part::new(&gradient, segment, group, &sizes, true);
+            .map(|(segment, kv_head)| {
+                let [q, k, v] = [0, 1, 2].map(|i| Part::new(&inputs[i], segment, kv_head, &sizes, i == 0));
+                let gradient = Part::new(&gradient, segment, kv_head, &sizes, true);
                 segment_backward(segment, &q, &k, &v, &gradient, &sizes)
             })
             .collect();
         let [mut dq, mut dk, mut dv] = [0, 1, 2].map(|i| vec![0.0; values(&inputs[i]).len()]);
         // Several completions add to the keys and values of their prompt: in order, whatever thread came first.
-        for ((segment, group), part) in self.tasks(&sizes).into_iter().zip(parts) {
-            sizes.scatter(&part.q, segment.own.clone(), group, sizes.heads / sizes.groups, &mut dq);
+        for ((segment, kv_head), part) in self.tasks(&sizes).into_iter().zip(parts) {
+            sizes.scatter(&part.q, segment.own.clone(), kv_head, sizes.heads / sizes.kv_heads, &mut dq);
             for (sum, [prefix, own]) in [(&mut dk, &part.k), (&mut dv, &part.v)] {
-                sizes.scatter(prefix, segment.prefix.clone(), group, 1, sum);
-                sizes.scatter(own, segment.own.clone(), group, 1, sum);
+                sizes.scatter(prefix, segment.prefix.clone(), kv_head, 1, sum);
+                sizes.scatter(own, segment.own.clone(), kv_head, 1, sum);
             }
         }
-        let [_, groups, dim] = dims(&inputs[1]);
-        let shapes = [shape, [sizes.tokens, groups, dim], [sizes.tokens, groups, dim]];
+        let [_, kv_heads, dim] = dims(&inputs[1]);
+        let shapes = [shape, [sizes.tokens, kv_heads, dim], [sizes.tokens, kv_heads, dim]];
         [dq, dk, dv].into_iter().zip(shapes).map(|(gradient, shape)| host(gradient, shape)).collect()
     }
 }
@@ -76,7 +76,7 @@ impl CausalAttention {
     fn tasks(&self, sizes: &Sizes) -> Vec<(&Segment, usize)> {
         self.segments
             .iter()
-            .flat_map(|segment| (0..sizes.groups).map(move |group| (segment, group)))
+            .flat_map(|segment| (0..sizes.kv_heads).map(move |kv_head| (segment, kv_head)))
             .collect()
     }
 }
@@ -85,26 +85,26 @@ struct Sizes {
     tokens: usize,
     heads: usize,
     /// Key-value heads.
-    groups: usize,
+    kv_heads: usize,
     dim: usize,
 }
 
 impl Sizes {
     fn of(inputs: &[Host]) -> Self {
-        let ([tokens, heads, dim], [_, groups, _]) = (dims(&inputs[0]), dims::<3>(&inputs[1]));
-        Self { tokens, heads, groups, dim }
+        let ([tokens, heads, dim], [_, kv_heads, _]) = (dims(&inputs[0]), dims::<3>(&inputs[1]));
+        Self { tokens, heads, kv_heads, dim }
     }
 
     /// Numbers that the queries of a token have for one key-value head.
-    fn of_group(&self) -> usize {
-        self.heads / self.groups * self.dim
+    fn per_kv_head(&self) -> usize {
+        self.heads / self.kv_heads * self.dim
     }
 
-    /// Adds `part` `[at.len(), heads, dim]` to the heads of `group` in `sum` `[tokens, groups * heads, dim]`.
-    fn scatter(&self, part: &[f32], at: Range<usize>, group: usize, heads: usize, sum: &mut [f32]) {
+    /// Adds `part` `[at.len(), heads, dim]` to the heads of `kv_head` in `sum` `[tokens, kv_heads * heads, dim]`.
+    fn scatter(&self, part: &[f32], at: Range<usize>, kv_head: usize, heads: usize, sum: &mut [f32]) {
         let width = heads * self.dim;
         for (token, part) in at.zip(part.chunks_exact(width)) {
-            let sum = &mut sum[(token * self.groups + group) * width..][..width];
+            let sum = &mut sum[(token * self.kv_heads + kv_head) * width..][..width];
             sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
         }
     }
@@ -119,10 +119,10 @@ struct Part {
 }
 
 impl Part {
-    fn new(x: &Host, segment: &Segment, group: usize, sizes: &Sizes, query: bool) -> Self {
-        let heads = if query { sizes.heads / sizes.groups } else { 1 };
+    fn new(x: &Host, segment: &Segment, kv_head: usize, sizes: &Sizes, query: bool) -> Self {
+        let heads = if query { sizes.heads / sizes.kv_heads } else { 1 };
         let view = |at: &Range<usize>| {
-            let layout = x.layout().narrow(0, at.start, at.len()).narrow(1, group * heads, heads);
+            let layout = x.layout().narrow(0, at.start, at.len()).narrow(1, kv_head * heads, heads);
             x.clone().with_layout(layout)
         };
         Self { prefix: view(&segment.prefix), own: view(&segment.own), heads, dim: sizes.dim }
@@ -155,16 +155,16 @@ fn product(a: &Host, b: Host) -> Host {
 }
 
 /// What each query of a block gives to the tokens it sees: `[queries * heads, prefix]` and `[queries * heads, own]`.
-struct Weights {
+struct Probabilities {
     parts: [Host; 2],
 }
 
-impl Weights {
+impl Probabilities {
     /// The softmax of the scores of queries `q` `[at.len() * heads, dim]`.
     fn new(q: &Host, k: &Part, at: &Range<usize>, sizes: &Sizes) -> Self {
         let scale = (sizes.dim as f32).powf(-0.5);
         let [mut prefix, mut own] = k.seen(at.end).map(|k| product(q, transposed(&k)));
-        let heads = sizes.heads / sizes.groups;
+        let heads = sizes.heads / sizes.kv_heads;
         let ([_, before], [_, width]) = (dims(&prefix), dims(&own));
         let (prefix_scores, own_scores) = (prefix.storage_mut::<f32>(), own.storage_mut::<f32>());
         vectorized(
@@ -188,10 +188,10 @@ impl Weights {
         add(product(&self.parts[0], prefix), product(&self.parts[1], own))
     }
 
-    /// From the gradient by the weights to that by the scores, in place.
-    fn pull(&self, gradients: &mut [Host; 2], scale: f32) {
+    /// From the gradient with respect to the probabilities to that with respect to the scores, in place.
+    fn softmax_vjp(&self, gradients: &mut [Host; 2], scale: f32) {
         let [before, width] = [0, 1].map(|i| dims::<2>(&self.parts[i])[1]);
-        let [prefix_weights, own_weights] = [0, 1].map(|i| values(&self.parts[i]));
+        let [prefix_probabilities, own_probabilities] = [0, 1].map(|i| values(&self.parts[i]));
         let [prefix, own] = gradients;
         let (prefix, own) = (prefix.storage_mut::<f32>(), own.storage_mut::<f32>());
         vectorized(
@@ -199,12 +199,14 @@ impl Weights {
             || {
                 for (row, own) in own.chunks_exact_mut(width).enumerate() {
                     let prefix = &mut prefix[row * before..][..before];
-                    let prefix_weights = &prefix_weights[row * before..][..before];
-                    let own_weights = &own_weights[row * width..][..width];
-                    let along = dot(prefix, prefix_weights) + dot(own, own_weights);
-                    for (gradients, weights) in [(prefix, prefix_weights), (own, own_weights)] {
-                        for (gradient, weight) in gradients.iter_mut().zip(weights) {
-                            *gradient = weight * (*gradient - along) * scale;
+                    let prefix_probabilities = &prefix_probabilities[row * before..][..before];
+                    let own_probabilities = &own_probabilities[row * width..][..width];
+                    let along = dot(prefix, prefix_probabilities) + dot(own, own_probabilities);
+                    for (gradients, probabilities) in
+                        [(prefix, prefix_probabilities), (own, own_probabilities)]
+                    {
+                        for (gradient, probability) in gradients.iter_mut().zip(probabilities) {
+                            *gradient = probability * (*gradient - along) * scale;
                         }
                     }
                 }
@@ -230,13 +232,13 @@ fn softmax(a: &mut [f32], b: &mut [f32], scale: f32) {
         );
     }
     let inverse = 1.0 / total;
-    for weights in [a, b] {
-        weights.iter_mut().for_each(|weight| *weight *= inverse);
+    for probabilities in [a, b] {
+        probabilities.iter_mut().for_each(|probability| *probability *= inverse);
     }
 }
 
-/// Gradients of a segment and a key-value head, as [`Sizes::scatter`] takes them; keys' and values' by the prefix and by
-/// its own tokens.
+/// Gradients of a segment and a key-value head, as [`Sizes::scatter`] takes them; keys and values in two parts,
+/// of the prefix and of its own tokens.
 struct Gradients {
     q: Vec<f32>,
     k: [Vec<f32>; 2],
@@ -256,14 +258,14 @@ fn segment_backward(
     let mut found = Gradients { q: Vec::new(), k: zeros(), v: zeros() };
     for at in blocks(segment.own.len()) {
         let (q, dy) = (q.rows(at.clone()), gradient.rows(at.clone()));
-        let weights = Weights::new(&q, k, &at, sizes);
+        let probabilities = Probabilities::new(&q, k, &at, sizes);
         let mut scores = v.seen(at.end).map(|v| product(&dy, transposed(&v)));
-        weights.pull(&mut scores, scale);
+        probabilities.softmax_vjp(&mut scores, scale);
         let [prefix, own] = k.seen(at.end);
         found.q.extend_from_slice(values(&add(product(&scores[0], prefix), product(&scores[1], own))));
         for i in [0, 1] {
             add_to(&mut found.k[i], &product(&transposed(&scores[i]), q.clone()));
-            add_to(&mut found.v[i], &product(&transposed(&weights.parts[i]), dy.clone()));
+            add_to(&mut found.v[i], &product(&transposed(&probabilities.parts[i]), dy.clone()));
         }
     }
     found

@@ -8,67 +8,67 @@ use super::simd::{LANES, dot, exp, max, sum, vectorized};
 /// Queries `[rows, heads, dim]`, keys and values `[rows, key_value_heads, slots, dim]`; row `i` sees the slots
 /// `starts[i]..len`. To `[rows, heads * dim]`.
 pub(crate) fn attention(q: &Host, k: &Host, v: &Host, starts: &[usize], len: usize) -> Host {
-    let ([rows, heads, dim], [_, groups, slots, _]) = (dims(q), dims::<4>(k));
+    let ([rows, heads, dim], [_, kv_heads, slots, _]) = (dims(q), dims::<4>(k));
     let (q, k, v) = (values(q), values(k), values(v));
-    let of_group = heads / groups * dim;
+    let per_kv_head = heads / kv_heads * dim;
     let mut out = vec![0.0; rows * heads * dim];
-    out.par_chunks_exact_mut(of_group).enumerate().for_each(|(i, out)| {
-        let start = starts[i / groups];
+    out.par_chunks_exact_mut(per_kv_head).enumerate().for_each(|(i, out)| {
+        let start = starts[i / kv_heads];
         let seen = (i * slots + start) * dim..(i * slots + len) * dim;
         let (k, v) = (&k[seen.clone()], &v[seen]);
-        let q = &q[i * of_group..][..of_group];
-        let mut weights = vec![0.0; heads / groups * (len - start)];
+        let q = &q[i * per_kv_head..][..per_kv_head];
+        let mut probabilities = vec![0.0; heads / kv_heads * (len - start)];
         vectorized(
             #[inline(always)]
-            || group(q, k, v, dim, &mut weights, out),
+            || attend_heads(q, k, v, dim, &mut probabilities, out),
         );
     });
     host(out, [rows, heads * dim])
 }
 
 /// The heads of a key-value head together, so that keys and values are read once: `q` and `out` `[heads, dim]`, `k` and `v`
-/// `[seen, dim]`, `weights` `[heads, seen]`.
+/// `[seen, dim]`, `probabilities` `[heads, seen]`.
 #[inline(always)]
-fn group(q: &[f32], k: &[f32], v: &[f32], dim: usize, weights: &mut [f32], out: &mut [f32]) {
+fn attend_heads(q: &[f32], k: &[f32], v: &[f32], dim: usize, probabilities: &mut [f32], out: &mut [f32]) {
     let (seen, scale) = (k.len() / dim, (dim as f32).powf(-0.5));
     for (j, k) in k.chunks_exact(dim).enumerate() {
-        for (q, weights) in q.chunks_exact(dim).zip(weights.chunks_exact_mut(seen)) {
-            weights[j] = scale * dot(q, k);
+        for (q, probabilities) in q.chunks_exact(dim).zip(probabilities.chunks_exact_mut(seen)) {
+            probabilities[j] = scale * dot(q, k);
         }
     }
-    for weights in weights.chunks_exact_mut(seen) {
-        let largest = max(weights);
-        for weight in weights.iter_mut() {
-            *weight = exp(*weight - largest);
+    for probabilities in probabilities.chunks_exact_mut(seen) {
+        let largest = max(probabilities);
+        for probability in probabilities.iter_mut() {
+            *probability = exp(*probability - largest);
         }
         let inverse = 1.0
             / sum(
-                weights,
+                probabilities,
                 #[inline(always)]
-                |weight| weight,
+                |probability| probability,
             );
-        for weight in weights {
-            *weight *= inverse;
+        for probability in probabilities {
+            *probability *= inverse;
         }
     }
     out.fill(0.0);
     for (j, v) in v.chunks_exact(dim).enumerate() {
-        for (out, weights) in out.chunks_exact_mut(dim).zip(weights.chunks_exact(seen)) {
-            add_product(out, weights[j], v);
+        for (out, probabilities) in out.chunks_exact_mut(dim).zip(probabilities.chunks_exact(seen)) {
+            add_product(out, probabilities[j], v);
         }
     }
 }
 
-/// `sum += weight · v`
+/// `sum += factor · v`
 #[inline(always)]
-fn add_product(sum: &mut [f32], weight: f32, v: &[f32]) {
+fn add_product(sum: &mut [f32], factor: f32, v: &[f32]) {
     let ((sum, sum_rest), (v, v_rest)) = (sum.as_chunks_mut::<LANES>(), v.as_chunks::<LANES>());
     for (sum, v) in sum.iter_mut().zip(v) {
         for lane in 0..LANES {
-            sum[lane] += weight * v[lane];
+            sum[lane] += factor * v[lane];
         }
     }
     for (sum, v) in sum_rest.iter_mut().zip(v_rest) {
-        *sum += weight * v;
+        *sum += factor * v;
     }
 }

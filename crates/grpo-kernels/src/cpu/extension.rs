@@ -17,7 +17,7 @@ pub(crate) type Host = FloatTensor<Flex>;
 /// The same under autodiff.
 type Tracked = FloatTensor<Autodiff<Flex>>;
 
-/// A function of tensors, and its gradient by them. Kernels get tensors in row-major order.
+/// A function of tensors, and its gradient with respect to them. Kernels get tensors in row-major order.
 pub(crate) trait Kernel: Debug + Send + Sync + 'static {
     fn forward(&self, inputs: &[Host]) -> Host;
 
@@ -26,7 +26,7 @@ pub(crate) trait Kernel: Debug + Send + Sync + 'static {
         inputs.to_vec()
     }
 
-    /// The gradient by each input of a loss whose gradient by the output is `gradient`.
+    /// The gradient with respect to each input of a loss whose gradient with respect to the output is `gradient`.
     fn backward(&self, kept: &[Host], gradient: &Host) -> Vec<Host>;
 }
 
@@ -86,7 +86,7 @@ fn differentiate<const N: usize>(kernel: Arc<dyn Kernel>, inputs: [Tracked; N]) 
     let nodes = inputs.each_ref().map(|input| input.node());
     let inputs = inputs.map(|input| whole(input.into_primitive()));
     let output = kernel.forward(&inputs);
-    match PullBack.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+    match KernelVjp.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prep) => prep.finish(Applied { kept: kernel.kept(&inputs), kernel }, output),
         OpsKind::UnTracked(prep) => prep.finish(output),
     }
@@ -100,15 +100,15 @@ struct Applied {
 }
 
 #[derive(Debug)]
-struct PullBack;
+struct KernelVjp;
 
-impl<const N: usize> Backward<Flex, N> for PullBack {
+impl<const N: usize> Backward<Flex, N> for KernelVjp {
     type State = Applied;
 
     fn backward(self, ops: Ops<Applied, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = whole(gradients.consume::<Flex>(&ops.node));
-        let by_input = ops.state.kernel.backward(&ops.state.kept, &gradient);
-        for (parent, gradient) in ops.parents.into_iter().zip(by_input) {
+        let of_inputs = ops.state.kernel.backward(&ops.state.kept, &gradient);
+        for (parent, gradient) in ops.parents.into_iter().zip(of_inputs) {
             if let Some(parent) = parent {
                 gradients.register::<Flex>(parent.id, gradient);
             }

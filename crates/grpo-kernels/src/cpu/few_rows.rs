@@ -23,7 +23,7 @@ const DEPTH: usize = 8;
 /// Columns of a `[in, out]` matrix, and rows of an `[out, in]` one, that a task takes at most.
 const TASK: usize = 4096;
 /// Columns up to which a `[in, out]` matrix is shared out by its rows, [`DEPTHS`] to a task.
-const NARROW: usize = 1024;
+const FEW_COLUMNS: usize = 1024;
 const DEPTHS: usize = 448;
 /// Numbers in the widest pair of vectors: what dimensions must be multiples of.
 const UNIT: usize = 32;
@@ -42,7 +42,7 @@ pub(crate) fn product(x: &Host, w: &Host) -> Host {
         pulp::Arch::new().dispatch(Product { x, inner, w, columns, depths, at, y: &mut y });
         y
     };
-    let y = if columns > NARROW {
+    let y = if columns > FEW_COLUMNS {
         gather(&tasks(columns, |at| part(0..inner, at)), rows, columns)
     } else {
         // Whole rows of the matrix, so that each task reads one run of memory.
@@ -69,9 +69,9 @@ pub(crate) fn product_transposed(x: &Host, w: &Host) -> Host {
 
 #[derive(Clone, Copy)]
 enum Matrix<'a> {
-    Wide(&'a [f32]),
+    F32(&'a [f32]),
     /// Pairs of BF16 numbers.
-    Narrow(&'a [u32]),
+    Bf16(&'a [u32]),
 }
 
 impl<'a> Matrix<'a> {
@@ -79,9 +79,9 @@ impl<'a> Matrix<'a> {
         match w.dtype() {
             DType::BF16 => {
                 let numbers: &[bf16] = w.as_slice().expect("kernels get tensors in row-major order");
-                Self::Narrow(pulp::bytemuck::cast_slice(numbers))
+                Self::Bf16(pulp::bytemuck::cast_slice(numbers))
             }
-            _ => Self::Wide(values(w)),
+            _ => Self::F32(values(w)),
         }
     }
 }
@@ -139,24 +139,24 @@ impl WithSimd for Product<'_> {
         for depth in depths.step_by(DEPTH) {
             let (y, _) = S::as_mut_simd_f32s(y);
             match w {
-                Matrix::Wide(w) => {
+                Matrix::F32(w) => {
                     let mut rows: [&[S::f32s]; DEPTH] = [&[]; DEPTH];
                     for (i, row) in rows.iter_mut().enumerate() {
                         *row = S::as_simd_f32s(&w[(depth + i) * columns..][at.clone()]).0;
                     }
-                    add_rows::<S, Wide<'_, S>>(simd, Wide(rows), x, inner, depth, y);
+                    add_rows::<S, F32Rows<'_, S>>(simd, F32Rows(rows), x, inner, depth, y);
                 }
-                Matrix::Narrow(w) => {
+                Matrix::Bf16(w) => {
                     let mut rows: [&[S::u32s]; DEPTH] = [&[]; DEPTH];
                     for (i, row) in rows.iter_mut().enumerate() {
                         let row_of_w = &w[(depth + i) * columns / 2..][at.start / 2..at.end / 2];
                         *row = S::as_simd_u32s(row_of_w).0;
                     }
-                    add_rows::<S, Narrow<'_, S>>(simd, Narrow(rows), x, inner, depth, y);
+                    add_rows::<S, Bf16Rows<'_, S>>(simd, Bf16Rows(rows), x, inner, depth, y);
                 }
             }
         }
-        if let Matrix::Narrow(_) = w {
+        if let Matrix::Bf16(_) = w {
             let mut zipped = vec![0.0; 2 * S::F32_LANES];
             for pairs in y.chunks_exact_mut(2 * S::F32_LANES) {
                 for (i, zipped) in zipped.chunks_exact_mut(2).enumerate() {
@@ -174,25 +174,25 @@ trait Rows<S: Simd>: Copy {
     fn load(self, simd: S, column: usize) -> [S::f32s; DEPTH];
 }
 
-struct Wide<'a, S: Simd>([&'a [S::f32s]; DEPTH]);
-struct Narrow<'a, S: Simd>([&'a [S::u32s]; DEPTH]);
+struct F32Rows<'a, S: Simd>([&'a [S::f32s]; DEPTH]);
+struct Bf16Rows<'a, S: Simd>([&'a [S::u32s]; DEPTH]);
 
-impl<S: Simd> Clone for Wide<'_, S> {
+impl<S: Simd> Clone for F32Rows<'_, S> {
     #[inline(always)]
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<S: Simd> Copy for Wide<'_, S> {}
-impl<S: Simd> Clone for Narrow<'_, S> {
+impl<S: Simd> Copy for F32Rows<'_, S> {}
+impl<S: Simd> Clone for Bf16Rows<'_, S> {
     #[inline(always)]
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<S: Simd> Copy for Narrow<'_, S> {}
+impl<S: Simd> Copy for Bf16Rows<'_, S> {}
 
-impl<S: Simd> Rows<S> for Wide<'_, S> {
+impl<S: Simd> Rows<S> for F32Rows<'_, S> {
     #[inline(always)]
     fn load(self, simd: S, column: usize) -> [S::f32s; DEPTH] {
         let mut vectors = [simd.splat_f32s(0.0); DEPTH];
@@ -203,7 +203,7 @@ impl<S: Simd> Rows<S> for Wide<'_, S> {
     }
 }
 
-impl<S: Simd> Rows<S> for Narrow<'_, S> {
+impl<S: Simd> Rows<S> for Bf16Rows<'_, S> {
     #[inline(always)]
     fn load(self, simd: S, column: usize) -> [S::f32s; DEPTH] {
         let mut vectors = [simd.splat_f32s(0.0); DEPTH];
@@ -311,22 +311,22 @@ impl WithSimd for ProductTransposed<'_> {
         let Self { x, inner, w, at, y } = self;
         let vectors = inner / S::F32_LANES;
         let (x, _) = S::as_simd_f32s(x);
-        let mut wide = vec![0.0; DOTS * inner];
+        let mut buffer = vec![0.0; DOTS * inner];
         for column in (0..at.len()).step_by(DOTS) {
             let start = (at.start + column) * inner;
             let w = match w {
                 // The copy is read front to back, which memory is best at, and is near for all rows of x.
-                Matrix::Wide(w) => {
-                    wide.copy_from_slice(&w[start..][..DOTS * inner]);
-                    S::as_simd_f32s(&wide).0
+                Matrix::F32(w) => {
+                    buffer.copy_from_slice(&w[start..][..DOTS * inner]);
+                    S::as_simd_f32s(&buffer).0
                 }
-                Matrix::Narrow(w) => {
+                Matrix::Bf16(w) => {
                     let pairs = &w[start / 2..][..DOTS * inner / 2];
-                    let narrow: &[u16] = pulp::bytemuck::cast_slice(pairs);
-                    for (wide, narrow) in wide.iter_mut().zip(narrow) {
-                        *wide = f32::from_bits(u32::from(*narrow) << 16);
+                    let bits: &[u16] = pulp::bytemuck::cast_slice(pairs);
+                    for (number, bits) in buffer.iter_mut().zip(bits) {
+                        *number = f32::from_bits(u32::from(*bits) << 16);
                     }
-                    S::as_simd_f32s(&wide).0
+                    S::as_simd_f32s(&buffer).0
                 }
             };
             let mut outputs = y.chunks_exact_mut(at.len());

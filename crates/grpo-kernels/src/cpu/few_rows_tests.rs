@@ -13,23 +13,23 @@ fn numbers(seed: usize, n: usize) -> Vec<f32> {
     (0..n).map(|i| ((i * 7919 + seed * 104_729) % 129) as f32 / 16.0 - 4.0).collect()
 }
 
-/// Pairs of BF16 numbers, as [`Matrix::Narrow`] has them.
-fn pairs(wide: &[f32]) -> Vec<u32> {
+/// Pairs of BF16 numbers, as [`Matrix::Bf16`] has them.
+fn pairs(numbers: &[f32]) -> Vec<u32> {
     let bits = |x: f32| u32::from(bf16::from_f32(x).to_bits());
-    wide.as_chunks::<2>().0.iter().map(|[a, b]| bits(*a) | bits(*b) << 16).collect()
+    numbers.as_chunks::<2>().0.iter().map(|[a, b]| bits(*a) | bits(*b) << 16).collect()
 }
 
 fn check<S: Simd>(simd: S) {
-    let (x, wide) = (numbers(1, ROWS * INNER), numbers(2, INNER * COLUMNS));
-    let narrow = pairs(&wide);
+    let (x, w) = (numbers(1, ROWS * INNER), numbers(2, INNER * COLUMNS));
+    let w_pairs = pairs(&w);
     // Some of the columns, as a task gets them.
     let at = 32..COLUMNS;
     let dot =
         |row: usize, of: &dyn Fn(usize) -> f32| (0..INNER).map(|k| x[row * INNER + k] * of(k)).sum::<f32>();
     let places = || (0..ROWS).flat_map(|row| at.clone().map(move |column| (row, column)));
-    let expected: Vec<f32> = places().map(|(row, c)| dot(row, &|k| wide[k * COLUMNS + c])).collect();
-    let transposed: Vec<f32> = places().map(|(row, c)| dot(row, &|k| wide[c * INNER + k])).collect();
-    for w in [Matrix::Wide(&wide), Matrix::Narrow(&narrow)] {
+    let expected: Vec<f32> = places().map(|(row, c)| dot(row, &|k| w[k * COLUMNS + c])).collect();
+    let transposed: Vec<f32> = places().map(|(row, c)| dot(row, &|k| w[c * INNER + k])).collect();
+    for w in [Matrix::F32(&w), Matrix::Bf16(&w_pairs)] {
         let (x, inner, columns, depths) = (x.as_slice(), INNER, COLUMNS, 0..INNER);
         let mut y = vec![0.0; ROWS * at.len()];
         simd.vectorize(Product { x, inner, w, columns, depths, at: at.clone(), y: &mut y });

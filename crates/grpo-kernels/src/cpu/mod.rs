@@ -1,10 +1,10 @@
 //! Kernels for tensors in this process's memory.
 
 mod attention;
+mod bf16_product;
 mod cached;
 mod extension;
 mod few_rows;
-mod narrow;
 mod optimize;
 mod rms_norm;
 mod rope;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use burn::tensor::{DType, Tensor};
 use extension::{apply, from_host, to_host};
 
-use crate::{AdamW, Segment};
+use crate::{AdamWUpdate, Segment};
 
 pub(crate) use extension::is_host;
 
@@ -68,8 +68,8 @@ pub(crate) fn product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     from_host(few_rows::product(&to_host(x), &to_host(w)))
 }
 
-pub(crate) fn narrow_product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
-    apply(narrow::Product, [x.into(), w.into()])
+pub(crate) fn bf16_product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
+    apply(bf16_product::Bf16Product, [x.into(), w.into()])
 }
 
 pub(crate) fn product_transposed(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
@@ -80,18 +80,18 @@ pub(crate) fn statistics(z: Tensor<2>) -> Tensor<2> {
     from_host(softmax::statistics(&to_host(z)))
 }
 
-pub(crate) fn pull(z: Tensor<2>, log_sum_exp: Tensor<2>, g: Tensor<2>) -> Tensor<2> {
-    from_host(softmax::pull(&to_host(z), &to_host(log_sum_exp), &to_host(g)))
+pub(crate) fn softmax_vjp(z: Tensor<2>, log_sum_exp: Tensor<2>, g: Tensor<2>) -> Tensor<2> {
+    from_host(softmax::vjp(&to_host(z), &to_host(log_sum_exp), &to_host(g)))
 }
 
 pub(crate) fn adamw<const D: usize>(
-    adamw: &AdamW,
+    update: &AdamWUpdate,
     weight: Tensor<D>,
     gradient: Tensor<D>,
     moments: [Tensor<D>; 2],
 ) -> (Tensor<D>, [Tensor<D>; 2]) {
     let (mut weight, [mut first, mut second]) = (to_host(weight), moments.map(to_host));
-    optimize::adamw(adamw, &mut weight, &to_host(gradient), [&mut first, &mut second]);
+    optimize::adamw(update, &mut weight, &to_host(gradient), [&mut first, &mut second]);
     (from_host(weight), [first, second].map(from_host))
 }
 

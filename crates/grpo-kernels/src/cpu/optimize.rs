@@ -2,15 +2,20 @@ use rayon::prelude::*;
 
 use super::extension::{Host, values};
 use super::simd::{dot, vectorized};
-use crate::AdamW;
+use crate::AdamWUpdate;
 
 /// Numbers that a task takes.
 const TASK: usize = 1 << 14;
 
 /// Moves `weight` and its two moments, in place where nobody else holds them.
-pub(crate) fn adamw(adamw: &AdamW, weight: &mut Host, gradient: &Host, [first, second]: [&mut Host; 2]) {
-    let (factors, epsilon) = (adamw.factors(), adamw.epsilon);
-    let (beta1, beta2) = (adamw.beta1, adamw.beta2);
+pub(crate) fn adamw(
+    update: &AdamWUpdate,
+    weight: &mut Host,
+    gradient: &Host,
+    [first, second]: [&mut Host; 2],
+) {
+    let (factors, epsilon) = (update.factors(), update.epsilon);
+    let (beta1, beta2) = (update.beta1, update.beta2);
     let [weight, first, second] =
         [weight, first, second].map(|tensor| tensor.storage_mut::<f32>().par_chunks_mut(TASK));
     let moved = weight.zip(first).zip(second).zip(values(gradient).par_chunks(TASK));

@@ -40,47 +40,47 @@ impl Kernel for RmsNorm {
     }
 
     fn backward(&self, inputs: &[Host], gradient: &Host) -> Vec<Host> {
-        /// Rows whose gradients by gamma are added up before they are added to those of others.
+        /// Rows whose gradients with respect to gamma are added up before they are added to those of others.
         const ROWS: usize = 64;
         let (x, gamma, dy) = (values(&inputs[0]), values(&inputs[1]), values(gradient));
         let [rows, columns] = dims(&inputs[0]);
-        let mut by_x = vec![0.0; x.len()];
-        let parts: Vec<Vec<f32>> = by_x
+        let mut d_x = vec![0.0; x.len()];
+        let parts: Vec<Vec<f32>> = d_x
             .par_chunks_mut(ROWS * columns)
             .enumerate()
             .map(|(i, dx)| {
                 let at = i * ROWS * columns..i * ROWS * columns + dx.len();
-                let mut by_gamma = vec![0.0; columns];
+                let mut d_gamma = vec![0.0; columns];
                 let (x, dy) = (x[at.clone()].chunks_exact(columns), dy[at].chunks_exact(columns));
                 vectorized(
                     #[inline(always)]
                     || {
                         for ((dx, x), dy) in dx.chunks_exact_mut(columns).zip(x).zip(dy) {
-                            self.row_backward(x, gamma, dy, dx, &mut by_gamma);
+                            self.row_backward(x, gamma, dy, dx, &mut d_gamma);
                         }
                     },
                 );
-                by_gamma
+                d_gamma
             })
             .collect();
-        let mut by_gamma = vec![0.0; columns];
+        let mut d_gamma = vec![0.0; columns];
         for part in parts {
-            by_gamma.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            d_gamma.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
         }
-        vec![host(by_x, [rows, columns]), host(by_gamma, [columns])]
+        vec![host(d_x, [rows, columns]), host(d_gamma, [columns])]
     }
 }
 
 impl RmsNorm {
     #[inline(always)]
-    fn row_backward(&self, x: &[f32], gamma: &[f32], dy: &[f32], dx: &mut [f32], by_gamma: &mut [f32]) {
+    fn row_backward(&self, x: &[f32], gamma: &[f32], dy: &[f32], dx: &mut [f32], d_gamma: &mut [f32]) {
         let n = x.len();
         let (gamma, dy) = (&gamma[..n], &dy[..n]);
         let scale = self.scale(x);
-        let (dx, by_gamma) = (&mut dx[..n], &mut by_gamma[..n]);
+        let (dx, d_gamma) = (&mut dx[..n], &mut d_gamma[..n]);
         for i in 0..n {
             dx[i] = dy[i] * gamma[i];
-            by_gamma[i] += dy[i] * x[i] * scale;
+            d_gamma[i] += dy[i] * x[i] * scale;
         }
         let inward = dot(dx, x) * scale * scale * scale / n as f32;
         for i in 0..n {

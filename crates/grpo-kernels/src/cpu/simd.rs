@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-pub(crate) use crate::exp;
+pub(crate) use grpo_math::exp;
 
 /// Numbers that a reduction keeps apart: the order of its additions is the same on every machine.
 pub(crate) const LANES: usize = 16;

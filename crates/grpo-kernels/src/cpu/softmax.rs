@@ -34,7 +34,7 @@ pub(crate) fn statistics(z: &Host) -> Host {
 }
 
 /// `-g · e^(z - log_sum_exp)`, with one `log_sum_exp` and one `g` for every row of `z`.
-pub(crate) fn pull(z: &Host, log_sum_exp: &Host, g: &Host) -> Host {
+pub(crate) fn vjp(z: &Host, log_sum_exp: &Host, g: &Host) -> Host {
     let [rows, columns] = dims(z);
     let (z, log_sum_exp, g) = (values(z), values(log_sum_exp), values(g));
     let mut out = vec![0.0; z.len()];

@@ -36,8 +36,8 @@ impl Kernel for Swiglu {
     fn backward(&self, inputs: &[Host], gradient: &Host) -> Vec<Host> {
         let (gate, up, dy) = (values(&inputs[0]), values(&inputs[1]), values(gradient));
         let [rows, columns] = dims(&inputs[0]);
-        let mut by_gate = vec![0.0; gate.len()];
-        for_rows(&mut by_gate, columns, |at, out| {
+        let mut d_gate = vec![0.0; gate.len()];
+        for_rows(&mut d_gate, columns, |at, out| {
             let at = at.start * columns..at.end * columns;
             let (gate, up, dy) = (&gate[at.clone()], &up[at.clone()], &dy[at]);
             vectorized(
@@ -50,8 +50,8 @@ impl Kernel for Swiglu {
                 },
             );
         });
-        let mut by_up = vec![0.0; gate.len()];
-        for_rows(&mut by_up, columns, |at, out| {
+        let mut d_up = vec![0.0; gate.len()];
+        for_rows(&mut d_up, columns, |at, out| {
             let at = at.start * columns..at.end * columns;
             let (gate, dy) = (&gate[at.clone()], &dy[at]);
             vectorized(
@@ -63,7 +63,7 @@ impl Kernel for Swiglu {
                 },
             );
         });
-        vec![host(by_gate, [rows, columns]), host(by_up, [rows, columns])]
+        vec![host(d_gate, [rows, columns]), host(d_up, [rows, columns])]
     }
 }
 
@@ -77,8 +77,8 @@ impl Kernel for SwigluProduct {
     }
 
     fn backward(&self, inputs: &[Host], gradient: &Host) -> Vec<Host> {
-        let by_activation = Flex::float_matmul(gradient.clone(), Flex::float_transpose(inputs[2].clone()));
-        let mut gradients = Swiglu.backward(&inputs[..2], &by_activation);
+        let d_activation = Flex::float_matmul(gradient.clone(), Flex::float_transpose(inputs[2].clone()));
+        let mut gradients = Swiglu.backward(&inputs[..2], &d_activation);
         let activation = Swiglu.forward(&inputs[..2]);
         gradients.push(Flex::float_matmul(Flex::float_transpose(activation), gradient.clone()));
         gradients

@@ -76,9 +76,10 @@ fn titled(text: &str) -> String {
     let mut is_inside = false;
     let mut titled = String::with_capacity(text.len());
     for c in text.chars() {
-        match is_inside {
-            true => titled.extend(c.to_lowercase()),
-            false => titled.extend(c.to_uppercase()),
+        if is_inside {
+            titled.extend(c.to_lowercase());
+        } else {
+            titled.extend(c.to_uppercase());
         }
         is_inside = c.is_alphabetic();
     }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use grpo_qwen2::{Group, ModelFiles, Qwen2, Weight};
-use grpo_rollout::Noise;
+use grpo_qwen2::{ModelError, ModelFiles, Qwen2, Weight};
+use grpo_rollout::{PromptCompletions, SampleKey};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize_to_file};
 use serde_json::Value;
@@ -16,6 +16,10 @@ use tempfile::TempDir;
 
 pub(crate) const TIED: &str = "tiny-qwen2-tied";
 pub(crate) const UNTIED: &str = "tiny-qwen2-untied";
+/// What stands in place of a file that Git LFS has not downloaded.
+pub(crate) const LFS_POINTER: &str =
+    "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+
 pub(crate) const CHECKPOINTS: [&str; 2] = [TIED, UNTIED];
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
@@ -24,7 +28,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 
 /// A checkpoint among the fixtures, in f32.
 pub(crate) fn load(name: &str) -> Qwen2 {
-    Qwen2::load(&fixture(name), &Device::flex()).unwrap()
+    read(&fixture(name)).unwrap()
 }
 
 pub(crate) fn json(path: &Path) -> Value {
@@ -60,8 +64,8 @@ pub(crate) fn host<const D: usize>(x: Tensor<D>) -> Vec<f32> {
 
 /// Scores all tokens of a sequence but the first.
 pub(crate) fn token_logprobs(model: &Qwen2, ids: &[u32]) -> Vec<f32> {
-    let group = Group { prompt: &ids[..1], completions: &[&ids[1..]] };
-    model.score(&[group], 1.0).remove(0).logprobs
+    let batch = [PromptCompletions { prompt: &ids[..1], completions: vec![&ids[1..]] }];
+    model.logprobs(&batch, 1.0).remove(0).logprobs
 }
 
 /// The values of a weight, laid out as in its file.
@@ -85,8 +89,8 @@ pub(crate) fn by_name(model: &Qwen2, gradients: &GradientsParams) -> BTreeMap<St
 
 /// Uniform numbers in `[0, 1)`, the same at every run.
 pub(crate) fn uniform(seed: u64) -> impl Iterator<Item = f64> {
-    let noise = Noise { seed, step: 0, problem: 0, sample: 0 };
-    (0..).map(move |i| noise.uniform(i))
+    let key = SampleKey { seed, step: 0, problem: 0, sample: 0 };
+    (0..).map(move |i| key.uniform(i))
 }
 
 /// Token ids of the tiny checkpoints, without those below 2.
@@ -103,6 +107,11 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
+    /// Zeros in F32.
+    pub(crate) fn vector(n: usize) -> Self {
+        Self { dtype: Dtype::F32, shape: vec![n], bytes: vec![0; 4 * n] }
+    }
+
     /// The values of an F32 tensor.
     pub(crate) fn f32s(&self) -> Vec<f32> {
         assert_eq!(self.dtype, Dtype::F32);
@@ -140,6 +149,17 @@ pub(crate) fn copy_of(name: &str) -> TempDir {
         std::fs::copy(fixture(name).join(file), folder.path().join(file)).unwrap();
     }
     folder
+}
+
+pub(crate) fn read(folder: &Path) -> Result<Qwen2, ModelError> {
+    Qwen2::load(folder, &Device::flex())
+}
+
+/// What loading a copy of `name` says after `change`.
+pub(crate) fn read_after(name: &str, change: impl FnOnce(&Path)) -> Result<Qwen2, ModelError> {
+    let folder = copy_of(name);
+    change(folder.path());
+    read(folder.path())
 }
 
 /// Rewrites the tensors of a folder.

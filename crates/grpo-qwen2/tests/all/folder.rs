@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::Device;
 use grpo_qwen2::{Config, ModelError, Qwen2};
 use half::{bf16, f16};
 use safetensors::tensor::Dtype;
@@ -11,21 +10,15 @@ use serde_json::{Value, json};
 
 use crate::common::{
     CHECKPOINTS, Stored, TIED, Tensors, UNTIED, change_tensors, copy_of, fixture, json, load, random_tokens,
-    read_tensors, token_logprobs, uniform, values, write_json, write_tensors,
+    read, read_after, read_tensors, token_logprobs, uniform, values, write_json, write_tensors,
 };
 
 const NORM: &str = "model.norm.weight";
 const Q_PROJ: &str = "model.layers.1.self_attn.q_proj.weight";
 
-fn read(folder: &Path) -> Result<Qwen2, ModelError> {
-    Qwen2::load(folder, &Device::flex())
-}
-
 /// What loading a folder says after `change`.
 fn error_after(change: impl FnOnce(&Path)) -> ModelError {
-    let folder = copy_of(TIED);
-    change(folder.path());
-    read(folder.path()).expect_err("a damaged folder is refused")
+    read_after(TIED, change).expect_err("a damaged folder is refused")
 }
 
 /// What loading says after a change of one tensor.

@@ -1,8 +1,8 @@
 //! The tiny checkpoints against transformers: logits, log-probabilities, greedy continuations and gradients.
 
 use burn::optim::GradientsParams;
-use grpo_qwen2::{Config, Group, Keep, Qwen2};
-use grpo_rollout::{Decoder, Noise, Request, Sampler, Sampling};
+use grpo_qwen2::{ActivationCheckpointing, Config, Qwen2};
+use grpo_rollout::{Decoder, PromptCompletions, Request, SampleKey, Sampler, Sampling, TokenGradients};
 use serde_json::Value;
 
 use crate::common::{
@@ -48,8 +48,8 @@ fn greedy_continuations_match_transformers() {
         let (prompt, expected) = (ids(&golden["greedy"]["prompt"]), ids(&golden["greedy"]["ids"]));
         let sampler =
             Sampler { sampling: Sampling::greedy(), stop: vec![], max_tokens: expected.len(), batch_rows: 8 };
-        let noise = [Noise { seed: 0, step: 0, problem: 0, sample: 0 }];
-        let samples = sampler.sample(&model, &[Request { prompt: &prompt, noise: &noise }]).unwrap();
+        let keys = [SampleKey { seed: 0, step: 0, problem: 0, sample: 0 }];
+        let samples = sampler.sample(&model, &[Request { prompt: &prompt, keys: &keys }]).unwrap();
         assert_eq!(samples[0][0].tokens, expected, "{name}");
     }
 }
@@ -61,12 +61,12 @@ fn gradients_match_transformers() {
         let sequence = &golden["sequences"][2];
         let ids = ids(&sequence["ids"]);
         let n = ids.len() - 1;
-        let group = Group { prompt: &ids[..1], completions: &[&ids[1..]] };
-        let (scores, pass) = model.forward(&[group], 1.0, Keep::Activations);
+        let batch = [PromptCompletions { prompt: &ids[..1], completions: vec![&ids[1..]] }];
+        let (scores, pass) = model.forward(&batch, 1.0, ActivationCheckpointing::Off);
         let loss = -scores[0].logprobs.iter().sum::<f32>() / n as f32;
         assert!((loss - golden["loss"].as_f64().unwrap() as f32).abs() < 1e-4, "{name}: loss {loss}");
         let mut gradients = GradientsParams::new();
-        pass.backward(&model, &[vec![-1.0 / n as f32; n]], &mut gradients);
+        pass.backward(&model, &[TokenGradients::of_logprobs(vec![-1.0 / n as f32; n])], &mut gradients);
 
         let expected = golden["gradients"].as_object().unwrap();
         let found = by_name(&model, &gradients);

@@ -1,7 +1,8 @@
 //! Models with random weights.
 
 use burn::tensor::Device;
-use grpo_qwen2::{Config, Group, Precision, Qwen2};
+use grpo_qwen2::{Config, Dtype, Qwen2};
+use grpo_rollout::PromptCompletions;
 
 use crate::common::{TIED, UNTIED, files, fixture, values};
 
@@ -40,13 +41,13 @@ fn a_seed_is_a_model() {
 #[test]
 fn it_knows_nothing_and_is_saved_like_any_other() {
     let model = init(TIED, 5);
-    let group = [Group { prompt: &[1, 2, 3], completions: &[&[4, 5, 6]] }];
+    let batch = [PromptCompletions { prompt: &[1, 2, 3], completions: vec![&[4, 5, 6]] }];
     let uniform = (model.config().vocab_size as f32).ln();
-    for entropy in &model.score(&group, 1.0)[0].entropies {
+    for entropy in &model.logprobs(&batch, 1.0)[0].entropies {
         assert!((entropy - uniform).abs() < 0.05, "{entropy} of at most {uniform}");
     }
     let folder = tempfile::tempdir().unwrap();
-    model.save(&files(&fixture(TIED)), folder.path(), Precision::F32).unwrap();
+    model.save(&files(&fixture(TIED)), folder.path(), Dtype::F32).unwrap();
     let loaded = Qwen2::load(folder.path(), &Device::flex()).unwrap();
     assert_eq!(weights(&loaded), weights(&model));
 }

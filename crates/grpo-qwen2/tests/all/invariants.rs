@@ -6,8 +6,8 @@ use std::slice::from_ref;
 
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
-use grpo_qwen2::{Group, Keep, Precision, Qwen2};
-use grpo_rollout::{Noise, Request, Sample, Sampler, Sampling};
+use grpo_qwen2::{ActivationCheckpointing, Dtype, Qwen2};
+use grpo_rollout::{PromptCompletions, Request, Sample, SampleKey, Sampler, Sampling, TokenGradients};
 
 use crate::common::{
     CHECKPOINTS, TIED, UNTIED, assert_close, by_name, copy_of, files, fixture, load, random_tokens,
@@ -29,6 +29,11 @@ impl Case {
         }
     }
 
+    fn tokens(&self) -> PromptCompletions<'_> {
+        let completions = self.completions.iter().map(Vec::as_slice).collect();
+        PromptCompletions { prompt: &self.prompt, completions }
+    }
+
     /// Every completion with a copy of the prompt.
     fn apart(&self) -> Vec<Case> {
         let alone = |completion: &Vec<u32>| Self {
@@ -39,7 +44,7 @@ impl Case {
     }
 }
 
-/// Groups whose prompts and completions differ in length.
+/// Prompts and completions that differ in length.
 fn cases() -> Vec<Case> {
     vec![
         Case::new(1, 7, &[1, 9, 2]),
@@ -59,33 +64,28 @@ fn functional(cases: &[Case]) -> Vec<Vec<f32>> {
     completions.map(|completion| numbers.by_ref().take(completion.len()).collect()).collect()
 }
 
-/// Calls `f` with the cases as groups.
-fn grouped<R>(cases: &[Case], f: impl FnOnce(&[Group<'_>]) -> R) -> R {
-    let completions: Vec<Vec<&[u32]>> =
-        cases.iter().map(|case| case.completions.iter().map(Vec::as_slice).collect()).collect();
-    let group = |(case, completions)| {
-        let (case, completions): (&Case, &Vec<_>) = (case, completions);
-        Group { prompt: &case.prompt, completions }
-    };
-    f(&cases.iter().zip(&completions).map(group).collect::<Vec<_>>())
+/// The cases as a batch.
+fn batch(cases: &[Case]) -> Vec<PromptCompletions<'_>> {
+    cases.iter().map(Case::tokens).collect()
 }
 
 fn score(model: &Qwen2, cases: &[Case], temperature: f32) -> Vec<Vec<f32>> {
-    let scores = grouped(cases, |groups| model.score(groups, temperature));
+    let scores = model.logprobs(&batch(cases), temperature);
     scores.into_iter().map(|scores| scores.logprobs).collect()
 }
 
-/// Log-probabilities and, into `gradients`, the gradients of their sum weighted by `by_logprob`.
+/// Log-probabilities and, into `gradients`, the gradients of their weighted sum.
 fn accumulate(
     model: &Qwen2,
     cases: &[Case],
     temperature: f32,
-    by_logprob: &[Vec<f32>],
-    keep: Keep,
+    weights: &[Vec<f32>],
+    activation_checkpointing: ActivationCheckpointing,
     gradients: &mut GradientsParams,
 ) -> Vec<Vec<f32>> {
-    let (scores, pass) = grouped(cases, |groups| model.forward(groups, temperature, keep));
-    pass.backward(model, by_logprob, gradients);
+    let (scores, pass) = model.forward(&batch(cases), temperature, activation_checkpointing);
+    let gradient_of_logprobs: Vec<_> = weights.iter().cloned().map(TokenGradients::of_logprobs).collect();
+    pass.backward(model, &gradient_of_logprobs, gradients);
     scores.into_iter().map(|scores| scores.logprobs).collect()
 }
 
@@ -93,10 +93,10 @@ fn gradients(
     model: &Qwen2,
     cases: &[Case],
     temperature: f32,
-    by_logprob: &[Vec<f32>],
+    weights: &[Vec<f32>],
 ) -> BTreeMap<String, Vec<f32>> {
     let mut gradients = GradientsParams::new();
-    accumulate(model, cases, temperature, by_logprob, Keep::Activations, &mut gradients);
+    accumulate(model, cases, temperature, weights, ActivationCheckpointing::Off, &mut gradients);
     by_name(model, &gradients)
 }
 
@@ -116,8 +116,8 @@ fn assert_same_gradients(
 }
 
 /// Noises of a group of four.
-fn noises(problem: u64) -> [Noise; 4] {
-    [0, 1, 2, 3].map(|sample| Noise { seed: 5, step: 1, problem, sample })
+fn keys_of(problem: u64) -> [SampleKey; 4] {
+    [0, 1, 2, 3].map(|sample| SampleKey { seed: 5, step: 1, problem, sample })
 }
 
 /// Groups of four completions of prompts of different lengths, which end at different lengths.
@@ -129,9 +129,9 @@ fn sample(
 ) -> Vec<Vec<Sample>> {
     let sampling = Sampling { temperature, ..Sampling::default() };
     let sampler = Sampler { sampling, stop: (0..64).collect(), max_tokens: 16, batch_rows };
-    let noises: Vec<_> = prompts.iter().map(|(problem, _)| noises(*problem)).collect();
+    let keys: Vec<_> = prompts.iter().map(|(problem, _)| keys_of(*problem)).collect();
     let requests: Vec<Request<'_>> =
-        prompts.iter().zip(&noises).map(|((_, prompt), noise)| Request { prompt, noise }).collect();
+        prompts.iter().zip(&keys).map(|((_, prompt), keys)| Request { prompt, keys }).collect();
     sampler.sample(model, &requests).unwrap()
 }
 
@@ -197,19 +197,27 @@ fn assert_same_samples(found: &[Vec<Sample>], expected: &[Vec<Sample>]) {
 fn packing_changes_neither_logprobs_nor_gradients() {
     for (name, temperature) in [(TIED, 1.0), (UNTIED, 0.7)] {
         let model = load(name);
-        let (cases, by_logprob) = (cases(), functional(&cases()));
+        let (cases, weights) = (cases(), functional(&cases()));
         let mut together = GradientsParams::new();
-        let expected = accumulate(&model, &cases, temperature, &by_logprob, Keep::Activations, &mut together);
+        let expected =
+            accumulate(&model, &cases, temperature, &weights, ActivationCheckpointing::Off, &mut together);
         let together = by_name(&model, &together);
         assert_eq!(score(&model, &cases, temperature), expected, "{name}: score and forward");
 
         let apart: Vec<Case> = cases.iter().flat_map(Case::apart).collect();
-        for (what, parts) in [("groups alone", cases), ("completions alone", apart)] {
+        for (what, parts) in [("prompts alone", cases), ("completions alone", apart)] {
             let (mut sum, mut found) = (GradientsParams::new(), Vec::new());
-            let mut rest = by_logprob.as_slice();
+            let mut rest = weights.as_slice();
             for part in parts.chunks(1) {
                 let (own, others) = rest.split_at(part[0].completions.len());
-                found.extend(accumulate(&model, part, temperature, own, Keep::Activations, &mut sum));
+                found.extend(accumulate(
+                    &model,
+                    part,
+                    temperature,
+                    own,
+                    ActivationCheckpointing::Off,
+                    &mut sum,
+                ));
                 rest = others;
             }
             assert_close(what, &found.concat(), &expected.concat(), 1e-5);
@@ -219,14 +227,14 @@ fn packing_changes_neither_logprobs_nor_gradients() {
 }
 
 #[test]
-fn what_the_forward_pass_keeps_changes_no_bit() {
-    let (model, cases, by_logprob) = (load(UNTIED), cases(), functional(&cases()));
-    let pass = |keep| {
+fn activation_checkpointing_changes_no_bit() {
+    let (model, cases, weights) = (load(UNTIED), cases(), functional(&cases()));
+    let pass = |activation_checkpointing| {
         let mut gradients = GradientsParams::new();
-        let logprobs = accumulate(&model, &cases, 0.7, &by_logprob, keep, &mut gradients);
+        let logprobs = accumulate(&model, &cases, 0.7, &weights, activation_checkpointing, &mut gradients);
         (logprobs, by_name(&model, &gradients))
     };
-    assert_eq!(pass(Keep::Inputs), pass(Keep::Activations));
+    assert_eq!(pass(ActivationCheckpointing::EveryLayer), pass(ActivationCheckpointing::Off));
 }
 
 #[test]
@@ -237,7 +245,10 @@ fn nothing_to_score_is_no_scores_and_no_gradient() {
         let nothing: Vec<Vec<f32>> = vec![vec![]; completions];
         assert_eq!(score(&model, &cases, 1.0), nothing);
         let mut gradients = GradientsParams::new();
-        assert_eq!(accumulate(&model, &cases, 1.0, &nothing, Keep::Inputs, &mut gradients), nothing);
+        assert_eq!(
+            accumulate(&model, &cases, 1.0, &nothing, ActivationCheckpointing::EveryLayer, &mut gradients),
+            nothing
+        );
         assert!(gradients.is_empty());
     }
 }
@@ -261,7 +272,7 @@ fn temperature_zero_has_no_log_probabilities() {
 }
 
 #[test]
-#[should_panic(expected = "every scored token needs one gradient")]
+#[should_panic(expected = "every token of a completion needs one gradient")]
 fn gradients_of_other_completions_are_refused() {
     gradients(&load(TIED), &[Case::new(1, 3, &[2, 3])], 1.0, &[vec![1.0; 3], vec![1.0; 2]]);
 }
@@ -270,12 +281,12 @@ fn gradients_of_other_completions_are_refused() {
 fn backward_adds_to_what_is_there() {
     for name in CHECKPOINTS {
         let model = load(name);
-        let (cases, by_logprob) = (cases(), functional(&cases()));
+        let (cases, weights) = (cases(), functional(&cases()));
         let mut twice = GradientsParams::new();
         for _ in 0..2 {
-            accumulate(&model, &cases, 1.0, &by_logprob, Keep::Activations, &mut twice);
+            accumulate(&model, &cases, 1.0, &weights, ActivationCheckpointing::Off, &mut twice);
         }
-        let doubled: Vec<Vec<f32>> = by_logprob.iter().map(|g| g.iter().map(|g| 2.0 * g).collect()).collect();
+        let doubled: Vec<Vec<f32>> = weights.iter().map(|g| g.iter().map(|g| 2.0 * g).collect()).collect();
         let expected = gradients(&model, &cases, 1.0, &doubled);
         assert_same_gradients(name, &by_name(&model, &twice), &expected, 1e-5);
     }
@@ -285,7 +296,7 @@ fn backward_adds_to_what_is_there() {
 #[test]
 fn gradients_are_finite_differences() {
     for (name, temperature) in [(TIED, 1.0), (UNTIED, 0.7)] {
-        let (cases, by_logprob) = (cases(), functional(&cases()));
+        let (cases, weights) = (cases(), functional(&cases()));
         let folder = copy_of(name);
         let path = folder.path().join("model.safetensors");
         let mut tensors = read_tensors(&path);
@@ -296,12 +307,12 @@ fn gradients_are_finite_differences() {
             write_tensors(&path, &tensors);
             tensors.get_mut(tensor).unwrap().set_f32(index, before);
             let model = Qwen2::load(folder.path(), &Device::flex()).unwrap();
-            dot(&score(&model, &cases, temperature), &by_logprob)
+            dot(&score(&model, &cases, temperature), &weights)
         };
         let model = load(name);
         let before: BTreeMap<_, _> =
             model.weights().into_iter().map(|(name, w)| (name, values(&w))).collect();
-        for (tensor, gradient) in gradients(&model, &cases, temperature, &by_logprob) {
+        for (tensor, gradient) in gradients(&model, &cases, temperature, &weights) {
             let magnitude = |i: &usize| gradient[*i].abs();
             let largest = (0..gradient.len()).max_by(|a, b| magnitude(a).total_cmp(&magnitude(b))).unwrap();
             for index in [largest, gradient.len() / 3, gradient.len() - 1] {
@@ -328,12 +339,12 @@ fn dot(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
 #[test]
 fn a_frozen_model_computes_the_same() {
     for name in CHECKPOINTS {
-        for precision in [Precision::F32, Precision::Bf16] {
+        for dtype in [Dtype::F32, Dtype::Bf16] {
             let folder = tempfile::tempdir().unwrap();
-            load(name).save(&files(&fixture(name)), folder.path(), precision).unwrap();
+            load(name).save(&files(&fixture(name)), folder.path(), dtype).unwrap();
             let trained = Qwen2::load(folder.path(), &Device::flex()).unwrap();
             let frozen = Qwen2::load_frozen(folder.path(), &Device::flex()).unwrap();
-            let what = format!("{name} {precision:?}");
+            let what = format!("{name} {dtype:?}");
             assert_eq!(score(&frozen, &cases(), 0.7), score(&trained, &cases(), 0.7), "{what}");
             let samples = |model| sample(model, &prompts(), 1.0, 64);
             assert_eq!(samples(&frozen), samples(&trained), "{what}");

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
-use grpo_qwen2::{Group, Keep, LoraConfig, LoraTarget, ModelError, Precision, Qwen2, Weight};
-use grpo_rollout::{Noise, Request, Sampler, Sampling};
-use safetensors::tensor::Dtype;
+use grpo_qwen2::{ActivationCheckpointing, Dtype, LoraConfig, LoraTarget, ModelError, Qwen2, Weight};
+use grpo_rollout::{PromptCompletions, Request, SampleKey, Sampler, Sampling, TokenGradients};
+use safetensors::tensor::Dtype as StoredDtype;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -47,7 +47,7 @@ fn adapter(name: &str) -> TempDir {
                 [("lora_A", a, vec![RANK, shape[1]]), ("lora_B", b, vec![shape[0], RANK])]
             {
                 let bytes = values.into_iter().flat_map(f32::to_le_bytes).collect();
-                let stored = Stored { dtype: Dtype::F32, shape, bytes };
+                let stored = Stored { dtype: StoredDtype::F32, shape, bytes };
                 tensors.insert(format!("base_model.model.{place}.{matrix}.weight"), stored);
             }
         }
@@ -72,12 +72,12 @@ fn adapted(name: &str) -> Qwen2 {
 }
 
 /// A loss with a different weight for every token: its value, and its gradients.
-fn gradients(model: &Qwen2, keep: Keep) -> GradientsParams {
+fn gradients(model: &Qwen2, activation_checkpointing: ActivationCheckpointing) -> GradientsParams {
     let (prompt, completion) = (random_tokens(1, 5), random_tokens(2, 20));
-    let group = Group { prompt: &prompt, completions: &[&completion] };
-    let (_, pass) = model.forward(&[group], 1.0, keep);
+    let batch = [PromptCompletions { prompt: &prompt, completions: vec![&completion] }];
+    let (_, pass) = model.forward(&batch, 1.0, activation_checkpointing);
     let mut gradients = GradientsParams::new();
-    pass.backward(model, &[numbers(3, 20)], &mut gradients);
+    pass.backward(model, &[TokenGradients::of_logprobs(numbers(3, 20))], &mut gradients);
     gradients
 }
 
@@ -85,7 +85,7 @@ fn gradients(model: &Qwen2, keep: Keep) -> GradientsParams {
 fn new_adapters_change_nothing_and_old_weights_are_shared() {
     for name in [TIED, UNTIED] {
         let base = load(name);
-        let model = base.clone().with_lora(&LoraConfig::default(), 7);
+        let model = base.clone().with_lora(&LoraConfig { seed: 7, ..LoraConfig::default() });
         let tokens = random_tokens(4, 30);
         assert!(model.has_lora() && !base.has_lora() && !model.without_lora().has_lora());
         assert_eq!(token_logprobs(&model, &tokens), token_logprobs(&base, &tokens), "{name}");
@@ -98,12 +98,12 @@ fn gradients_are_those_of_the_merged_matrix_and_of_nothing_else() {
     for name in [TIED, UNTIED] {
         let model = adapted(name);
         let folder = TempDir::new().unwrap();
-        model.save(&files(&fixture(name)), folder.path(), Precision::F32).unwrap();
+        model.save(&files(&fixture(name)), folder.path(), Dtype::F32).unwrap();
         let dense = Qwen2::load(folder.path(), &Device::flex()).unwrap();
-        let by_matrix = by_name(&dense, &gradients(&dense, Keep::Activations));
+        let by_matrix = by_name(&dense, &gradients(&dense, ActivationCheckpointing::Off));
         let shapes = read_tensors(&fixture(name).join("model.safetensors"));
-        for keep in [Keep::Activations, Keep::Inputs] {
-            let mut found = gradients(&model, keep);
+        for checkpointing in [ActivationCheckpointing::Off, ActivationCheckpointing::EveryLayer] {
+            let mut found = gradients(&model, checkpointing);
             let frozen = |(_, weight): (String, Weight<'_>)| match weight {
                 Weight::Matrix(w) | Weight::Table(w) => found.get::<2>(w.id).is_none(),
                 Weight::Vector(w) => found.get::<1>(w.id).is_none(),
@@ -150,32 +150,31 @@ fn a_merged_model_and_a_decoder_compute_the_same() {
         let base = token_logprobs(&load(name), &tokens);
         assert!(base.iter().zip(&expected).any(|(a, b)| (a - b).abs() > 0.01), "{name}: nothing has changed");
         let folder = TempDir::new().unwrap();
-        model.save(&files(&fixture(name)), folder.path(), Precision::F32).unwrap();
+        model.save(&files(&fixture(name)), folder.path(), Dtype::F32).unwrap();
         let merged = Qwen2::load(folder.path(), &Device::flex()).unwrap();
         assert_close(name, &token_logprobs(&merged, &tokens), &expected, 1e-4);
 
-        let noise = [Noise { seed: 0, step: 0, problem: 0, sample: 0 }];
+        let keys = [SampleKey { seed: 0, step: 0, problem: 0, sample: 0 }];
         let sampler = Sampler { sampling: Sampling::default(), stop: vec![], max_tokens: 20, batch_rows: 8 };
-        let sample =
-            &sampler.sample(&model, &[Request { prompt: &tokens[..3], noise: &noise }]).unwrap()[0][0];
-        let group = Group { prompt: &tokens[..3], completions: &[&sample.tokens] };
-        let scores = model.score(&[group], 1.0).remove(0);
+        let sample = &sampler.sample(&model, &[Request { prompt: &tokens[..3], keys: &keys }]).unwrap()[0][0];
+        let batch = [PromptCompletions { prompt: &tokens[..3], completions: vec![&sample.tokens] }];
+        let scores = model.logprobs(&batch, 1.0).remove(0);
         assert_close(name, &scores.logprobs, &sample.logprobs, 1e-4);
         assert_close(name, &scores.entropies, &sample.entropies, 1e-4);
     }
 }
 
-/// A base in BF16 is widened for each product, not kept wide.
+/// A base in BF16 is cast to F32 for each product, and not kept so.
 #[test]
-fn adapters_beside_narrow_weights_have_the_same_gradients() {
+fn adapters_beside_bf16_weights_have_the_same_gradients() {
     let folder = TempDir::new().unwrap();
-    load(TIED).save(&files(&fixture(TIED)), folder.path(), Precision::Bf16).unwrap();
+    load(TIED).save(&files(&fixture(TIED)), folder.path(), Dtype::Bf16).unwrap();
     let adapter = adapter(TIED);
-    let [wide, narrow] = [Qwen2::load, Qwen2::load_frozen]
+    let [f32, bf16] = [Qwen2::load, Qwen2::load_frozen]
         .map(|load| load(folder.path(), &Device::flex()).unwrap().load_adapter(adapter.path()).unwrap());
-    for keep in [Keep::Activations, Keep::Inputs] {
-        let [mut expected, mut found] = [gradients(&wide, keep), gradients(&narrow, keep)];
-        let [expected, found] = [(&wide, &mut expected), (&narrow, &mut found)].map(|(model, gradients)| {
+    for checkpointing in [ActivationCheckpointing::Off, ActivationCheckpointing::EveryLayer] {
+        let [mut expected, mut found] = [gradients(&f32, checkpointing), gradients(&bf16, checkpointing)];
+        let [expected, found] = [(&f32, &mut expected), (&bf16, &mut found)].map(|(model, gradients)| {
             let [a, _] = model.adapter_weights(0, LoraTarget::DownProj).unwrap();
             host(gradients.remove::<2>(a.id).unwrap())
         });
@@ -202,7 +201,7 @@ fn what_is_saved_is_loaded_to_the_bit() {
 fn the_configuration_knows_how_many_weights_there_are() {
     for name in [TIED, UNTIED] {
         let lora = LoraConfig { rank: 3, targets: LoraTarget::ALL[2..].to_vec(), ..LoraConfig::default() };
-        let model = load(name).with_lora(&lora, 0);
+        let model = load(name).with_lora(&lora);
         let size = |(_, weight): (String, Weight<'_>)| match weight {
             Weight::Matrix(w) | Weight::Table(w) => w.shape().num_elements(),
             Weight::Vector(w) => w.shape().num_elements(),
@@ -218,8 +217,8 @@ fn the_configuration_knows_how_many_weights_there_are() {
 #[test]
 fn some_projections_may_have_one_and_others_not() {
     let targets = vec!["q_proj".parse().unwrap(), "down_proj".parse().unwrap()];
-    let config = LoraConfig { rank: 2, alpha: 2.0, targets };
-    let model = load(TIED).with_lora(&config, 0);
+    let config = LoraConfig { rank: 2, alpha: 2.0, targets, seed: 0 };
+    let model = load(TIED).with_lora(&config);
     assert!(model.adapter_weights(1, LoraTarget::DownProj).is_some());
     assert!(model.adapter_weights(1, LoraTarget::UpProj).is_none());
     let folder = TempDir::new().unwrap();
@@ -287,4 +286,31 @@ fn rslora_is_another_scale() {
     let model = load(TIED).load_adapter(folder.path()).unwrap();
     let tokens = random_tokens(6, 30);
     assert_eq!(token_logprobs(&model, &tokens), token_logprobs(&adapted(TIED), &tokens));
+}
+
+#[test]
+fn options_out_of_their_range_are_refused() {
+    let valid = LoraConfig::default();
+    assert!(valid.validate().is_ok());
+    assert!(LoraConfig { rank: 65536, ..valid.clone() }.validate().is_ok());
+    for (config, expected) in [
+        (LoraConfig { rank: 0, ..valid.clone() }, "option `rank` is 0: an adapter has a rank of at least 1"),
+        (
+            LoraConfig { rank: 65537, ..valid.clone() },
+            "option `rank` is 65537: an adapter has a rank of at most 65536",
+        ),
+        (
+            LoraConfig { targets: vec![], ..valid.clone() },
+            "option `targets` is empty: adapters need a linear layer to stand beside",
+        ),
+        (LoraConfig { alpha: 0.0, ..valid.clone() }, "option `alpha` is 0: it must be a positive number"),
+        (LoraConfig { alpha: -1.5, ..valid.clone() }, "option `alpha` is -1.5: it must be a positive number"),
+        (
+            LoraConfig { alpha: f64::INFINITY, ..valid.clone() },
+            "option `alpha` is inf: it must be a positive number",
+        ),
+        (LoraConfig { alpha: f64::NAN, ..valid }, "option `alpha` is NaN: it must be a positive number"),
+    ] {
+        assert_eq!(config.validate().unwrap_err().to_string(), expected);
+    }
 }

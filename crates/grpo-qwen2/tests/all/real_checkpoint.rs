@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use grpo_qwen2::{ChatTokenizer, ModelError, Qwen2};
-use grpo_rollout::{Decoder, Noise, Request, Sample, Sampler, Sampling};
+use grpo_rollout::{Decoder, Request, Sample, SampleKey, Sampler, Sampling};
 use serde_json::Value;
 
 use crate::chat::messages;
@@ -89,7 +89,7 @@ fn check_top_logits(what: &str, logits: &[f32], expected: &Value) {
 /// Greedy continuations of all prompts in one batch.
 fn greedy(model: &Qwen2, prompts: &[Vec<u32>], stop: Vec<u32>) -> Vec<Sample> {
     let sampler = Sampler { sampling: Sampling::greedy(), stop, max_tokens: 48, batch_rows: 8 };
-    let noise = [Noise { seed: 0, step: 0, problem: 0, sample: 0 }];
-    let requests: Vec<Request<'_>> = prompts.iter().map(|prompt| Request { prompt, noise: &noise }).collect();
+    let keys = [SampleKey { seed: 0, step: 0, problem: 0, sample: 0 }];
+    let requests: Vec<Request<'_>> = prompts.iter().map(|prompt| Request { prompt, keys: &keys }).collect();
     sampler.sample(model, &requests).unwrap().concat()
 }

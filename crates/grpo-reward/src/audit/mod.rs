@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use grpo_core::{Completion, Finish};
 
-pub use self::report::{AuditError, AuditReport, Check, Finding, Problem, Severity, Tally};
+pub use self::report::{AuditError, AuditReport, Check, Fault, Finding, Severity, Tally};
 use self::texts::Gold;
 pub use self::texts::{Trick, Variant};
 use crate::{Layout, RewardError, Rubric, Scores, SettingError};
@@ -144,19 +144,17 @@ impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
     /// What the gold earned, unless it failed: then there is nothing to compare with.
     fn gold(&mut self) -> Option<Scores> {
         let (text, wanted, right) = (self.case.gold, self.case.marks, self.right);
-        let problem = |scores: &Scores| match judged(scores, right) {
-            _ if scores.total < wanted - TOLERANCE => {
-                Some(Problem::TooLittle { earned: scores.total, wanted })
-            }
-            earned if earned <= 0.0 => Some(Problem::NothingForBeingRight { earned }),
+        let fault = |scores: &Scores| match judged(scores, right) {
+            _ if scores.total < wanted - TOLERANCE => Some(Fault::TooLittle { earned: scores.total, wanted }),
+            earned if earned <= 0.0 => Some(Fault::NothingForBeingRight { earned }),
             _ => None,
         };
-        let (scores, first) = self.check(Check::Gold, text, problem)?;
+        let (scores, first) = self.check(Check::Gold, text, fault)?;
         // Twice, because the first time a reward may have to prepare itself.
         let (_, second) = self.score(text).ok()?;
         let times: Vec<_> = first.into_iter().zip(second).map(|(a, b)| a.min(b)).collect();
         self.speed(text, &times, self.audit.limit);
-        problem(&scores).is_none().then_some(scores)
+        fault(&scores).is_none().then_some(scores)
     }
 
     fn trick(&mut self, trick: Trick, text: &str, gold: &Scores) {
@@ -165,7 +163,7 @@ impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
         let wanted = judged(gold, right);
         let scored = self.check(Check::Trick(trick), text, |scores| {
             let earned = judged(scores, right);
-            (earned >= wanted - TOLERANCE).then_some(Problem::TooMuch { earned, wanted })
+            (earned >= wanted - TOLERANCE).then_some(Fault::TooMuch { earned, wanted })
         });
         if let Some((_, times)) = scored.filter(|_| trick.is_long()) {
             self.speed(text, &times, self.audit.long_limit);
@@ -176,15 +174,15 @@ impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
         let (right, wanted) = (self.right, judged(gold, self.right));
         self.check(Check::Variant(variant), text, |scores| {
             let earned = judged(scores, right);
-            (earned < wanted - TOLERANCE).then_some(Problem::TooLittle { earned, wanted })
+            (earned < wanted - TOLERANCE).then_some(Fault::TooLittle { earned, wanted })
         });
     }
 
     fn speed(&mut self, text: &str, times: &[Duration], limit: Duration) {
         let slow = self.rubric.names().zip(times).filter(|(_, time)| **time > limit);
         let parts: Vec<_> = slow.map(|(name, time)| (name.to_owned(), *time)).collect();
-        let problem = (!parts.is_empty()).then_some(Problem::Slow { parts, limit });
-        self.record(Check::Speed, text, problem, vec![]);
+        let fault = (!parts.is_empty()).then_some(Fault::Slow { parts, limit });
+        self.record(Check::Speed, text, fault, vec![]);
     }
 
     /// Scores a text, and reports what `judge` finds wrong with it.
@@ -192,7 +190,7 @@ impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
         &mut self,
         check: Check,
         text: &str,
-        judge: impl FnOnce(&Scores) -> Option<Problem>,
+        judge: impl FnOnce(&Scores) -> Option<Fault>,
     ) -> Option<(Scores, Vec<Duration>)> {
         match self.score(text) {
             Ok((scores, times)) => {
@@ -201,7 +199,7 @@ impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
                 Some((scores, times))
             }
             Err(error) => {
-                self.record(check, text, Some(Problem::Failed(error)), vec![]);
+                self.record(check, text, Some(Fault::Failed(error)), vec![]);
                 None
             }
         }
@@ -212,14 +210,14 @@ impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
         self.rubric.score_timed(self.case.truth, &Completion { text, n_tokens, finish: Finish::Stop })
     }
 
-    fn record(&mut self, check: Check, text: &str, problem: Option<Problem>, rewards: Vec<(String, f32)>) {
-        let finding = problem.map(|problem| Finding {
+    fn record(&mut self, check: Check, text: &str, fault: Option<Fault>, rewards: Vec<(String, f32)>) {
+        let finding = fault.map(|fault| Finding {
             check,
             case: self.index,
             truth: format!("{:?}", self.case.truth),
             text: text.to_owned(),
             rewards,
-            problem,
+            fault,
         });
         self.report.add(check, finding);
     }

@@ -53,15 +53,15 @@ pub struct Finding {
     pub truth: String,
     /// The text that was scored.
     pub text: String,
-    /// The name and the reward of each part, before gates and weights; empty where they are not the point.
+    /// The name and the reward of each part, before its gate and its weight; empty where they are not the point.
     pub rewards: Vec<(String, f32)>,
     /// What is wrong.
-    pub problem: Problem,
+    pub fault: Fault,
 }
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Problem {
+pub enum Fault {
     /// A right text earned too little.
     TooLittle {
         /// What it earned.
@@ -155,8 +155,8 @@ impl AuditReport {
 impl Finding {
     /// How bad it is.
     pub fn severity(&self) -> Severity {
-        match (&self.problem, self.check) {
-            (Problem::Failed(_), _) | (_, Check::Gold) => Severity::Fatal,
+        match (&self.fault, self.check) {
+            (Fault::Failed(_), _) | (_, Check::Gold) => Severity::Fatal,
             (_, Check::Trick(Trick::Unclosed)) => Severity::Warning,
             (_, Check::Trick(_)) => Severity::Error,
             (_, Check::Variant(_) | Check::Speed) => Severity::Warning,
@@ -187,7 +187,7 @@ impl fmt::Display for AuditReport {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}, case {}: {}", self.severity(), self.check, self.case, self.problem)?;
+        write!(f, "{}: {}, case {}: {}", self.severity(), self.check, self.case, self.fault)?;
         match ends(&self.truth) {
             Some((head, tail)) => write!(f, "\n  truth    {head} … {tail}")?,
             None => write!(f, "\n  truth    {}", self.truth)?,
@@ -200,7 +200,7 @@ impl fmt::Display for Finding {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLittle { earned, wanted } => write!(f, "earned {earned}, should earn {wanted}"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use grpo_core::{Completion, Reward};
-use grpo_reward::audit::{Audit, AuditReport, Case, Check, Problem, Severity, Trick, Variant};
+use grpo_reward::audit::{Audit, AuditReport, Case, Check, Fault, Severity, Trick, Variant};
 use grpo_reward::{
     Choice, Correctness, Countdown, CountdownTruth, Layout, LayoutFormat, Numeric, Rubric, SettingError,
     StrictFormat, TagCount, extract_answer,
@@ -93,7 +93,7 @@ fn every_trick_is_found_out() {
         let report = audit(&Rubric::new().with("bad", 2.5 / 2.0, reward), "18");
         let finding = report.findings().iter().find(|finding| finding.check == Check::Trick(trick));
         let finding = finding.unwrap_or_else(|| panic!("{trick}: {report}"));
-        assert_eq!(finding.problem, Problem::TooMuch { earned: 2.5, wanted: 2.5 });
+        assert_eq!(finding.fault, Fault::TooMuch { earned: 2.5, wanted: 2.5 });
         assert!(report.to_string().contains(&format!("trick: {trick}")), "{report}");
     }
     let answer = |completion: &Completion| extract_answer(&completion.text).to_owned();
@@ -165,7 +165,7 @@ fn a_gold_that_fails_is_shown() {
     assert_eq!((fatal.check, fatal.case, fatal.truth.as_str()), (Check::Gold, 1, "\"18\""));
     assert_eq!(fatal.text, cases[1].gold);
     assert_eq!(fatal.rewards, [("correctness".to_owned(), 2.0), ("format".to_owned(), 0.0)]);
-    assert_eq!(fatal.problem, Problem::TooLittle { earned: 2.0, wanted: 2.5 });
+    assert_eq!(fatal.fault, Fault::TooLittle { earned: 2.0, wanted: 2.5 });
     let error = report.into_result().unwrap_err();
     for part in [
         "fatal: gold, case 1: earned 2, should earn 2.5",
@@ -186,7 +186,7 @@ fn a_gold_that_the_part_for_being_right_does_not_pay_is_fatal() {
     let case = [Case { truth: "18", prompt: PROMPT, gold: "18", marks: 2.0 }];
     let report = audit.run(&rubric, &case).unwrap();
     assert!(report.is_fatal());
-    assert_eq!(report.findings()[0].problem, Problem::NothingForBeingRight { earned: 0.0 });
+    assert_eq!(report.findings()[0].fault, Fault::NothingForBeingRight { earned: 0.0 });
     assert!(!Audit::default().run(&rubric, &case).unwrap().is_fatal());
 }
 
@@ -198,7 +198,7 @@ fn a_reward_that_fails_is_fatal() {
     });
     let report = audit(&rubric, "18");
     assert!(report.is_fatal());
-    let failed = |finding: &&grpo_reward::audit::Finding| matches!(finding.problem, Problem::Failed(_));
+    let failed = |finding: &&grpo_reward::audit::Finding| matches!(finding.fault, Fault::Failed(_));
     assert!(
         report
             .findings()
@@ -229,7 +229,7 @@ fn a_slow_reward_is_named() {
         let report = slow(slows);
         assert_eq!(found(&report), vec![Check::Speed; times], "{report}");
         assert_eq!(report.worst(), Some(Severity::Warning));
-        let Problem::Slow { parts, .. } = &report.findings()[0].problem else { panic!("{report}") };
+        let Fault::Slow { parts, .. } = &report.findings()[0].fault else { panic!("{report}") };
         assert!(matches!(&parts[..], [(name, took)] if name == "checks" && took.as_millis() >= 300));
         assert!(report.to_string().contains("`checks` took"), "{report}");
         assert!(report.to_string().len() < 5000);

@@ -27,7 +27,7 @@ fn gsm8k() {
 }
 
 #[test]
-fn weights_are_in_the_total_only() {
+fn reward_weights_are_in_the_total_only() {
     let rubric = Rubric::<str>::new()
         .with("correctness", 0.5, Numeric::default())
         .with("tags", 2.0, TagCount::default())
@@ -36,7 +36,7 @@ fn weights_are_in_the_total_only() {
     let scores = rubric.score("18", &completion(RIGHT)).unwrap();
     assert_eq!(scores, ungated(1.0 + 1.0 - 1.0, &[2.0, 0.5, 1.0, 7.0]));
     assert_eq!(rubric.names().collect::<Vec<_>>(), ["correctness", "tags", "length", "watched"]);
-    assert_eq!(rubric.weights().collect::<Vec<_>>(), [0.5, 2.0, -1.0, 0.0]);
+    assert_eq!(rubric.reward_weights().collect::<Vec<_>>(), [0.5, 2.0, -1.0, 0.0]);
     assert_eq!((rubric.len(), rubric.is_empty()), (4, false));
     assert_eq!(format!("{:?}", Rubric::<str>::gsm8k()), r#"{"correctness": 1.0, "format": 1.0}"#);
 }

@@ -1,12 +1,18 @@
 //! What the tests share: a tiny policy, problems for it, and a reward.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use burn::optim::GradientsParams;
 use burn::tensor::Device;
-use grpo_core::{Completion, Reward};
-use grpo_qwen2::Group;
+use grpo_core::{Completion, Objective, Recipe, Reward};
 use grpo_reward::Rubric;
-use grpo_trainer::{Problem, Qwen2Policy, Trainer, TrainerConfig, TrainerError};
+use grpo_rollout::PromptCompletions;
+use grpo_trainer::{
+    AdamW, Optimizer, Problem, Qwen2Policy, Qwen2PolicyConfig, TrainedQwen2, Trainer, TrainerConfig,
+    TrainerError,
+};
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../grpo-qwen2/tests/fixtures").join(name)
@@ -31,7 +37,9 @@ pub(crate) fn checkpoint() -> tempfile::TempDir {
     folder
 }
 
-pub(crate) fn policy(config: &TrainerConfig) -> Qwen2Policy {
+pub(crate) type Run = Trainer<Qwen2Policy, u32>;
+
+pub(crate) fn policy(config: &Qwen2PolicyConfig) -> Qwen2Policy {
     Qwen2Policy::load(checkpoint().path(), &Device::flex(), config).unwrap()
 }
 
@@ -46,21 +54,35 @@ pub(crate) fn config() -> TrainerConfig {
         group_size: 6,
         max_completion_length: 12,
         learning_rate: 3e-3,
-        max_steps: 40,
         seed: 5,
         ..TrainerConfig::default()
     }
 }
 
+/// The same with another objective.
+pub(crate) fn of(objective: Objective) -> TrainerConfig {
+    TrainerConfig { recipe: Recipe { objective, ..Recipe::grpo() }, ..config() }
+}
+
+/// The same without a KL term.
+pub(crate) fn without_kl() -> TrainerConfig {
+    of(Objective { beta: 0.0, ..Objective::default() })
+}
+
 pub(crate) fn trainer_of(
     config: TrainerConfig,
     reward: impl Reward<u32> + 'static,
-) -> Result<Trainer<Qwen2Policy, u32>, TrainerError> {
-    Trainer::new(policy(&config), Rubric::new().with("even", 1.0, reward), config)
+) -> Result<Run, TrainerError> {
+    Trainer::new(policy(&Qwen2PolicyConfig::default()), Rubric::new().with("even", 1.0, reward), config)
 }
 
-pub(crate) fn trainer(config: TrainerConfig) -> Trainer<Qwen2Policy, u32> {
+pub(crate) fn trainer(config: TrainerConfig) -> Run {
     trainer_of(config, even).unwrap()
+}
+
+/// A trainer of a policy with numbers of its own.
+pub(crate) fn trainer_with(config: TrainerConfig, of_policy: &Qwen2PolicyConfig) -> Run {
+    Trainer::new(policy(of_policy), Rubric::new().with("even", 1.0, even), config).unwrap()
 }
 
 pub(crate) fn problems() -> Vec<Problem<u32>> {
@@ -72,13 +94,29 @@ pub(crate) fn problems() -> Vec<Problem<u32>> {
 }
 
 /// Log-probabilities of fixed tokens: a fingerprint of the weights.
-pub(crate) fn fingerprint(trainer: &Trainer<Qwen2Policy, u32>) -> Vec<f32> {
-    let group = Group { prompt: &[3, 4], completions: &[&[10, 20, 30, 40, 50, 60, 70, 80]] };
-    trainer.policy().model().score(&[group], 1.0).remove(0).logprobs
+pub(crate) fn fingerprint(trainer: &Run) -> Vec<f32> {
+    let tokens = PromptCompletions { prompt: &[3, 4], completions: vec![&[10, 20, 30, 40, 50, 60, 70, 80]] };
+    trainer.policy().model().logprobs(&[tokens], 1.0).remove(0).logprobs
 }
 
 pub(crate) fn assert_close(a: &[f32], b: &[f32], tolerance: f32) {
     assert_eq!(a.len(), b.len());
     let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(worst <= tolerance, "they differ by {worst}: {a:?} {b:?}");
+}
+
+/// An optimizer that counts its updates.
+pub(crate) struct Counted(pub(crate) Arc<AtomicUsize>, pub(crate) AdamW);
+
+impl Optimizer<TrainedQwen2> for Counted {
+    fn update(
+        &mut self,
+        model: &mut TrainedQwen2,
+        gradients: GradientsParams,
+        learning_rate: f64,
+        max_grad_norm: f64,
+    ) -> f64 {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        self.1.update(model, gradients, learning_rate, max_grad_norm)
+    }
 }

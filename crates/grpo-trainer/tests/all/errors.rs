@@ -8,7 +8,7 @@ use grpo_core::LogProbsError;
 use grpo_qwen2::ModelError;
 use grpo_reward::RewardError;
 use grpo_rollout::RolloutError;
-use grpo_trainer::{CheckpointError, RunLogError, TrainerError};
+use grpo_trainer::{CheckpointError, InvalidOption, RunLogError, TrainerError};
 
 const REASON: &str = "the very reason";
 
@@ -26,7 +26,7 @@ fn io_error() -> io::Error {
 
 fn rollout_errors() -> Vec<RolloutError> {
     vec![
-        RolloutError::InvalidOption { option: "top_p", value: text(), expected: "below 1" },
+        InvalidOption { option: "top_p", value: text(), expected: "below 1" }.into(),
         RolloutError::EmptyPrompt { prompt: 1 },
         RolloutError::PromptTooLong { prompt: 1, tokens: 2, max_tokens: 3, context: 4 },
         RolloutError::UnknownToken { prompt: 1, token: 2, vocabulary: 3 },
@@ -57,6 +57,7 @@ fn model_errors() -> Vec<ModelError> {
         ModelError::WrongDtype { path: path(), tensor: tensor(), found: "I32".into() },
         ModelError::NonFinite { path: path(), tensor: tensor(), value: f32::NAN, index: 3 },
         ModelError::Tokenizer { path: path(), reason: text() },
+        InvalidOption { option: "rank", value: text(), expected: "at least 1" }.into(),
         ModelError::Template { path: path(), reason: text() },
     ]
 }
@@ -71,17 +72,18 @@ fn checkpoint_errors() -> Vec<CheckpointError> {
         CheckpointError::Changed { path: path(), differences: vec![text()] },
         CheckpointError::Log(log),
     ];
-    errors.extend(model_errors().into_iter().map(CheckpointError::from));
+    errors.extend(model_errors().into_iter().map(|error| CheckpointError::Policy(Box::new(error))));
     errors
 }
 
 fn trainer_errors() -> Vec<TrainerError> {
     let completion = || "18".to_owned();
     let mut errors = vec![
-        TrainerError::InvalidOption { option: "group_size", value: text(), expected: "at least 2" },
+        InvalidOption { option: "group_size", value: text(), expected: "at least 2" }.into(),
         TrainerError::NoProblems,
         TrainerError::NoRewards,
-        TrainerError::NoReference { beta: 0.04 },
+        TrainerError::NoOtherProblems { max_redraws: 3 },
+        TrainerError::Miscounted { what: "samples", found: 1, expected: 2 },
         TrainerError::Reward(RewardError::Panicked {
             reward: "format".into(),
             message: text(),

@@ -1,9 +1,9 @@
 //! A run that goes wrong says so.
 
-use grpo_core::{Completion, Objective};
-use grpo_trainer::{Diagnosis, Metrics, TrainerConfig};
+use grpo_core::{Completion, Objective, SamplerCorrection};
+use grpo_trainer::{Diagnosis, Metrics, Qwen2PolicyConfig, RolloutDtype, TrainerConfig};
 
-use crate::common::{config, even, problems, trainer, trainer_of};
+use crate::common::{config, even, of, problems, trainer, trainer_of, trainer_with};
 
 /// What is said of each of `n` steps.
 fn diagnoses(config: TrainerConfig, reward: fn(&u32, &Completion) -> f32, n: usize) -> Vec<Vec<Diagnosis>> {
@@ -48,8 +48,8 @@ fn completions_that_are_all_cut_off() {
 #[test]
 fn a_policy_that_leaves_its_reference_or_stops_to_choose() {
     // The KL term is computed, but weighs nothing.
-    let objective = Objective { beta: 1e-12, ..Objective::grpo() };
-    let wild = TrainerConfig { objective, learning_rate: 0.03, max_grad_norm: f64::INFINITY, ..config() };
+    let objective = Objective { beta: 1e-12, ..Objective::default() };
+    let wild = TrainerConfig { learning_rate: 0.03, max_grad_norm: f64::INFINITY, ..of(objective) };
     let diagnoses = diagnoses(wild, even, 60);
     let (steps, text) = said(&diagnoses, |d| matches!(d, Diagnosis::KlBlowUp { .. }));
     assert!(!steps.is_empty() && text.contains("nats per token, above 1 for 3 steps"), "{steps:?} {text}");
@@ -58,28 +58,30 @@ fn a_policy_that_leaves_its_reference_or_stops_to_choose() {
 }
 
 /// What is said of a second step whose sampler gave every token another log-probability.
-fn second_step(config: TrainerConfig, shift: f32) -> Vec<String> {
-    let mut trainer = trainer(TrainerConfig { learning_rate: 1e-4, ..config });
+fn second_step(rollout_dtype: RolloutDtype, shift: f32) -> Vec<String> {
+    let calm = TrainerConfig { learning_rate: 1e-4, ..config() };
+    let mut trainer =
+        trainer_with(calm, &Qwen2PolicyConfig { rollout_dtype, ..Qwen2PolicyConfig::default() });
     trainer.step(&problems()).unwrap();
-    let mut experiences = trainer.roll_out(&problems()).unwrap();
-    let samples = experiences.groups.iter_mut().flat_map(|group| &mut group.experiences);
-    samples.flat_map(|e| &mut e.sample.logprobs).for_each(|logprob| *logprob += shift);
+    let (mut experiences, _) = trainer.roll_out(&problems()).unwrap();
+    let samples = experiences.groups.iter_mut().flat_map(|group| &mut group.completions);
+    samples.flat_map(|e| &mut e.scored.sample.logprobs).for_each(|logprob| *logprob += shift);
     trainer.learn(&experiences).unwrap().diagnoses.iter().map(ToString::to_string).collect()
 }
 
 #[test]
 fn a_sampler_that_is_not_the_policy() {
-    assert_eq!(second_step(config(), 0.0), [""; 0]);
-    let said = second_step(config(), 0.02);
+    assert_eq!(second_step(RolloutDtype::F32, 0.0), [""; 0]);
+    let said = second_step(RolloutDtype::F32, 0.02);
     assert!(
         said.len() == 1 && said[0].starts_with("sampler mismatch: ") && said[0].contains("2.0e-2"),
         "{said:?}"
     );
 
-    let narrow = TrainerConfig { narrow_rollouts: true, ..config() };
-    assert_eq!(second_step(narrow.clone(), 0.0), [""; 0]);
-    let said = second_step(narrow, 1.0);
-    assert!(said.len() == 1 && said[0].contains("sample with full weights"), "{said:?}");
+    let rounded = RolloutDtype::Bf16(SamplerCorrection::default());
+    assert_eq!(second_step(rounded, 0.0), [""; 0]);
+    let said = second_step(rounded, 1.0);
+    assert!(said.len() == 1 && said[0].contains("sample from the policy itself"), "{said:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod failures;
 mod health;
 mod lora;
 mod objectives;
+mod parts;
 mod resume;
 mod signal;
 mod training;

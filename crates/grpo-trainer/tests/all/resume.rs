@@ -1,19 +1,18 @@
-//! A run that is put down and taken up again is the run that never was.
+//! A run that is put down and resumed is the run that never was.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::time::Duration;
 
 use grpo_core::{Objective, SamplerCorrection};
 use grpo_qwen2::{LoraConfig, LoraTarget};
 use grpo_reward::Rubric;
 use grpo_trainer::{
-    Checkpoint, CheckpointError, Checkpoints, Metrics, Qwen2Policy, ReferenceSync, RunLog, Schedule, Times,
-    Trainer, TrainerConfig,
+    AdamWConfig, Checkpoint, CheckpointError, Checkpoints, Metrics, Qwen2PolicyConfig, ReferenceSync,
+    RolloutDtype, RunLog, Schedule, Times, Trainer, TrainerConfig,
 };
 
-use crate::common::{config, even, problems, trainer};
-
-type Run = Trainer<Qwen2Policy, u32>;
+use crate::common::{Run, config, even, of, problems, trainer, trainer_with};
 
 fn checkpoints(folder: &Path) -> Checkpoints {
     Checkpoints::new(folder.join("checkpoints"), NonZeroUsize::new(2).unwrap())
@@ -26,7 +25,7 @@ fn saved(trainer: &Run, folder: &Path) -> Checkpoint {
 }
 
 fn step(trainer: &mut Run) -> Metrics {
-    Metrics { times: Times::default(), ..trainer.step(&problems()).unwrap() }
+    trainer.step(&problems()).unwrap()
 }
 
 /// Every number of what is trained, as its bits.
@@ -39,8 +38,8 @@ fn bits(trainer: &Run) -> Vec<u8> {
 
 /// Seven steps in one go, and the same with a new trainer after the third and the fifth.
 #[track_caller]
-fn goes_on(config: &TrainerConfig) {
-    let fresh = || trainer(config.clone());
+fn goes_on(config: &TrainerConfig, of_policy: &Qwen2PolicyConfig) {
+    let fresh = || trainer_with(config.clone(), of_policy);
     let mut whole = fresh();
     let expected: Vec<Metrics> = (0..7).map(|_| step(&mut whole)).collect();
 
@@ -61,37 +60,35 @@ fn goes_on(config: &TrainerConfig) {
 
 #[test]
 fn all_weights_go_on_to_the_bit() {
-    goes_on(&config());
+    goes_on(&config(), &Qwen2PolicyConfig::default());
 }
 
 #[test]
 fn several_updates_and_a_course_of_the_learning_rate_go_on_to_the_bit() {
-    goes_on(&TrainerConfig {
-        updates: 2,
-        schedule: Schedule::Cosine,
-        warmup_steps: 2,
-        max_steps: 7,
-        ..config()
-    });
+    let schedule = Schedule::Cosine { steps: 7 };
+    let config = TrainerConfig { updates: 2, schedule, warmup_steps: 2, ..config() };
+    goes_on(&config, &Qwen2PolicyConfig::default());
 }
 
 #[test]
 fn adapters_go_on_to_the_bit() {
     // A scale that has no short decimal.
-    let lora = LoraConfig { rank: 3, alpha: 0.7, targets: vec![LoraTarget::QProj, LoraTarget::DownProj] };
-    goes_on(&TrainerConfig { lora: Some(lora), ..config() });
+    let lora =
+        LoraConfig { rank: 3, alpha: 0.7, targets: vec![LoraTarget::QProj, LoraTarget::DownProj], seed: 5 };
+    goes_on(&config(), &Qwen2PolicyConfig { lora: Some(lora), ..Qwen2PolicyConfig::default() });
 }
 
 #[test]
 fn a_reference_that_moves_goes_on_to_the_bit() {
     let sync = ReferenceSync { steps: 2, mixup_alpha: 0.6 };
-    goes_on(&TrainerConfig { reference_sync: Some(sync), ..config() });
+    let config = TrainerConfig { reference_sync: Some(sync), ..config() };
+    goes_on(&config, &Qwen2PolicyConfig::default());
 }
 
 #[test]
-fn narrow_rollouts_go_on_to_the_bit() {
-    let sampler_correction = SamplerCorrection::default();
-    goes_on(&TrainerConfig { narrow_rollouts: true, sampler_correction, ..config() });
+fn rollouts_in_bf16_go_on_to_the_bit() {
+    let rollout_dtype = RolloutDtype::Bf16(SamplerCorrection::default());
+    goes_on(&config(), &Qwen2PolicyConfig { rollout_dtype, ..Qwen2PolicyConfig::default() });
 }
 
 #[test]
@@ -105,20 +102,24 @@ fn a_changed_configuration_is_refused_by_name() {
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it went on"),
     };
-    let objective = Objective { beta: 0.5, ..Objective::grpo() };
-    let changed = TrainerConfig { objective, seed: 6, ..config() };
-    assert_eq!(refused(trainer(changed)), ["objective.beta: 0.04 -> 0.5", "seed: 5 -> 6"]);
-    let policy = crate::common::policy(&config());
+    let changed = TrainerConfig { seed: 6, ..of(Objective { beta: 0.5, ..Objective::default() }) };
+    assert_eq!(refused(trainer(changed)), ["recipe.objective.beta: 0.04 -> 0.5", "seed: 5 -> 6"]);
+    let adamw = AdamWConfig { weight_decay: 0.5, ..AdamWConfig::default() };
+    let decayed = Qwen2PolicyConfig { optimizer: adamw, ..Qwen2PolicyConfig::default() };
+    let differences = refused(trainer_with(config(), &decayed));
+    assert_eq!(differences, ["policy.optimizer.weight_decay: 0.0 -> 0.5"]);
+    let policy = crate::common::policy(&Qwen2PolicyConfig::default());
     let other = Trainer::new(policy, Rubric::new().with("even", 2.0, even), config()).unwrap();
     assert_eq!(refused(other), ["rewards.even.weight: 1.0 -> 2.0"]);
-    // With a constant learning rate a run may be made longer, with another one every step would have been different.
-    let longer = TrainerConfig { max_steps: 99, gradient_checkpointing: true, ..config() };
-    assert!(trainer(longer).resume(&checkpoint).is_ok());
-    let linear = |max_steps| TrainerConfig { schedule: Schedule::Linear, max_steps, ..config() };
+    // What is computed twice is the same to the bit.
+    let checkpointing = Qwen2PolicyConfig { activation_checkpointing: true, ..Qwen2PolicyConfig::default() };
+    assert!(trainer_with(config(), &checkpointing).resume(&checkpoint).is_ok());
+    // With another course of the learning rate every step would have been different.
+    let linear = |steps| TrainerConfig { schedule: Schedule::Linear { steps }, ..config() };
     let elsewhere = tempfile::tempdir().unwrap();
     let checkpoint = saved(&trainer(linear(9)), elsewhere.path());
     let error = trainer(linear(99)).resume(&checkpoint).err().unwrap().to_string();
-    assert!(error.contains("max_steps: 9 -> 99"), "{error}");
+    assert!(error.contains("schedule.Linear.steps: 9 -> 99"), "{error}");
 }
 
 #[test]
@@ -126,9 +127,10 @@ fn the_record_is_cut_to_the_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
     let record = |trainer: &mut Run, log: &mut RunLog| {
-        let experiences = trainer.roll_out(&problems()).unwrap();
+        let (experiences, times) = trainer.roll_out(&problems()).unwrap();
         let metrics = trainer.learn(&experiences).unwrap();
-        log.append(&metrics, &experiences, trainer.rubric()).unwrap();
+        let times = Times::new(times, experiences.tokens, Duration::ZERO);
+        log.append(&metrics, &times, &experiences, trainer.rubric()).unwrap();
     };
     let mut run = trainer(config());
     let mut log = RunLog::open(folder.path()).unwrap();
@@ -178,7 +180,8 @@ fn a_reward_that_hung_and_was_mended_costs_nothing() {
     };
     let rubric =
         Rubric::new().with("even", 1.0, hangs).with_time_limit(std::time::Duration::from_millis(300));
-    let mut first = Trainer::new(crate::common::policy(&config()), rubric, config()).unwrap();
+    let mut first =
+        Trainer::new(crate::common::policy(&Qwen2PolicyConfig::default()), rubric, config()).unwrap();
     let mut found = vec![step(&mut first)];
     let error = first.step(&problems()).unwrap_err().to_string();
     assert!(error.contains("reward `even` was still at work after 300ms"), "{error}");
@@ -212,8 +215,8 @@ fn a_damaged_state_is_an_error() {
         assert!(refused().contains(expected), "{}", refused());
     }
     let other = tempfile::tempdir().unwrap();
-    let lora = TrainerConfig { lora: Some(LoraConfig::default()), ..config() };
-    let mut of_adapters = trainer(lora);
+    let lora = Qwen2PolicyConfig { lora: Some(LoraConfig::default()), ..Qwen2PolicyConfig::default() };
+    let mut of_adapters = trainer_with(config(), &lora);
     step(&mut of_adapters);
     std::fs::copy(saved(&of_adapters, other.path()).path.join("optimizer.safetensors"), &path).unwrap();
     assert!(refused().contains("belongs to no weight"), "{}", refused());

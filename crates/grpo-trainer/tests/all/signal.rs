@@ -1,17 +1,15 @@
 //! Groups whose completions all earned the same.
 
-use grpo_core::{Completion, Objective};
+use grpo_core::{Completion, Recipe};
 use grpo_trainer::{Problem, TrainerConfig, TrainerError};
 
-use crate::common::{config, even, fingerprint, problems, trainer_of};
+use crate::common::{config, even, fingerprint, problems, trainer_of, without_kl};
 
 #[test]
 fn a_group_without_a_signal_changes_nothing_and_costs_nothing() {
-    let objective = Objective { beta: 0.0, ..Objective::grpo() };
-    let config = TrainerConfig { objective, ..config() };
-    let mut trainer = trainer_of(config, |_: &u32, _: &Completion| 0.1).unwrap();
+    let mut trainer = trainer_of(without_kl(), |_: &u32, _: &Completion| 0.1).unwrap();
     let before = fingerprint(&trainer);
-    let experiences = trainer.roll_out(&problems()).unwrap();
+    let (experiences, _) = trainer.roll_out(&problems()).unwrap();
     let metrics = trainer.learn(&experiences).unwrap();
     assert_eq!((metrics.loss, metrics.grad_norm, metrics.frac_reward_zero_std), (0.0, 0.0, 1.0));
     // No forward pass: nothing was compared with the sampler, no entropy was seen.
@@ -26,11 +24,12 @@ fn of_others(truth: &u32, completion: &Completion) -> f32 {
 
 #[test]
 fn groups_without_a_signal_give_way_to_others() {
-    let config = TrainerConfig { max_redraws: 3, ..config() };
+    let recipe = Recipe { max_redraws: 3, ..Recipe::grpo() };
+    let config = TrainerConfig { recipe, ..config() };
     let mut trainer = trainer_of(config, of_others).unwrap();
     let mut asked = Vec::new();
     let mut next = 10;
-    let experiences = trainer
+    let (experiences, _) = trainer
         .roll_out_dynamic(&problems(), |n| {
             asked.push(n);
             let id = |i: usize| next + i as u64;
@@ -49,12 +48,12 @@ fn groups_without_a_signal_give_way_to_others() {
 
     // Of three groups that are kept and six that were drawn for them, all nine were sampled.
     let tokens = |prompt: usize| 6 * (prompt + 12) as u64;
-    assert_eq!(experiences.sampled_tokens, 9 * tokens(0));
-    assert_eq!(experiences.seen_tokens, tokens(3) + tokens(7) + 7 * tokens(2));
+    assert_eq!(experiences.tokens.sampled, 9 * tokens(0));
+    assert_eq!(experiences.tokens.seen, tokens(3) + tokens(7) + 7 * tokens(2));
     let metrics = trainer.learn(&experiences).unwrap();
-    assert_eq!((metrics.redrawn_groups, metrics.num_tokens), (Some(6), experiences.seen_tokens));
+    assert_eq!((metrics.redrawn_groups, metrics.num_tokens), (Some(6), experiences.tokens.seen));
 
     // The bound holds, and where there are no more problems, groups stay as they are.
-    let kept = trainer.roll_out_dynamic(&problems(), |_| Ok::<_, TrainerError>(vec![])).unwrap();
+    let (kept, _) = trainer.roll_out_dynamic(&problems(), |_| Ok::<_, TrainerError>(vec![])).unwrap();
     assert_eq!(kept.groups.iter().map(|group| group.problem).collect::<Vec<_>>(), [0, 1, 2]);
 }

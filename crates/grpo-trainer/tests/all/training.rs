@@ -1,16 +1,17 @@
 //! Training on a tiny checkpoint: what a step does, and what must not change it.
 
-use grpo_rollout::Noise;
-use grpo_trainer::{EvaluationOptions, Qwen2Policy, RunLog, Trainer, TrainerConfig};
+use grpo_rollout::SampleKey;
+use std::time::Duration;
 
-use crate::common::{assert_close, config, fingerprint, problems, trainer};
+use grpo_trainer::{EvaluationOptions, RunLog, Times, TrainerConfig};
+
+use crate::common::{Run, assert_close, config, fingerprint, problems, trainer};
 
 #[test]
 fn the_reward_rises() {
     let mut trainer = trainer(config());
     let options = EvaluationOptions::sampled(50);
-    let reward =
-        |trainer: &Trainer<Qwen2Policy, u32>| trainer.evaluate(&problems(), &options).unwrap().reward;
+    let reward = |trainer: &Run| trainer.evaluate(&problems(), &options).unwrap().reward;
     let before = reward(&trainer);
     for _ in 0..15 {
         trainer.step(&problems()).unwrap();
@@ -27,13 +28,13 @@ fn a_reward_without_relation_to_the_completion_does_not_rise() {
         let options = EvaluationOptions::sampled(50);
         let before = trainer.evaluate(&problems(), &options).unwrap().reward;
         for step in 0..15 {
-            let mut experiences = trainer.roll_out(&problems()).unwrap();
+            let (mut experiences, _) = trainer.roll_out(&problems()).unwrap();
             for group in &mut experiences.groups {
-                let draw = |sample| Noise { seed, step, problem: group.problem, sample }.uniform(9999);
+                let draw = |sample| SampleKey { seed, step, problem: group.problem, sample }.uniform(9999);
                 let mut dealt: Vec<(f64, f32)> =
-                    (0..).map(draw).zip(group.experiences.iter().map(|e| e.advantage)).collect();
+                    (0..).map(draw).zip(group.completions.iter().map(|e| e.advantage)).collect();
                 dealt.sort_by(|a, b| a.0.total_cmp(&b.0));
-                for (experience, (_, advantage)) in group.experiences.iter_mut().zip(dealt) {
+                for (experience, (_, advantage)) in group.completions.iter_mut().zip(dealt) {
                     experience.advantage = advantage;
                 }
             }
@@ -81,9 +82,10 @@ fn metrics_and_completions_are_recorded_under_their_names() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = RunLog::open(folder.path()).unwrap();
     for _ in 0..2 {
-        let experiences = trainer.roll_out(&problems()).unwrap();
+        let (experiences, times) = trainer.roll_out(&problems()).unwrap();
         let metrics = trainer.learn(&experiences).unwrap();
-        log.append(&metrics, &experiences, trainer.rubric()).unwrap();
+        let times = Times::new(times, experiences.tokens, Duration::from_secs(1));
+        log.append(&metrics, &times, &experiences, trainer.rubric()).unwrap();
     }
     let lines = |name: &str| -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(folder.path().join(name)).unwrap();

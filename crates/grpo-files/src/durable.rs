@@ -1,0 +1,52 @@
+//! Files that are whole or not there, even after a power failure.
+
+use std::fs::File;
+use std::io::Result;
+use std::path::Path;
+
+/// Lets `write` fill a file beside `path`, syncs it and renames it to `path`: a write that fails (a full disk, say) leaves what
+/// was there before.
+pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = Path::new(&partial);
+    let result = File::create(partial)
+        .and_then(|mut file| write(&mut file).and_then(|()| file.sync_all()))
+        .and_then(|()| rename_durably(partial, path));
+    if result.is_err() {
+        // The partial file is of no use; that it could not be written is the error to report.
+        let _ = std::fs::remove_file(partial);
+    }
+    result
+}
+
+/// Renames a file or a folder in its folder, and returns when that is on the disk.
+pub fn rename_durably(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to)?;
+    sync_folder(to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// Writes the names that a folder has to the disk, where the system has a way to.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_write_that_fails_leaves_what_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        write_atomically(&path, |file| file.write_all(b"old")).unwrap();
+        let full = |file: &mut File| file.write_all(b"half").and(Err(std::io::Error::other("full")));
+        assert_eq!(write_atomically(&path, full).unwrap_err().to_string(), "full");
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        write_atomically(&path, |file| file.write_all(b"new")).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+    }
+}

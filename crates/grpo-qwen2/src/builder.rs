@@ -1,0 +1,92 @@
+use burn::module::Param;
+use burn::nn::RmsNorm;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use crate::freeze;
+use crate::model::{Attention, Block, Mlp};
+use crate::names::{EMBED_TOKENS, LM_HEAD, NORM, layer};
+use crate::projection::Projection;
+use crate::transpose::transpose;
+use crate::weight_source::WeightSource;
+use crate::{Config, LoraTarget, Qwen2};
+
+/// Makes a model of the values that a source has.
+pub(crate) struct Builder<'a, S> {
+    pub(crate) source: &'a mut S,
+    /// Whether matrices are held in BF16 where that holds them exactly.
+    pub(crate) frozen: bool,
+    pub(crate) device: &'a Device,
+}
+
+impl<S: WeightSource> Builder<'_, S> {
+    pub(crate) fn model(mut self, config: Config) -> Result<Qwen2, S::Error> {
+        let Config { vocab_size, hidden_size, .. } = config;
+        let untied = !config.tie_word_embeddings;
+        Ok(Qwen2 {
+            embed_tokens: self.table(EMBED_TOKENS, [vocab_size, hidden_size])?,
+            layers: (0..config.num_hidden_layers)
+                .map(|i| self.block(i, &config))
+                .collect::<Result<_, _>>()?,
+            norm: self.norm(NORM, &config)?,
+            lm_head: untied.then(|| self.table(LM_HEAD, [vocab_size, hidden_size])).transpose()?,
+            config,
+        })
+    }
+
+    fn block(&mut self, i: usize, config: &Config) -> Result<Block, S::Error> {
+        let mut projection = |target: LoraTarget, bias| {
+            self.linear(&layer(i, &target.part()), config.projection(target), bias)
+        };
+        let self_attn = Attention {
+            q_proj: projection(LoraTarget::QProj, true)?,
+            k_proj: projection(LoraTarget::KProj, true)?,
+            v_proj: projection(LoraTarget::VProj, true)?,
+            o_proj: projection(LoraTarget::OProj, false)?,
+        };
+        let mlp = Mlp {
+            gate_proj: projection(LoraTarget::GateProj, false)?,
+            up_proj: projection(LoraTarget::UpProj, false)?,
+            down_proj: projection(LoraTarget::DownProj, false)?,
+        };
+        Ok(Block {
+            input_layernorm: self.norm(&layer(i, "input_layernorm"), config)?,
+            self_attn,
+            post_attention_layernorm: self.norm(&layer(i, "post_attention_layernorm"), config)?,
+            mlp,
+        })
+    }
+
+    fn table(&mut self, name: &str, shape: [usize; 2]) -> Result<Param<Tensor<2>>, S::Error> {
+        let values = self.source.read(name, &shape)?;
+        Ok(self.matrix(values, shape))
+    }
+
+    /// A linear layer of `[in, out]`, laid out for `x · W`; files hold `[out, in]`.
+    fn linear(
+        &mut self,
+        name: &str,
+        [rows, columns]: [usize; 2],
+        bias: bool,
+    ) -> Result<Projection, S::Error> {
+        let values = self.source.read(&format!("{name}.weight"), &[columns, rows])?;
+        let weight = self.matrix(transpose(&values, columns, rows), [rows, columns]);
+        let bias = bias.then(|| self.vector(&format!("{name}.bias"), columns)).transpose()?;
+        Ok(Projection { weight, bias, adapter: None })
+    }
+
+    fn norm(&mut self, name: &str, config: &Config) -> Result<RmsNorm, S::Error> {
+        let gamma = self.vector(&format!("{name}.weight"), config.hidden_size)?;
+        Ok(RmsNorm { gamma, epsilon: config.rms_norm_eps })
+    }
+
+    fn vector(&mut self, name: &str, len: usize) -> Result<Param<Tensor<1>>, S::Error> {
+        let values = self.source.read(name, &[len])?;
+        Ok(Param::from_tensor(Tensor::from_data(TensorData::new(values, [len]), self.device)))
+    }
+
+    fn matrix(&self, values: Vec<f32>, shape: [usize; 2]) -> Param<Tensor<2>> {
+        let in_bf16 = self.frozen && freeze::is_exact_in_bf16(&values, self.device);
+        let tensor = Tensor::<2>::from_data(TensorData::new(values, shape), self.device);
+        Param::from_tensor(if in_bf16 { tensor.cast(DType::BF16) } else { tensor })
+    }
+}

@@ -1,0 +1,33 @@
+//! A reference that follows its policy.
+
+use burn::tensor::Device;
+use grpo_qwen2::Qwen2;
+
+use crate::common::{TIED, UNTIED, fixture, load, values};
+
+#[test]
+fn every_weight_is_interpolated() {
+    for name in [TIED, UNTIED] {
+        let policy = load(name);
+        let other = Qwen2::init(policy.config().clone(), 3, &Device::flex());
+        let found = other.clone().lerp(&policy, 0.25);
+        for (((name, found), (_, policy)), (_, other)) in
+            found.weights().iter().zip(policy.weights()).zip(other.weights())
+        {
+            let expected = values(&policy).into_iter().zip(values(&other)).map(|(p, o)| 0.25 * p + 0.75 * o);
+            let largest =
+                values(found).into_iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(largest < 1e-6, "{name}: {largest}");
+        }
+    }
+}
+
+/// All of the policy is the policy, whatever the reference was stored in.
+#[test]
+fn a_bf16_reference_becomes_the_policy() {
+    let policy = load(TIED);
+    let reference = Qwen2::load_frozen(&fixture(TIED), &Device::flex()).unwrap().lerp(&policy, 1.0);
+    for ((name, reference), (_, policy)) in reference.weights().iter().zip(policy.weights()) {
+        assert_eq!(values(reference), values(&policy), "{name}");
+    }
+}

@@ -1,0 +1,38 @@
+use grpo_core::SamplerCorrection;
+
+use crate::{Decoder, Request, RolloutError, Sample, Sampler};
+
+/// Where the completions of a model `M` in training are sampled: in this process ([`Local`]), from a copy of it, or elsewhere.
+pub trait Rollouts<M> {
+    /// Samples the completions of every request as `sampler` says, in the order of the requests and of their keys.
+    fn sample(
+        &self,
+        model: &M,
+        sampler: &Sampler,
+        requests: &[Request<'_>],
+    ) -> Result<Vec<Vec<Sample>>, RolloutError>;
+
+    /// How the loss makes up for a sampler that is not quite the model (TRL's
+    /// `vllm_importance_sampling_correction`). None where what samples is the model itself.
+    fn correction(&self) -> Option<SamplerCorrection> {
+        None
+    }
+
+    /// Called whenever the model's weights have changed.
+    fn follow(&mut self, _model: &M) {}
+}
+
+/// Samples from the model itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Local;
+
+impl<D: Decoder> Rollouts<D> for Local {
+    fn sample(
+        &self,
+        model: &D,
+        sampler: &Sampler,
+        requests: &[Request<'_>],
+    ) -> Result<Vec<Vec<Sample>>, RolloutError> {
+        sampler.sample(model, requests)
+    }
+}

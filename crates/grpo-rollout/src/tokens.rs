@@ -1,0 +1,34 @@
+//! What a model and whoever trains it say to each other of the tokens of completions.
+
+/// A prompt and completions of it, as token ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptCompletions<'a> {
+    /// The prompt; never empty.
+    pub prompt: &'a [u32],
+    /// The completions.
+    pub completions: Vec<&'a [u32]>,
+}
+
+/// The log-probability and entropy of every token of a completion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogProbs {
+    /// `log p(token | prompt, tokens before)` under `softmax(logits / temperature)`, in nats.
+    pub logprobs: Vec<f32>,
+    /// The entropy of the distribution of the token, in nats.
+    pub entropies: Vec<f32>,
+}
+
+/// The gradient of a loss with respect to what [`TokenLogProbs`] has of a completion.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct TokenGradients {
+    /// With respect to each log-probability.
+    pub logprobs: Vec<f32>,
+}
+
+impl TokenGradients {
+    /// The gradient of a loss that depends on log-probabilities alone.
+    pub fn of_logprobs(logprobs: Vec<f32>) -> Self {
+        Self { logprobs }
+    }
+}

@@ -1,0 +1,123 @@
+//! AdamW for the modules of burn.
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use grpo_kernels::{AdamWUpdate, sum_of_squares};
+use serde::Serialize;
+
+/// The numbers of AdamW, with TRL's defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct AdamWConfig {
+    /// Decay of the mean of gradients (TRL: `adam_beta1`).
+    pub beta1: f32,
+    /// Decay of the mean of squared gradients (TRL: `adam_beta2`).
+    pub beta2: f32,
+    /// Added to the root of the latter (TRL: `adam_epsilon`).
+    pub epsilon: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+}
+
+impl Default for AdamWConfig {
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+/// AdamW with the gradient's global norm clipped.
+pub struct AdamW {
+    pub(crate) config: AdamWConfig,
+    pub(crate) moments: HashMap<ParamId, Moments>,
+}
+
+/// What AdamW knows of a parameter.
+pub(crate) struct Moments {
+    /// Updates so far.
+    pub(crate) time: usize,
+    /// Means of its gradient and of its square, flat.
+    pub(crate) means: [Tensor<1>; 2],
+}
+
+impl AdamW {
+    /// An optimizer that has seen no gradient.
+    pub fn new(config: &AdamWConfig) -> Self {
+        Self { config: *config, moments: HashMap::new() }
+    }
+
+    /// One step of `module` against `gradients`, scaled down to a global norm of `max_grad_norm` if they are longer.
+    /// Returns the module and the norm before; a norm that is not finite leaves the module as it was.
+    pub fn step<M: Module>(
+        &mut self,
+        module: M,
+        mut gradients: GradientsParams,
+        learning_rate: f64,
+        max_grad_norm: f64,
+    ) -> (M, f64) {
+        let mut squares = SumOfSquares { gradients: &gradients, sum: 0.0 };
+        module.visit(&mut squares);
+        let norm = squares.sum.sqrt();
+        if !norm.is_finite() {
+            return (module, norm);
+        }
+        if norm > max_grad_norm {
+            module.visit(&mut Scale { gradients: &mut gradients, factor: max_grad_norm / norm });
+        }
+        (module.map(&mut Update { optimizer: self, gradients, learning_rate }), norm)
+    }
+}
+
+/// Moves every parameter that has a gradient.
+struct Update<'a> {
+    optimizer: &'a mut AdamW,
+    gradients: GradientsParams,
+    learning_rate: f64,
+}
+
+impl ModuleMapper for Update<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
+        let (shape, n) = (gradient.dims(), gradient.dims().iter().product::<usize>());
+        let Moments { time, means } = self.optimizer.moments.remove(&param.id).unwrap_or_else(|| {
+            let zeros = || gradient.zeros_like().reshape([n]);
+            Moments { time: 0, means: [zeros(), zeros()] }
+        });
+        let AdamWConfig { beta1, beta2, epsilon, weight_decay } = self.optimizer.config;
+        let (learning_rate, time) = (self.learning_rate, time + 1);
+        let update = AdamWUpdate { learning_rate, beta1, beta2, epsilon, weight_decay, time };
+        let (id, weight, mapper) = param.consume();
+        let (weight, means) = update.apply(weight, gradient, means.map(|mean| mean.reshape(shape)));
+        let means = means.map(|mean| mean.reshape([n]));
+        self.optimizer.moments.insert(id, Moments { time, means });
+        Param::from_mapped_value(id, weight, mapper)
+    }
+}
+
+struct SumOfSquares<'a> {
+    gradients: &'a GradientsParams,
+    sum: f64,
+}
+
+impl ModuleVisitor for SumOfSquares<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            self.sum += sum_of_squares(gradient);
+        }
+    }
+}
+
+struct Scale<'a> {
+    gradients: &'a mut GradientsParams,
+    factor: f64,
+}
+
+impl ModuleVisitor for Scale<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let id: ParamId = param.id;
+        if let Some(gradient) = self.gradients.remove::<D>(id) {
+            self.gradients.register(id, gradient.mul_scalar(self.factor));
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Checkpoints on the disk: folders that are whole or not there.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use grpo_files::{rename_durably, sync_folder};
+
+use super::manifest::{names, seal, verify};
+use crate::CheckpointError;
+
+/// Digits of a step in a folder's name.
+const DIGITS: usize = 8;
+/// What ends the name of a folder that is being written or deleted.
+const PARTIAL: &str = ".partial";
+/// A folder that another one takes the place of.
+const REPLACED: &str = "replaced.partial";
+
+/// The checkpoints of a run: a folder `step-00000050` each, with a manifest of the sizes and SHA-256 sums of its files.
+///
+/// A checkpoint is written under another name, synced and then renamed; it is deleted under another name, too. So one that
+/// has its name is whole, unless its files were damaged later, which the manifest tells. The folder is one run's alone.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    folder: PathBuf,
+    keep: NonZeroUsize,
+}
+
+/// A checkpoint whose files are as they were written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The folder.
+    pub path: PathBuf,
+    /// Steps taken before it.
+    pub step: u64,
+}
+
+/// The newest whole checkpoint.
+#[derive(Debug)]
+pub struct Latest {
+    /// None if there is no checkpoint at all.
+    pub checkpoint: Option<Checkpoint>,
+    /// What is wrong with newer ones.
+    pub damaged: Vec<CheckpointError>,
+}
+
+impl Checkpoints {
+    /// Checkpoints in `folder`, which is made when there is something to write; of all but the newest `keep` of them the space
+    /// is given back.
+    pub fn new(folder: impl Into<PathBuf>, keep: NonZeroUsize) -> Self {
+        Self { folder: folder.into(), keep }
+    }
+
+    /// Lets `write` fill the folder of a checkpoint after `step` steps, in the place of one of that step. Later ones go: they
+    /// were passed over when the run was resumed, or are of another run.
+    pub fn save<E: From<CheckpointError>>(
+        &self,
+        step: u64,
+        write: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
+        let path = self.path(step);
+        let partial = partial(&path);
+        self.make()?;
+        std::fs::create_dir(&partial).map_err(CheckpointError::io(&partial))?;
+        let result = write(&partial).and_then(|()| {
+            seal(&partial)?;
+            remove(&path, &self.folder.join(REPLACED))?;
+            Ok(rename_durably(&partial, &path).map_err(CheckpointError::io(&path))?)
+        });
+        if result.is_err() {
+            // Half a checkpoint is of no use; why there is no whole one is the error to report.
+            let _ = std::fs::remove_dir_all(&partial);
+        }
+        result?;
+        // The checkpoint is there; that others still are is no reason to doubt it.
+        if let Err(error) = self.prune(step) {
+            tracing::warn!("an old checkpoint could not be deleted: {error}");
+        }
+        Ok(path)
+    }
+
+    /// Makes the folder, and room in it: what was left half written or half deleted goes.
+    fn make(&self) -> Result<(), CheckpointError> {
+        std::fs::create_dir_all(&self.folder).map_err(CheckpointError::io(&self.folder))?;
+        let parent = self.folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync_folder(parent.unwrap_or(Path::new("."))).map_err(CheckpointError::io(&self.folder))?;
+        for name in names(&self.folder)?.iter().filter(|name| name.ends_with(PARTIAL)) {
+            let path = self.folder.join(name);
+            std::fs::remove_dir_all(&path).map_err(CheckpointError::io(&path))?;
+        }
+        Ok(())
+    }
+
+    /// The newest whole checkpoint after at most so many steps. Where there are some and all are damaged, that is an error.
+    pub fn latest(&self, at_most: u64) -> Result<Latest, CheckpointError> {
+        let mut damaged = Vec::new();
+        for step in self.steps()?.into_iter().rev().filter(|step| *step <= at_most) {
+            let path = self.path(step);
+            match verify(&path) {
+                Ok(()) => return Ok(Latest { checkpoint: Some(Checkpoint { path, step }), damaged }),
+                Err(error) => damaged.push(error),
+            }
+        }
+        if damaged.is_empty() {
+            Ok(Latest { checkpoint: None, damaged })
+        } else {
+            Err(CheckpointError::AllDamaged { path: self.folder.clone(), damaged })
+        }
+    }
+
+    /// The steps that there are checkpoints of, in order.
+    fn steps(&self) -> Result<Vec<u64>, CheckpointError> {
+        let names = names(&self.folder)?;
+        let step = |name: &String| name.strip_prefix("step-")?.parse().ok();
+        let steps = names.iter().filter_map(step);
+        // A name with fewer digits, say, is none of ours.
+        let mut steps: Vec<u64> = steps.filter(|step| names.contains(&name(*step))).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    fn path(&self, step: u64) -> PathBuf {
+        self.folder.join(name(step))
+    }
+
+    /// Deletes all but the newest up to `step`.
+    fn prune(&self, step: u64) -> Result<(), CheckpointError> {
+        let (mut old, later): (Vec<u64>, Vec<u64>) =
+            self.steps()?.into_iter().partition(|other| *other <= step);
+        old.truncate(old.len().saturating_sub(self.keep.get()));
+        for step in old.into_iter().chain(later) {
+            let path = self.path(step);
+            remove(&path, &partial(&path))?;
+        }
+        Ok(())
+    }
+}
+
+fn name(step: u64) -> String {
+    format!("step-{step:0DIGITS$}")
+}
+
+fn partial(path: &Path) -> PathBuf {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(PARTIAL);
+    partial.into()
+}
+
+/// Deletes a folder, if there is one; before any of its files goes, so does its name, for that of `doomed`.
+fn remove(path: &Path, doomed: &Path) -> Result<(), CheckpointError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    std::fs::rename(path, doomed).map_err(CheckpointError::io(path))?;
+    std::fs::remove_dir_all(doomed).map_err(CheckpointError::io(doomed))
+}

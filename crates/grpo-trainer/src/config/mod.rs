@@ -1,0 +1,104 @@
+//! The trainer's numbers.
+
+mod schedule;
+mod validate;
+
+use grpo_core::{Finish, Recipe};
+use grpo_rollout::{Sample, Sampling};
+use serde::Serialize;
+
+pub use schedule::Schedule;
+
+/// The trainer's numbers; a policy has its own. Where TRL's `GRPOConfig` has the option under another name, the field says so.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrainerConfig {
+    /// Completions of a problem (TRL: `num_generations`); at least 2, or there is nothing to compare.
+    pub group_size: usize,
+    /// The most tokens of a completion.
+    pub max_completion_length: usize,
+    /// How completions are drawn. The temperature must be above 0.
+    pub sampling: Sampling,
+    /// What the paper prescribes: the loss, the advantages, what is punished, and what is left out.
+    pub recipe: Recipe,
+    /// Moves the reference after the policy (TRL: `sync_ref_model`).
+    pub reference_sync: Option<ReferenceSync>,
+    /// Optimizer steps on each rollout, μ in the paper (TRL: `num_iterations`).
+    pub updates: usize,
+    /// The peak learning rate.
+    pub learning_rate: f64,
+    /// The learning rate's course after warm-up (TRL: `lr_scheduler_type`).
+    pub schedule: Schedule,
+    /// Steps over which the learning rate rises.
+    pub warmup_steps: u64,
+    /// The largest norm of the gradient of all weights together; longer ones are scaled down.
+    pub max_grad_norm: f64,
+    /// The most tokens of a forward and backward pass. Bounds memory, and changes nothing but how sums
+    /// are rounded.
+    pub micro_batch_tokens: usize,
+    /// The most rows decoded at once. Bounds memory, and changes nothing but how sums are rounded.
+    pub batch_rows: usize,
+    /// Key of all samples, and of the order of problems.
+    pub seed: u64,
+}
+
+/// The reference follows the policy (TR-DPO, arXiv 2404.09656).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ReferenceSync {
+    /// Steps from one move to the next (TRL: `ref_model_sync_steps`, which counts updates).
+    pub steps: u64,
+    /// The share of the policy in the new reference: `α · policy + (1 − α) · reference` (TRL: `ref_model_mixup_alpha`).
+    pub mixup_alpha: f64,
+}
+
+impl ReferenceSync {
+    /// Whether the reference moves after so many steps.
+    pub(crate) fn is_due(self, step: u64) -> bool {
+        step.is_multiple_of(self.steps)
+    }
+}
+
+impl Default for ReferenceSync {
+    /// TRL's: every 512 steps, α 0.6.
+    fn default() -> Self {
+        Self { steps: 512, mixup_alpha: 0.6 }
+    }
+}
+
+impl Default for TrainerConfig {
+    /// The classic recipe: groups of 8, temperature 1, ε 0.2, β 0.04, one update per rollout, AdamW at a constant
+    /// 1e-6.
+    fn default() -> Self {
+        Self {
+            group_size: 8,
+            max_completion_length: 256,
+            sampling: Sampling::default(),
+            recipe: Recipe::grpo(),
+            reference_sync: None,
+            updates: 1,
+            learning_rate: 1e-6,
+            schedule: Schedule::Constant,
+            warmup_steps: 0,
+            max_grad_norm: 1.0,
+            micro_batch_tokens: 4096,
+            batch_rows: 64,
+            seed: 0,
+        }
+    }
+}
+
+impl TrainerConfig {
+    /// Whether a completion is in the loss.
+    pub(crate) fn trains_on(&self, sample: &Sample) -> bool {
+        !(self.recipe.mask_truncated_completions && sample.finish == Finish::Length)
+    }
+
+    /// Whether the objective has a KL term.
+    pub(crate) fn needs_reference(&self) -> bool {
+        self.recipe.objective.needs_reference()
+    }
+
+    /// The learning rate of the step after `step` others.
+    pub(crate) fn learning_rate_of(&self, step: u64) -> f64 {
+        self.learning_rate * self.schedule.factor(step, self.warmup_steps)
+    }
+}

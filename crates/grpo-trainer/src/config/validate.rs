@@ -1,0 +1,130 @@
+//! Whether the trainer's numbers are in their ranges.
+
+use grpo_core::{Kl, Normalization, Surrogate};
+use grpo_rollout::InvalidOption;
+
+use crate::{Schedule, TrainerConfig};
+
+/// Far above what anyone has use for, and far below where memory is sure to end.
+const MAX_SIZE: usize = 1 << 16;
+const MAX_REDRAWS: usize = 1 << 12;
+
+impl TrainerConfig {
+    /// Checks that every number is in its range.
+    pub fn validate(&self) -> Result<(), InvalidOption> {
+        self.validate_sizes()?;
+        self.sampling.validate()?;
+        if self.sampling.temperature == 0.0 {
+            let expected = "training needs samples that differ: it must be above 0";
+            return Err(InvalidOption::new("temperature", 0, expected));
+        }
+        self.validate_objective()?;
+        self.validate_learning_rate()?;
+        self.validate_reference()
+    }
+
+    fn validate_sizes(&self) -> Result<(), InvalidOption> {
+        if self.group_size < 2 {
+            let expected = "a group needs at least 2 completions to compare: with fewer every advantage is 0";
+            return Err(InvalidOption::new("group_size", self.group_size, expected));
+        }
+        if self.group_size > MAX_SIZE {
+            return Err(InvalidOption::new(
+                "group_size",
+                self.group_size,
+                "a group has at most 65536 completions",
+            ));
+        }
+        if self.recipe.max_redraws > MAX_REDRAWS {
+            return Err(InvalidOption::new(
+                "max_redraws",
+                self.recipe.max_redraws,
+                "it must be at most 4096",
+            ));
+        }
+        for (option, value) in [
+            ("max_completion_length", self.max_completion_length),
+            ("updates", self.updates),
+            ("micro_batch_tokens", self.micro_batch_tokens),
+            ("batch_rows", self.batch_rows),
+        ] {
+            if value == 0 {
+                return Err(InvalidOption::new(option, value, "it must be at least 1"));
+            }
+        }
+        let cache = self.recipe.soft_overlong_cache.unwrap_or(0);
+        if cache > self.max_completion_length {
+            let expected = "it must be at most the maximum completion length";
+            return Err(InvalidOption::new("soft_overlong_cache", cache, expected));
+        }
+        Ok(())
+    }
+
+    fn validate_objective(&self) -> Result<(), InvalidOption> {
+        let objective = &self.recipe.objective;
+        InvalidOption::unless_not_negative("beta", objective.beta)?;
+        match objective.surrogate {
+            Surrogate::Clipped { low, high, delta } => {
+                InvalidOption::unless_not_negative("epsilon", low)?;
+                InvalidOption::unless_not_negative("epsilon_high", high)?;
+                delta.map_or(Ok(()), |delta| InvalidOption::unless_positive("delta", delta))?;
+            }
+            Surrogate::Cispo { max } => InvalidOption::unless_positive("epsilon_high", max)?,
+            Surrogate::Sapo { temperature_pos, temperature_neg } => {
+                InvalidOption::unless_positive("sapo_temperature_pos", temperature_pos)?;
+                InvalidOption::unless_positive("sapo_temperature_neg", temperature_neg)?;
+            }
+            Surrogate::Vespo { k_pos, lambda_pos, k_neg, lambda_neg } => {
+                InvalidOption::unless_not_negative("vespo_k_pos", k_pos)?;
+                InvalidOption::unless_not_negative("vespo_lambda_pos", lambda_pos)?;
+                InvalidOption::unless_not_negative("vespo_k_neg", k_neg)?;
+                InvalidOption::unless_not_negative("vespo_lambda_neg", lambda_neg)?;
+            }
+        }
+        if let Normalization::MaxLength(n) = objective.normalization
+            && n != self.max_completion_length
+        {
+            let expected = "Dr. GRPO divides by the maximum completion length: it must be the same";
+            return Err(InvalidOption::new("normalization", n, expected));
+        }
+        if objective.kl == Kl::BiasCorrectedK3 && !self.needs_reference() {
+            let expected = "there is no KL term to correct: beta is 0";
+            return Err(InvalidOption::new("use_bias_correction_kl", true, expected));
+        }
+        objective.off_policy_threshold.map_or(Ok(()), |threshold| {
+            InvalidOption::unless_not_negative("off_policy_mask_threshold", threshold)
+        })?;
+        InvalidOption::unless_share("top_entropy_quantile", objective.top_entropy_quantile)
+    }
+
+    fn validate_learning_rate(&self) -> Result<(), InvalidOption> {
+        InvalidOption::unless_not_negative("learning_rate", self.learning_rate)?;
+        // No bound at all is a bound of infinity.
+        if self.max_grad_norm.is_nan() || self.max_grad_norm <= 0.0 {
+            return Err(InvalidOption::new("max_grad_norm", self.max_grad_norm, "it must be above 0"));
+        }
+        match self.schedule {
+            Schedule::Linear { steps } | Schedule::Cosine { steps } if steps <= self.warmup_steps => {
+                let expected = "the learning rate would fall to 0 at once: it must be more than the warm-up";
+                Err(InvalidOption::new("steps", steps, expected))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn validate_reference(&self) -> Result<(), InvalidOption> {
+        let Some(sync) = self.reference_sync else { return Ok(()) };
+        if sync.steps == 0 {
+            return Err(InvalidOption::new("ref_model_sync_steps", 0, "it must be at least 1"));
+        }
+        if !self.needs_reference() {
+            return Err(InvalidOption::new(
+                "sync_ref_model",
+                true,
+                "there is no reference to move: beta is 0",
+            ));
+        }
+        InvalidOption::unless_positive("ref_model_mixup_alpha", sync.mixup_alpha)?;
+        InvalidOption::unless_share("ref_model_mixup_alpha", sync.mixup_alpha)
+    }
+}

@@ -1,0 +1,80 @@
+use grpo_core::SamplerCorrection;
+use grpo_qwen2::LoraConfig;
+use grpo_rollout::InvalidOption;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::AdamWConfig;
+
+/// The numbers of a policy that is a Qwen2 model.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Qwen2PolicyConfig {
+    /// Trains low-rank adapters instead of the weights.
+    pub lora: Option<LoraConfig>,
+    /// What completions are sampled with, in evaluations too.
+    pub rollout_dtype: RolloutDtype,
+    /// The optimizer's own numbers.
+    pub optimizer: AdamWConfig,
+    /// Keeps only the input of every layer for the backward pass, and computes the rest a second time: takes less memory and
+    /// more time (TRL: `gradient_checkpointing`). Never changes the result.
+    pub activation_checkpointing: bool,
+}
+
+/// The type of the weights that completions are sampled with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub enum RolloutDtype {
+    /// F32: the model in training itself. (With LoRA, frozen weights are as they are stored.)
+    #[default]
+    F32,
+    /// BF16: a rounded copy, which reads half as much for every token and takes half the memory of the model. The loss is
+    /// corrected for the rounding (TRL: `vllm_importance_sampling_mode`, `…_clip_min`, `…_clip_max`).
+    Bf16(SamplerCorrection),
+}
+
+impl Qwen2PolicyConfig {
+    /// Checks that every number is in its range.
+    pub fn validate(&self) -> Result<(), InvalidOption> {
+        if let Some(lora) = &self.lora {
+            lora.validate()?;
+        }
+        self.validate_rollouts()?;
+        self.validate_optimizer()
+    }
+
+    fn validate_rollouts(&self) -> Result<(), InvalidOption> {
+        let RolloutDtype::Bf16(SamplerCorrection { min, max, .. }) = self.rollout_dtype else {
+            return Ok(());
+        };
+        if self.lora.is_some() {
+            let expected = "with LoRA frozen weights are sampled with as they are stored already";
+            return Err(InvalidOption::new("rollout_dtype", "BF16", expected));
+        }
+        InvalidOption::unless_not_negative("importance_sampling_clip_min", min)?;
+        if max.is_nan() || max < min.max(1.0) {
+            let expected = "it must be at least 1, the ratio of a sampler that is the policy";
+            return Err(InvalidOption::new("importance_sampling_clip_max", max, expected));
+        }
+        Ok(())
+    }
+
+    fn validate_optimizer(&self) -> Result<(), InvalidOption> {
+        let AdamWConfig { beta1, beta2, epsilon, weight_decay } = self.optimizer;
+        InvalidOption::unless_not_negative("weight_decay", weight_decay.into())?;
+        InvalidOption::unless_positive("adam_epsilon", epsilon.into())?;
+        for (option, value) in [("adam_beta1", beta1), ("adam_beta2", beta2)] {
+            if !(0.0..1.0).contains(&value) {
+                return Err(InvalidOption::new(option, value, "it must be at least 0 and below 1"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that the steps of a run with this policy depend on.
+    pub fn settings(&self) -> Value {
+        let mut settings = json!(self);
+        let names = settings.as_object_mut().expect("a configuration has names");
+        // What is computed twice is the same to the bit.
+        names.remove("activation_checkpointing");
+        settings
+    }
+}

@@ -1,0 +1,126 @@
+//! How much memory a run will take, from its numbers alone.
+
+use std::fmt;
+
+use grpo_qwen2::{ActivationCheckpointing, Config};
+
+use crate::{
+    AdamW, Policy, Qwen2PolicyConfig, Qwen2Reference, RolloutDtype, TrainedQwen2, Trainer, TrainerConfig,
+};
+
+/// Bytes of an f32.
+const F32: u64 = 4;
+/// What a process takes besides: the program, the tokenizer, a tile of logits.
+const PROGRAM: u64 = 100_000_000;
+/// Of all other parts together, what buffers of products and freed memory that is not used again add: one part of so many.
+const BUFFERS: u64 = 20;
+
+/// The memory of a run, part by part, at the moment of a step when it is largest: in the backward pass of the fullest
+/// micro-batch. Of the CPU; how near it comes to measured peaks is in `docs/benchmarks.md`.
+///
+/// ```
+/// # use grpo_qwen2::{Config, LoraConfig};
+/// # use grpo_trainer::{MemoryPlan, Qwen2PolicyConfig, TrainerConfig};
+/// # let model = Config {
+/// #     vocab_size: 151_936, hidden_size: 896, intermediate_size: 4864, num_hidden_layers: 24,
+/// #     num_attention_heads: 14, num_key_value_heads: 2, head_dim: 64, max_position_embeddings: 32_768,
+/// #     rms_norm_eps: 1e-6, rope_theta: 1e6, tie_word_embeddings: true,
+/// # };
+/// let (config, policy) = (TrainerConfig::default(), Qwen2PolicyConfig::default());
+/// let full = MemoryPlan::new(&model, &config, &policy, 1, 200, true);
+/// let lora = Qwen2PolicyConfig { lora: Some(LoraConfig::default()), ..policy };
+/// assert!(MemoryPlan::new(&model, &config, &lora, 1, 200, true).total() < full.total() / 2);
+/// println!("{full}");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Names and bytes.
+    pub parts: Vec<(&'static str, u64)>,
+}
+
+impl MemoryPlan {
+    /// The plan of a run with so many problems a step, whose prompts have at most `prompt` tokens, on a model of the shape
+    /// `model`; `is_bf16` if its checkpoint is in BF16.
+    pub fn new(
+        model: &Config,
+        config: &TrainerConfig,
+        policy: &Qwen2PolicyConfig,
+        problems: usize,
+        prompt: usize,
+        is_bf16: bool,
+    ) -> Self {
+        let all = model.parameters() as u64;
+        let frozen = if is_bf16 { F32 / 2 } else { F32 };
+        let (weights, trained) = match &policy.lora {
+            Some(lora) => (frozen * all, model.adapter_parameters(lora) as u64),
+            None => (F32 * all, all),
+        };
+        let own_reference = config.needs_reference() && policy.lora.is_none();
+        // A reference that moves is no longer what its checkpoint has.
+        let reference = if config.reference_sync.is_some() { F32 } else { frozen };
+        let rows = (problems * config.group_size).min(config.batch_rows) as u64;
+        let length = prompt + config.max_completion_length;
+        let step = problems * (prompt + config.group_size * config.max_completion_length);
+        let tokens = step.min(config.micro_batch_tokens.max(length)) as u64;
+        let adapters = if policy.lora.is_some() { F32 * trained } else { 0 };
+        let copied = if policy.rollout_dtype == RolloutDtype::F32 { 0 } else { all };
+        let parts = vec![
+            ("weights", weights),
+            ("adapters", adapters),
+            ("reference", if own_reference { reference * all } else { 0 }),
+            ("BF16 copy", F32 / 2 * copied),
+            ("gradients", F32 * trained),
+            ("optimizer", 2 * F32 * trained),
+            ("key-value cache", rows * length as u64 * model.cached_per_token() as u64 * F32),
+            ("activations", tokens * activations(model, policy) * F32),
+        ];
+        let sum: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
+        let rest = ("program and buffers", PROGRAM + sum / BUFFERS);
+        Self { parts: parts.into_iter().filter(|(_, bytes)| *bytes > 0).chain([rest]).collect() }
+    }
+
+    /// All parts together, in bytes.
+    pub fn total(&self) -> u64 {
+        self.parts.iter().map(|(_, bytes)| bytes).sum()
+    }
+}
+
+/// Numbers kept of each token for the backward pass, those of the layer at work included.
+fn activations(model: &Config, policy: &Qwen2PolicyConfig) -> u64 {
+    let (hidden, inner) = (model.hidden_size, model.intermediate_size);
+    let (q, kv) = (model.num_attention_heads * model.head_dim, model.num_key_value_heads * model.head_dim);
+    // Residual streams and their norms; queries and what attention makes of them; keys and values; gate and up.
+    let layer = 4 * hidden + 2 * q + 2 * kv + 2 * inner;
+    let at_work = 3 * inner + 4 * hidden;
+    let kept = if policy.activation_checkpointing {
+        model.num_hidden_layers * hidden + layer
+    } else {
+        model.num_hidden_layers * layer
+    };
+    (kept + at_work) as u64
+}
+
+impl<X, T> Trainer<Policy<X, TrainedQwen2, AdamW, Qwen2Reference>, T> {
+    /// How much memory training takes, with so many problems a step and prompts of at most `prompt` tokens.
+    pub fn memory_plan(&self, problems: usize, prompt: usize) -> MemoryPlan {
+        let Policy { model, rollouts, optimizer, reference, .. } = self.policy();
+        let policy = Qwen2PolicyConfig {
+            lora: model.lora().cloned(),
+            rollout_dtype: rollouts.correction().map_or(RolloutDtype::F32, RolloutDtype::Bf16),
+            optimizer: optimizer.config,
+            activation_checkpointing: model.activation_checkpointing() == ActivationCheckpointing::EveryLayer,
+        };
+        let frozen = reference.as_ref().map_or(model.get(), Qwen2Reference::model);
+        MemoryPlan::new(model.get().config(), self.config(), &policy, problems, prompt, frozen.is_bf16())
+    }
+}
+
+impl fmt::Display for MemoryPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, name) = if self.total() < 1 << 30 { (1 << 20, "MiB") } else { (1 << 30, "GiB") };
+        let size = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(unit));
+        let parts: Vec<String> =
+            self.parts.iter().map(|(part, bytes)| format!("{part} {}", size(*bytes))).collect();
+        write!(f, "{} {name}: {}", size(self.total()), parts.join(", "))
+    }
+}

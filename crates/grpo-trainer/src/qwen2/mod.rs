@@ -1,0 +1,91 @@
+//! Qwen2 as a policy: all weights in training, with a frozen copy as the reference, or adapters beside frozen weights, which are
+//! the reference too; and AdamW.
+
+mod config;
+mod memory;
+mod model;
+mod optimizer_state;
+mod reference;
+mod rollouts;
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use chrono::NaiveDateTime;
+use grpo_qwen2::{ChatTokenizer, Message, ModelError, Qwen2};
+
+use crate::{AdamW, Policy, Text};
+
+pub use config::{Qwen2PolicyConfig, RolloutDtype};
+pub use memory::MemoryPlan;
+pub use model::TrainedQwen2;
+pub use reference::Qwen2Reference;
+
+/// A Qwen2 model in training.
+pub type Qwen2Policy = Policy<ChatTokenizer, TrainedQwen2, AdamW, Qwen2Reference>;
+
+impl Qwen2Policy {
+    /// Loads a model folder in Hugging Face layout.
+    ///
+    /// What is frozen takes half the memory if the checkpoint is BF16 ([`Qwen2::load_frozen`]).
+    pub fn load(folder: &Path, device: &Device, config: &Qwen2PolicyConfig) -> Result<Self, ModelError> {
+        config.validate()?;
+        let text = ChatTokenizer::read(folder)?;
+        let model = TrainedQwen2::load(folder, device, config)?;
+        let rollouts = rollouts::of(model.get(), config.rollout_dtype);
+        Ok(Self { text, model, rollouts, optimizer: AdamW::new(&config.optimizer), reference: None })
+    }
+
+    /// The same with the adapters of a folder in PEFT's format, in place of new ones. The configuration must ask for adapters.
+    pub fn with_adapter(mut self, folder: &Path) -> Result<Self, ModelError> {
+        self.model.load_adapter(folder)?;
+        self.rollouts.follow(&self.model);
+        Ok(self)
+    }
+
+    /// The same under the name that saved adapters call their model by, an id on the Hub, say; by default its folder.
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.model.name = name.into();
+        self
+    }
+
+    /// The same with this time for chat templates that write the date into prompts, in place of the local time at which the
+    /// model was loaded. A run that is to be repeated needs the same time.
+    pub fn with_clock(mut self, now: NaiveDateTime) -> Self {
+        self.text.template = self.text.template.with_clock(now);
+        self
+    }
+
+    /// The ids of a conversation up to where the assistant's turn begins.
+    pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
+        self.text.prompt(messages)
+    }
+}
+
+impl<X, O> Policy<X, TrainedQwen2, O, Qwen2Reference> {
+    /// The model as it is now.
+    pub fn model(&self) -> &Qwen2 {
+        self.model.get()
+    }
+
+    /// Writes what is trained as it is now, in F32, so that no bit of it is lost: the model in Hugging Face layout, or its
+    /// adapters in PEFT's.
+    pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
+        self.model.save(folder)
+    }
+
+    /// Writes the model as it is now in Hugging Face layout and F32, adapters merged into its matrices.
+    pub fn save_merged(&self, folder: &Path) -> Result<(), ModelError> {
+        self.model.save_merged(folder)
+    }
+}
+
+impl Text for ChatTokenizer {
+    fn stop(&self) -> &[u32] {
+        &self.stop
+    }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        self.completion(tokens)
+    }
+}

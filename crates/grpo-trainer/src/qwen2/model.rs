@@ -1,0 +1,131 @@
+use std::path::Path;
+
+use burn::optim::GradientsParams;
+use burn::tensor::Device;
+use grpo_qwen2::{ActivationCheckpointing, Dtype, LoraConfig, ModelError, ModelFiles, Pass, Qwen2};
+use grpo_rollout::{PromptCompletions, TokenGradients, TokenLogProbs};
+use serde_json::{Value, json};
+
+use crate::{AdamW, Model, Optimizer, Qwen2PolicyConfig, Resumable};
+
+/// A Qwen2 model in training, with what its folder has besides the weights.
+pub struct TrainedQwen2 {
+    /// Taken out only while it is replaced.
+    model: Option<Qwen2>,
+    pub(super) files: ModelFiles,
+    /// What saved adapters call their model by.
+    pub(super) name: String,
+    lora: Option<LoraConfig>,
+    activation_checkpointing: ActivationCheckpointing,
+}
+
+impl TrainedQwen2 {
+    pub(super) fn load(
+        folder: &Path,
+        device: &Device,
+        config: &Qwen2PolicyConfig,
+    ) -> Result<Self, ModelError> {
+        let model = match &config.lora {
+            Some(lora) => Qwen2::load_frozen(folder, device)?.with_lora(lora),
+            None => Qwen2::load(folder, device)?,
+        };
+        Ok(Self {
+            model: Some(model),
+            files: ModelFiles::read(folder)?,
+            name: folder.display().to_string(),
+            lora: config.lora.clone(),
+            activation_checkpointing: if config.activation_checkpointing {
+                ActivationCheckpointing::EveryLayer
+            } else {
+                ActivationCheckpointing::Off
+            },
+        })
+    }
+
+    /// The model as it is now.
+    pub fn get(&self) -> &Qwen2 {
+        self.model.as_ref().expect("the model is only away while it is replaced")
+    }
+
+    /// Which adapters are trained; none where the weights are.
+    pub fn lora(&self) -> Option<&LoraConfig> {
+        self.lora.as_ref()
+    }
+
+    /// What a forward pass keeps.
+    pub fn activation_checkpointing(&self) -> ActivationCheckpointing {
+        self.activation_checkpointing
+    }
+
+    pub(super) fn load_adapter(&mut self, folder: &Path) -> Result<(), ModelError> {
+        self.model = Some(self.get().without_lora().load_adapter(folder)?);
+        Ok(())
+    }
+
+    pub(super) fn save(&self, folder: &Path) -> Result<(), ModelError> {
+        if self.get().has_lora() {
+            self.get().save_adapter(folder, &self.name)
+        } else {
+            self.save_merged(folder)
+        }
+    }
+
+    pub(super) fn save_merged(&self, folder: &Path) -> Result<(), ModelError> {
+        self.get().save(&self.files, folder, Dtype::F32)
+    }
+}
+
+impl Model for TrainedQwen2 {
+    type Pass = Pass;
+    type Gradients = GradientsParams;
+
+    fn forward(&self, batch: &[PromptCompletions<'_>], temperature: f32) -> (Vec<TokenLogProbs>, Pass) {
+        self.get().forward(batch, temperature, self.activation_checkpointing)
+    }
+
+    fn backward(&self, pass: Pass, slopes: &[TokenGradients], gradients: &mut GradientsParams) {
+        pass.backward(self.get(), slopes, gradients);
+    }
+}
+
+impl Optimizer<TrainedQwen2> for AdamW {
+    fn update(
+        &mut self,
+        model: &mut TrainedQwen2,
+        gradients: GradientsParams,
+        learning_rate: f64,
+        max_grad_norm: f64,
+    ) -> f64 {
+        let own = model.model.take().expect("the model is only away while it is replaced");
+        let (own, norm) = self.step(own, gradients, learning_rate, max_grad_norm);
+        model.model = Some(own);
+        norm
+    }
+}
+
+/// In a checkpoint, the model or its adapters by themselves: each is a folder that other programs can use.
+const MODEL: &str = "model";
+const ADAPTER: &str = "adapter";
+
+impl Resumable for TrainedQwen2 {
+    type Error = ModelError;
+
+    fn settings(&self) -> Value {
+        json!({ "lora": self.lora })
+    }
+
+    fn save_state(&self, (): &(), folder: &Path) -> Result<(), ModelError> {
+        self.save(&folder.join(if self.get().has_lora() { ADAPTER } else { MODEL }))
+    }
+
+    fn load_state(&mut self, (): &(), folder: &Path) -> Result<(), ModelError> {
+        if self.get().has_lora() {
+            return self.load_adapter(&folder.join(ADAPTER));
+        }
+        let (device, config, folder) = (self.get().device(), self.get().config().clone(), folder.join(MODEL));
+        // The old weights go before there are others.
+        self.model = None;
+        self.model = Some(Qwen2::load(&folder, &device)?.of_shape(&config, &folder)?);
+        Ok(())
+    }
+}

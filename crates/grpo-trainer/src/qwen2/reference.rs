@@ -1,0 +1,70 @@
+use std::path::Path;
+
+use grpo_qwen2::{Dtype, ModelError, Qwen2};
+use grpo_rollout::{PromptCompletions, TokenLogProbs};
+use serde_json::Value;
+
+use crate::{Reference, Resumable, TrainedQwen2};
+
+/// Its folder in a checkpoint.
+const REFERENCE: &str = "reference";
+
+/// The model as a run began with it, or what it has been moved to since.
+pub struct Qwen2Reference {
+    model: Qwen2,
+    /// Whether it is no longer what the run began with.
+    moved: bool,
+    has_lora: bool,
+}
+
+impl Qwen2Reference {
+    /// The model.
+    pub fn model(&self) -> &Qwen2 {
+        &self.model
+    }
+
+    /// A reference that has moved to `model`.
+    fn moved(model: Qwen2) -> Self {
+        Self { model, moved: true, has_lora: false }
+    }
+}
+
+impl Reference<TrainedQwen2> for Qwen2Reference {
+    fn freeze(model: &TrainedQwen2) -> Self {
+        Self { model: model.get().clone().freeze(), moved: false, has_lora: model.get().has_lora() }
+    }
+
+    fn logprobs(&self, batch: &[PromptCompletions<'_>], temperature: f32) -> Vec<TokenLogProbs> {
+        self.model.logprobs(batch, temperature)
+    }
+
+    fn lerp(self, model: &TrainedQwen2, alpha: f64) -> Self {
+        Self::moved(self.model.lerp(model.get(), alpha))
+    }
+
+    fn cannot_move(&self) -> Option<&'static str> {
+        self.has_lora.then_some("with LoRA the reference is the model without adapters, which cannot move")
+    }
+}
+
+impl Resumable<TrainedQwen2> for Qwen2Reference {
+    type Error = ModelError;
+
+    /// It begins as the model does.
+    fn settings(&self) -> Value {
+        Value::Null
+    }
+
+    fn save_state(&self, model: &TrainedQwen2, folder: &Path) -> Result<(), ModelError> {
+        if self.moved { self.model.save(&model.files, &folder.join(REFERENCE), Dtype::F32) } else { Ok(()) }
+    }
+
+    fn load_state(&mut self, model: &TrainedQwen2, folder: &Path) -> Result<(), ModelError> {
+        let folder = folder.join(REFERENCE);
+        if folder.exists() {
+            let (device, config) = (model.get().device(), model.get().config());
+            *self = Self::moved(Qwen2::load_frozen(&folder, &device)?.of_shape(config, &folder)?);
+        }
+        Ok(())
+    }
+}

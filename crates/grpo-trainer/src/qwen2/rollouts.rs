@@ -1,0 +1,55 @@
+use grpo_core::SamplerCorrection;
+use grpo_qwen2::Qwen2;
+use grpo_rollout::{Request, RolloutError, Rollouts, Sample, Sampler};
+
+use crate::{RolloutDtype, TrainedQwen2};
+
+/// What samples, by its dtype.
+pub(super) fn of(model: &Qwen2, dtype: RolloutDtype) -> Box<dyn Rollouts<TrainedQwen2> + Send + Sync> {
+    match dtype {
+        RolloutDtype::F32 => Box::new(Own),
+        RolloutDtype::Bf16(correction) => Box::new(Rounded { copy: Some(model.to_bf16()), correction }),
+    }
+}
+
+/// The model in training itself.
+struct Own;
+
+/// A copy of it in BF16.
+struct Rounded {
+    /// Taken out only while it is replaced.
+    copy: Option<Qwen2>,
+    correction: SamplerCorrection,
+}
+
+impl Rollouts<TrainedQwen2> for Own {
+    fn sample(
+        &self,
+        model: &TrainedQwen2,
+        sampler: &Sampler,
+        requests: &[Request<'_>],
+    ) -> Result<Vec<Vec<Sample>>, RolloutError> {
+        sampler.sample(model.get(), requests)
+    }
+}
+
+impl Rollouts<TrainedQwen2> for Rounded {
+    fn sample(
+        &self,
+        _: &TrainedQwen2,
+        sampler: &Sampler,
+        requests: &[Request<'_>],
+    ) -> Result<Vec<Vec<Sample>>, RolloutError> {
+        sampler.sample(self.copy.as_ref().expect("the copy is only away while it is replaced"), requests)
+    }
+
+    fn correction(&self) -> Option<SamplerCorrection> {
+        Some(self.correction)
+    }
+
+    fn follow(&mut self, model: &TrainedQwen2) {
+        // The old copy goes before there is a new one.
+        self.copy = None;
+        self.copy = Some(model.get().to_bf16());
+    }
+}

@@ -1,0 +1,104 @@
+//! What the first half of a step hands to the second.
+
+use grpo_core::Completion;
+use grpo_reward::Scores;
+use grpo_rollout::Sample;
+
+/// A prompt and what is true of its answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem<T> {
+    /// Its index in the data: part of the keys of its samples, so that a problem that stands twice in one step gets the
+    /// same completions twice.
+    pub id: u64,
+    /// The prompt as token ids.
+    pub prompt: Vec<u32>,
+    /// What rewards compare with.
+    pub truth: T,
+}
+
+/// A completion with what it earned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scored {
+    /// The tokens and the log-probabilities they were sampled with.
+    pub sample: Sample,
+    /// The same as text: what the rewards saw.
+    pub completion: Completion,
+    /// What each reward gave, and their weighted sum.
+    pub scores: Scores,
+}
+
+/// A scored completion that has been compared with its group: everything that learning needs of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experience {
+    /// The completion and what it earned.
+    pub scored: Scored,
+    /// How much better than its group it did: the advantage of each of its tokens.
+    pub advantage: f32,
+    /// Log-probabilities of its tokens under the reference model; empty if the objective has no KL term, or the completion
+    /// is not trained on.
+    pub reference: Vec<f32>,
+}
+
+/// The completions of one problem.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group<C> {
+    /// The problem's id.
+    pub problem: u64,
+    /// Its prompt.
+    pub prompt: Vec<u32>,
+    /// What was sampled for it: [`Scored`] at first, then [`Experience`].
+    pub completions: Vec<C>,
+}
+
+impl Group<Experience> {
+    /// Whether a completion did better than another.
+    pub fn has_signal(&self) -> bool {
+        self.completions.iter().any(|experience| experience.advantage != 0.0)
+    }
+}
+
+/// What a rollout brought home.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiences {
+    /// One group for every problem, in their order. Groups without a signal may have been replaced by those of other problems.
+    pub groups: Vec<Group<Experience>>,
+    /// Groups drawn in place of those without a signal, kept or not.
+    pub redrawn: usize,
+    /// Tokens that it took, those of groups that were not kept included.
+    pub tokens: RolloutTokens,
+}
+
+/// Numbers of tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RolloutTokens {
+    /// Sampled.
+    pub sampled: u64,
+    /// The same with the prompt's tokens, for every completion.
+    pub seen: u64,
+}
+
+impl RolloutTokens {
+    /// The tokens of some groups.
+    pub(crate) fn of(groups: &[Group<Scored>]) -> Self {
+        let of_group = |group: &Group<Scored>| -> usize {
+            group.completions.iter().map(|scored| scored.sample.tokens.len()).sum()
+        };
+        let sampled: usize = groups.iter().map(of_group).sum();
+        let prompts: usize = groups.iter().map(|group| group.prompt.len() * group.completions.len()).sum();
+        Self { sampled: sampled as u64, seen: (sampled + prompts) as u64 }
+    }
+}
+
+impl std::ops::AddAssign for RolloutTokens {
+    fn add_assign(&mut self, other: Self) {
+        self.sampled += other.sampled;
+        self.seen += other.seen;
+    }
+}
+
+impl Experiences {
+    /// All experiences, group by group.
+    pub fn iter(&self) -> impl Iterator<Item = &Experience> {
+        self.groups.iter().flat_map(|group| &group.completions)
+    }
+}

@@ -1,0 +1,13 @@
+//! A training step: from problems to experiences (`roll_out`), and from those to new weights (`learn`).
+
+mod experience;
+mod learn;
+mod micro_batches;
+mod observed;
+mod roll_out;
+mod sample;
+mod targets;
+
+pub use experience::{Experience, Experiences, Group, Problem, RolloutTokens, Scored};
+pub(crate) use observed::Observed;
+pub(crate) use targets::TOLERANCE;

@@ -1,0 +1,86 @@
+//! What a step shows of its updates, for its metrics.
+
+use grpo_core::CompletionLoss;
+use grpo_rollout::TokenLogProbs;
+
+use super::targets::{MicroBatch, double};
+
+/// What an update came to.
+pub(crate) struct UpdateResult {
+    pub(crate) loss: f64,
+    pub(crate) grad_norm: f64,
+    /// Every completion that was passed through the model, in the order of the micro-batches.
+    pub(crate) completions: Vec<(TokenLogProbs, CompletionLoss)>,
+}
+
+impl UpdateResult {
+    pub(crate) fn is_finite(&self) -> bool {
+        self.loss.is_finite() && self.grad_norm.is_finite()
+    }
+}
+
+/// Sums and lists over all updates of a step.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    pub(crate) losses: Vec<f64>,
+    pub(crate) grad_norms: Vec<f64>,
+    pub(crate) tokens: usize,
+    pub(crate) kl: f64,
+    pub(crate) entropy: f64,
+    pub(crate) n_ratios: usize,
+    pub(crate) clipped_low: usize,
+    pub(crate) clipped_high: usize,
+    /// Of each completion.
+    pub(crate) phis: Vec<f64>,
+    /// 1 for each completion that was off the policy, 0 for the others.
+    pub(crate) off_policy: Vec<f64>,
+    /// How far the first pass was from the sampler, token by token.
+    pub(crate) distances: Vec<f64>,
+    /// What corrects for the sampler, token by token.
+    pub(crate) corrections: Vec<f64>,
+}
+
+impl Observed {
+    pub(crate) fn of(batches: &[MicroBatch<'_>], updates: &[UpdateResult]) -> Self {
+        let mut observed = Self::default();
+        let targets = || batches.iter().flat_map(|batch| &batch.targets);
+        let first_pass = updates.iter().take(1).flat_map(|update| &update.completions);
+        for (target, (tokens, _)) in targets().zip(first_pass) {
+            observed.distances.extend(target.distances(tokens).map(f64::from));
+            observed
+                .corrections
+                .extend(target.corrections(&double(&tokens.logprobs)).iter().flat_map(|c| c.iter()));
+        }
+        for UpdateResult { loss, grad_norm, completions } in updates {
+            observed.losses.push(*loss);
+            observed.grad_norms.push(*grad_norm);
+            completions.iter().for_each(|(tokens, term)| observed.add(tokens, term));
+        }
+        observed
+    }
+
+    fn add(&mut self, tokens: &TokenLogProbs, term: &CompletionLoss) {
+        self.tokens += tokens.entropies.len();
+        self.entropy += double(&tokens.entropies).iter().sum::<f64>();
+        self.kl += term.kl;
+        self.n_ratios += term.n_ratios;
+        self.clipped_low += term.clipped_low;
+        self.clipped_high += term.clipped_high;
+        self.phis.push(term.phi);
+        self.off_policy.push(f64::from(u8::from(term.off_policy)));
+    }
+
+    /// Whether any token's log-probability was compared with the sampler's.
+    pub(crate) fn compared(&self) -> bool {
+        !self.distances.is_empty()
+    }
+
+    /// Whether any token was trained on.
+    pub(crate) fn trained(&self) -> bool {
+        self.tokens > 0
+    }
+
+    pub(crate) fn is_finite(&self) -> bool {
+        self.losses.iter().chain(&self.grad_norms).all(|x| x.is_finite())
+    }
+}

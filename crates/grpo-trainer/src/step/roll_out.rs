@@ -1,0 +1,145 @@
+//! The first half of a step: from problems to experiences.
+
+use std::time::{Duration, Instant};
+
+use grpo_core::{Advantage, Completion};
+use grpo_rollout::{PromptCompletions, Sample};
+
+use super::micro_batches::micro_batches;
+use crate::{
+    Experience, Experiences, Group, Policy, Problem, Reference, RolloutTimes, RolloutTokens, Scored, Text,
+    Trainer, TrainerError,
+};
+
+impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
+    /// Samples a group of completions for every problem, scores them, and compares each with its group.
+    pub fn roll_out(&self, problems: &[Problem<T>]) -> Result<(Experiences, RolloutTimes), TrainerError> {
+        if self.config.recipe.max_redraws > 0 {
+            return Err(TrainerError::NoOtherProblems { max_redraws: self.config.recipe.max_redraws });
+        }
+        self.roll_out_dynamic(problems, |_| Ok(Vec::new()))
+    }
+
+    /// Like [`roll_out`](Self::roll_out), but a group without a signal, whose completions all earned the same, gives way to that
+    /// of another problem (dynamic sampling, DAPO 3.2).
+    ///
+    /// `others` is asked for as many problems as there are such groups, at most
+    /// [`max_redraws`](grpo_core::Recipe::max_redraws) times. Of what is drawn for them only groups with a signal are
+    /// kept; where there are too few, or no more problems, groups without one stay. The problems should be none that the
+    /// step has met: the same problem gets the same completions.
+    #[tracing::instrument(skip_all, fields(step = self.progress.step + 1))]
+    pub fn roll_out_dynamic<E: From<TrainerError>>(
+        &self,
+        problems: &[Problem<T>],
+        mut others: impl FnMut(usize) -> Result<Vec<Problem<T>>, E>,
+    ) -> Result<(Experiences, RolloutTimes), E> {
+        if problems.is_empty() {
+            return Err(TrainerError::NoProblems.into());
+        }
+        let (mut groups, mut times) = self.draw_groups(problems)?;
+        let (mut tokens, mut redrawn) = (RolloutTokens::of(&groups), 0);
+        for _ in 0..self.config.recipe.max_redraws {
+            let flat: Vec<usize> = (0..groups.len()).filter(|i| !self.differs(&groups[*i])).collect();
+            if flat.is_empty() {
+                break;
+            }
+            let others = others(flat.len())?;
+            if others.is_empty() {
+                break;
+            }
+            let (drawn, of_others) = self.draw_groups(&others)?;
+            times += of_others;
+            tokens += RolloutTokens::of(&drawn);
+            redrawn += drawn.len();
+            let kept = drawn.into_iter().filter(|group| self.differs(group));
+            for (i, group) in flat.into_iter().zip(kept) {
+                groups[i] = group;
+            }
+        }
+        let start = Instant::now();
+        let references = self.references(&groups)?;
+        times.reference = start.elapsed();
+        let groups = self.compare(groups, references);
+        Ok((Experiences { groups, redrawn, tokens }, times))
+    }
+
+    /// Samples and scores a group for every problem.
+    fn draw_groups(
+        &self,
+        problems: &[Problem<T>],
+    ) -> Result<(Vec<Group<Scored>>, RolloutTimes), TrainerError> {
+        let start = Instant::now();
+        let samples =
+            self.sample(problems, self.config.group_size, &self.config.sampling, self.progress.step)?;
+        let generate = start.elapsed();
+        let start = Instant::now();
+        let groups = problems
+            .iter()
+            .zip(samples)
+            .map(|(problem, samples)| self.score(problem, samples))
+            .collect::<Result<_, _>>()?;
+        Ok((groups, RolloutTimes { generate, reward: start.elapsed(), reference: Duration::ZERO }))
+    }
+
+    fn score(&self, problem: &Problem<T>, samples: Vec<Sample>) -> Result<Group<Scored>, TrainerError> {
+        let completions: Vec<Completion> = samples.iter().map(|sample| self.completion(sample)).collect();
+        let scores = self.rubric.score_group(&problem.truth, &completions)?;
+        let completions = samples.into_iter().zip(completions).zip(scores);
+        let scored = |((sample, completion), scores)| Scored { sample, completion, scores };
+        let completions = completions.map(scored).collect();
+        Ok(Group { problem: problem.id, prompt: problem.prompt.clone(), completions })
+    }
+
+    /// The reward of each completion that it is compared by.
+    fn rewards(&self, group: &Group<Scored>) -> Vec<f32> {
+        let reward_weights: Vec<f32> = self.rubric.reward_weights().collect();
+        let paid: Vec<Vec<f32>> = group.completions.iter().map(|c| c.scores.paid.clone()).collect();
+        self.config.recipe.aggregation.of_group(&reward_weights, &paid)
+    }
+
+    /// Whether a completion of the group did better than another.
+    fn differs(&self, group: &Group<Scored>) -> bool {
+        Advantage::Centered.of_group(&self.rewards(group)).iter().any(|advantage| *advantage != 0.0)
+    }
+
+    /// Log-probabilities under the reference model of the tokens of each completion, one group after the other; none of those
+    /// that need none.
+    fn references(&self, groups: &[Group<Scored>]) -> Result<Vec<Vec<f32>>, TrainerError> {
+        let completions = groups.iter().flat_map(|group| &group.completions);
+        let Some(reference) = self.policy.reference.as_ref().filter(|_| self.config.needs_reference()) else {
+            return Ok(completions.map(|_| Vec::new()).collect());
+        };
+        let trained = |c: &&Scored| self.config.trains_on(&c.sample);
+        let prompts: Vec<PromptCompletions<'_>> = groups
+            .iter()
+            .map(|Group { prompt, completions, .. }| {
+                let tokens = completions.iter().filter(trained).map(|c| c.sample.tokens.as_slice());
+                PromptCompletions { prompt, completions: tokens.collect() }
+            })
+            .collect();
+        let temperature = self.config.sampling.temperature;
+        let mut logprobs = Vec::new();
+        for batch in micro_batches(&prompts, self.config.micro_batch_tokens) {
+            let found = reference.logprobs(&batch, temperature);
+            let expected = batch.iter().map(|prompt| prompt.completions.len()).sum();
+            TrainerError::check_count("completions with reference log-probabilities", found.len(), expected)?;
+            logprobs.extend(found);
+        }
+        let mut logprobs = logprobs.into_iter();
+        let of_completion = |c: &Scored| if trained(&c) { logprobs.next() } else { None };
+        let logprobs = completions.map(of_completion).map(|tokens| tokens.map_or(Vec::new(), |t| t.logprobs));
+        Ok(logprobs.collect())
+    }
+
+    fn compare(&self, groups: Vec<Group<Scored>>, references: Vec<Vec<f32>>) -> Vec<Group<Experience>> {
+        let rewards: Vec<Vec<f32>> = groups.iter().map(|group| self.rewards(group)).collect();
+        let advantages = self.config.recipe.advantage.of_step(&rewards);
+        let mut references = references.into_iter();
+        let compare = |(Group { problem, prompt, completions }, advantages): (Group<Scored>, Vec<f32>)| {
+            let completions = completions.into_iter().zip(advantages).zip(references.by_ref());
+            let experience = |((scored, advantage), reference)| Experience { scored, advantage, reference };
+            Group { problem, prompt, completions: completions.map(experience).collect() }
+        };
+        groups.into_iter().zip(advantages).map(compare).collect()
+    }
+}

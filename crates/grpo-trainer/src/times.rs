@@ -1,0 +1,64 @@
+//! How long the parts of a step take.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::RolloutTokens;
+
+/// How long the parts of a rollout took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RolloutTimes {
+    /// Sampling.
+    pub generate: Duration,
+    /// Scoring completions.
+    pub reward: Duration,
+    /// The reference model's log-probabilities.
+    pub reference: Duration,
+}
+
+impl std::ops::AddAssign for RolloutTimes {
+    fn add_assign(&mut self, other: Self) {
+        self.generate += other.generate;
+        self.reward += other.reward;
+        self.reference += other.reference;
+    }
+}
+
+/// How long the parts of a step took. They are kept apart from its metrics, which are the same whenever the run is repeated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Times {
+    /// Seconds of the step.
+    pub step_time: f64,
+    /// Seconds spent sampling.
+    #[serde(rename = "time/generate")]
+    pub time_generate: f64,
+    /// Seconds spent scoring completions.
+    #[serde(rename = "time/reward")]
+    pub time_reward: f64,
+    /// Seconds spent on the reference model's log-probabilities.
+    #[serde(rename = "time/reference")]
+    pub time_reference: f64,
+    /// Seconds spent on the policy's passes and the optimizer.
+    #[serde(rename = "time/learn")]
+    pub time_learn: f64,
+    /// Sampled tokens per second of sampling.
+    pub tokens_per_second: f64,
+}
+
+impl Times {
+    /// The times of a step whose rollout sampled `tokens`.
+    pub fn new(rollout: RolloutTimes, tokens: RolloutTokens, learn: Duration) -> Self {
+        let RolloutTimes { generate, reward, reference } = rollout;
+        let [generate, reward, reference, learn] =
+            [generate, reward, reference, learn].map(|time| time.as_secs_f64());
+        Self {
+            step_time: generate + reward + reference + learn,
+            time_generate: generate,
+            time_reward: reward,
+            time_reference: reference,
+            time_learn: learn,
+            tokens_per_second: tokens.sampled as f64 / generate.max(f64::MIN_POSITIVE),
+        }
+    }
+}
