@@ -21,7 +21,7 @@ use crate::{embedded, gsm8k};
 /// What is different about a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Variant {
-    /// Only the objective, if that: of GRPO it is the defaults.
+    /// Only the recipe; GRPO's is the default.
     #[value(skip)]
     Of(Paper),
     /// No KL term.

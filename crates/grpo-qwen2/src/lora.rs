@@ -54,7 +54,7 @@ impl LoraConfig {
                 "adapters need a linear layer to stand beside",
             ));
         }
-        InvalidOption::unless_positive("alpha", self.alpha)
+        InvalidOption::check_positive("alpha", self.alpha)
     }
 }
 

@@ -31,7 +31,7 @@ pub trait Decoder {
     /// out to its group) or not at all (a finished row leaves the batch).
     fn select(&self, cache: Self::Cache, rows: &[usize]) -> Self::Cache;
 
-    /// Draws a token for each of `requests`; none where the logits are not finite.
+    /// Draws a token for each of `requests`, in their order; none where the logits are not finite.
     ///
     /// Provided: the logits are copied to the host and each token is drawn there ([`Sampling::draw`]). A decoder on a device
     /// can draw where its logits are.

@@ -43,7 +43,7 @@ pub enum RolloutError {
     },
     /// The model returned logits that are not numbers.
     #[error(
-        "the logits of request {prompt} are not finite at token {token} of the completion: the weights are damaged \
+        "the logits of prompt {prompt} are not finite at token {token} of the completion: the weights are damaged \
          or training has diverged"
     )]
     NonFiniteLogits {

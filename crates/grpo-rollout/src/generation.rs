@@ -70,6 +70,7 @@ impl<'a, D: Decoder> Generation<'a, D> {
         let draw = |(row, of): (usize, &Row<'_>)| DrawRequest { row, uniform: of.uniform() };
         let draws: Vec<DrawRequest> = sources.into_iter().zip(&rows).map(draw).collect();
         let drawn = decoder.draw(logits, &draws, &sampler.sampling);
+        assert_eq!(drawn.len(), rows.len(), "a decoder draws a token for every request");
         rows.iter_mut().zip(drawn).try_for_each(|(row, draw)| row.push(draw))?;
         let running = (0..rows.len()).collect();
         let mut generation = Self { sampler, decoder, rows, running, cache: Some(cache) };
@@ -90,6 +91,7 @@ impl<'a, D: Decoder> Generation<'a, D> {
         let draw = |(row, i): (usize, &usize)| DrawRequest { row, uniform: self.rows[*i].uniform() };
         let draws: Vec<DrawRequest> = self.running.iter().enumerate().map(draw).collect();
         let drawn = self.decoder.draw(logits, &draws, &self.sampler.sampling);
+        assert_eq!(drawn.len(), self.running.len(), "a decoder draws a token for every request");
         self.running.iter().zip(drawn).try_for_each(|(i, draw)| self.rows[*i].push(draw))?;
         self.leave();
         Ok(())

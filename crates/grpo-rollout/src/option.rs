@@ -19,19 +19,19 @@ impl InvalidOption {
     }
 
     /// Checks that a value is 0 or a positive number.
-    pub fn unless_not_negative(option: &'static str, value: f64) -> Result<(), Self> {
+    pub fn check_not_negative(option: &'static str, value: f64) -> Result<(), Self> {
         let valid = value >= 0.0 && value.is_finite();
         if valid { Ok(()) } else { Err(Self::new(option, value, "it must be 0 or a positive number")) }
     }
 
     /// Checks that a value is a positive number.
-    pub fn unless_positive(option: &'static str, value: f64) -> Result<(), Self> {
+    pub fn check_positive(option: &'static str, value: f64) -> Result<(), Self> {
         let valid = value > 0.0 && value.is_finite();
         if valid { Ok(()) } else { Err(Self::new(option, value, "it must be a positive number")) }
     }
 
     /// Checks that a value is a share.
-    pub fn unless_share(option: &'static str, value: f64) -> Result<(), Self> {
+    pub fn check_share(option: &'static str, value: f64) -> Result<(), Self> {
         let valid = (0.0..=1.0).contains(&value);
         if valid { Ok(()) } else { Err(Self::new(option, value, "it must be at least 0 and at most 1")) }
     }

@@ -18,7 +18,8 @@ pub trait Rollouts<M> {
         None
     }
 
-    /// Called whenever the model's weights have changed.
+    /// Called after a step or a resumption that has changed the model's weights, before the next
+    /// [`sample`](Self::sample).
     fn follow(&mut self, _model: &M) {}
 }
 

@@ -12,7 +12,8 @@ pub struct Sampler {
     pub stop: Vec<u32>,
     /// The most tokens of a completion (TRL's `max_completion_length`).
     pub max_tokens: usize,
-    /// The most rows decoded at once: bounds the memory of the cache, never changes a sample.
+    /// The most rows decoded at once: bounds the memory of the cache, and changes nothing but how sums are
+    /// rounded.
     pub batch_rows: usize,
 }
 

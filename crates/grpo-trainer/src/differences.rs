@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// What two settings differ in, each as `objective.beta: 0.04 -> 0.1`.
+/// What two settings differ in, each as `recipe.objective.beta: 0.04 -> 0.1`.
 pub fn differences(then: &Value, now: &Value) -> Vec<String> {
     let (then, now) = (leaves(then), leaves(now));
     let shown = |value: Option<&Value>| value.map_or("none".to_string(), Value::to_string);

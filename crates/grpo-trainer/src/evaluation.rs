@@ -34,14 +34,14 @@ impl EvaluationOptions {
 pub struct Evaluation {
     /// Mean of the weighted sum of rewards.
     pub reward: f64,
-    /// For every reward, by name: the share of completions that it gave anything.
+    /// For every reward, by name: the share of completions that it gave more than 0.
     pub rewarded: Vec<(String, Proportion)>,
     /// Every completion's text and scores, problem by problem.
     pub completions: Vec<(String, Scores)>,
 }
 
 impl Evaluation {
-    /// The share of completions that the reward `name` gave anything.
+    /// The share of completions that the reward `name` gave more than 0.
     pub fn share(&self, name: &str) -> Option<Proportion> {
         self.rewarded.iter().find(|(reward, _)| reward == name).map(|(_, share)| *share)
     }

@@ -21,7 +21,7 @@ const KL_STEPS: u64 = 3;
 const FLAT_STEPS: u64 = 10;
 /// Steps in a row in which every completion was cut off.
 const TRUNCATED_STEPS: u64 = 3;
-/// Where the loss corrects for the sampler, the mean factor that corrects for the sampler must be within this and its inverse.
+/// Where the loss corrects for the sampler, the mean ratio must lie between the inverse of this and this.
 const CORRECTION: f64 = 2.0;
 
 /// Something that is going wrong with a run: what, the figure that tells, and what to do.
@@ -37,7 +37,7 @@ pub enum Diagnosis {
         /// Steps skipped in a row.
         skipped: usize,
     },
-    /// The policy has almost stopped to choose.
+    /// The policy has almost stopped choosing between tokens.
     EntropyCollapse {
         /// Nats of a token, mean of the last steps.
         entropy: f64,
@@ -117,7 +117,7 @@ impl fmt::Display for Diagnosis {
             ),
             Self::CorrectionOff { ratio } => write!(
                 f,
-                "sampler mismatch: its tokens are corrected by {ratio:.2} on average, further than \
+                "sampler mismatch: the sampler's tokens are corrected by {ratio:.2} on average, further than \
                  {CORRECTION} or its inverse; sample from the policy itself"
             ),
         }

@@ -39,7 +39,7 @@
 //! | an objective, an advantage, a paper | `grpo_core::{Objective, Advantage, Recipe}` |
 //! | a family of models | [`Policy`], whose documentation brings one; the module `qwen2` |
 //! | a place where completions are sampled | [`Rollouts`](grpo_rollout::Rollouts) |
-//! | a metric | `metrics.rs`, from what `step/observed.rs` keeps of a step |
+//! | a metric | `metrics.rs`, from the experiences and from what `step/observed.rs` keeps of the updates |
 //! | a diagnosis | [`Diagnosis`] |
 
 mod adamw;

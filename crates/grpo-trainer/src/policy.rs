@@ -10,7 +10,7 @@ pub trait Text {
     /// Token ids that end a completion.
     fn stop(&self) -> &[u32];
 
-    /// The text of a completion's tokens, as rewards are to see it: with what a prompt has begun of it, and without stop tokens.
+    /// The text of a completion's tokens as rewards see it: after what the prompt has begun of it, and without stop tokens.
     fn decode(&self, tokens: &[u32]) -> String;
 }
 
@@ -40,7 +40,7 @@ pub trait Reference<M>: Sized {
     /// The reference moved towards a model: `α · model + (1 − α) · reference`.
     fn lerp(self, model: &M, alpha: f64) -> Self;
 
-    /// Why there is no [`lerp`](Self::lerp) for it; none where there is.
+    /// Why [`lerp`](Self::lerp) cannot move it; none if it can.
     fn cannot_move(&self) -> Option<&'static str> {
         None
     }
@@ -67,14 +67,16 @@ pub trait Resumable<M = ()> {
     /// Its numbers that the steps to come depend on.
     fn settings(&self) -> Value;
 
-    /// Writes everything that training has changed of it to files in a folder, which the parts of a policy share.
+    /// Writes everything that training has changed of it to files in a folder, which the parts of a policy
+    /// share with the trainer's `state.json` and `manifest.json`.
     fn save_state(&self, model: &M, folder: &Path) -> Result<(), Self::Error>;
 
-    /// Makes it as it was when [`save_state`](Self::save_state) was called; it is as the run began with it.
+    /// Restores what [`save_state`](Self::save_state) wrote; it is called on a part that is as the run began with it.
     fn load_state(&mut self, model: &M, folder: &Path) -> Result<(), Self::Error>;
 }
 
-/// A policy: a model in training, and everything that is done with it. Each part can be replaced by itself.
+/// A policy: a model in training, and everything that is done with it. Each part but the model, which the others belong to, can be
+/// replaced by itself.
 ///
 /// To bring a model, implement the traits of the parts. Here it is a table: the logits of a stop token, `yes` and `no`,
 /// whatever came before. It learns never to say `yes`:
@@ -90,9 +92,7 @@ pub trait Resumable<M = ()> {
 /// struct Table([f32; 3]);
 ///
 /// impl Table {
-///     fn logits(&self, rows: usize) -> Tensor<2> {
-///         Tensor::from_data(TensorData::new(self.0.repeat(rows), [rows, 3]), &Device::flex())
-///     }
+///     fn logits(&self, n: usize) -> Tensor<2> { Tensor::from_data(TensorData::new(self.0.repeat(n), [n, 3]), &Device::flex()) }
 ///     fn log_softmax(&self, temperature: f32) -> [f32; 3] {
 ///         let sum: f32 = self.0.iter().map(|logit| (logit / temperature).exp()).sum();
 ///         self.0.map(|logit| logit / temperature - sum.ln())
@@ -140,6 +140,7 @@ pub trait Resumable<M = ()> {
 /// impl Optimizer<Table> for Sgd {
 ///     fn update(&mut self, model: &mut Table, gradients: [f32; 3], rate: f64, max_norm: f64) -> f64 {
 ///         let norm = gradients.iter().map(|g| f64::from(g * g)).sum::<f64>().sqrt();
+///         if !norm.is_finite() { return norm; }
 ///         let rate = (rate * (max_norm / norm).min(1.0)) as f32;
 ///         (0..3).for_each(|id| model.0[id] -= rate * gradients[id]);
 ///         norm

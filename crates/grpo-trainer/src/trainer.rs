@@ -36,9 +36,9 @@ const MAX_SKIPPED: usize = 10;
 const OVERLONG: &str = "overlong";
 
 impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
-    /// A trainer of `policy` that pays by `rubric`, and by what the recipe punishes.
+    /// A trainer of `policy`, whose completions are scored by `rubric` and by the recipe's punishment of length.
     ///
-    /// The model as it is now becomes the reference, if the objective has a KL term and the policy no reference yet.
+    /// If the objective has a KL term and the policy no reference yet, [`Reference::freeze`] makes one of the model as it is now.
     pub fn new(
         mut policy: Policy<X, M, O, R>,
         rubric: Rubric<T>,

@@ -44,7 +44,7 @@ pub enum CheckpointError {
     Changed {
         /// The checkpoint.
         path: PathBuf,
-        /// What differs, as `objective.beta: 0.04 -> 0.1`.
+        /// What differs, as `recipe.objective.beta: 0.04 -> 0.1`.
         differences: Vec<String>,
     },
     /// The policy could not be written or read.

@@ -65,8 +65,8 @@ impl Default for ReferenceSync {
 }
 
 impl Default for TrainerConfig {
-    /// The classic recipe: groups of 8, temperature 1, ε 0.2, β 0.04, one update per rollout, AdamW at a constant
-    /// 1e-6.
+    /// The classic recipe: groups of 8, temperature 1, ε 0.2, β 0.04, one update per rollout, a constant learning
+    /// rate of 1e-6.
     fn default() -> Self {
         Self {
             group_size: 8,

@@ -1,6 +1,6 @@
 //! Whether the trainer's numbers are in their ranges.
 
-use grpo_core::{Kl, Normalization, Surrogate};
+use grpo_core::{Kl, Normalization, Ratio, Surrogate};
 use grpo_rollout::InvalidOption;
 
 use crate::{Schedule, TrainerConfig};
@@ -62,43 +62,49 @@ impl TrainerConfig {
 
     fn validate_objective(&self) -> Result<(), InvalidOption> {
         let objective = &self.recipe.objective;
-        InvalidOption::unless_not_negative("beta", objective.beta)?;
+        InvalidOption::check_not_negative("beta", objective.beta)?;
         match objective.surrogate {
             Surrogate::Clipped { low, high, delta } => {
-                InvalidOption::unless_not_negative("epsilon", low)?;
-                InvalidOption::unless_not_negative("epsilon_high", high)?;
-                delta.map_or(Ok(()), |delta| InvalidOption::unless_positive("delta", delta))?;
+                InvalidOption::check_not_negative("epsilon", low)?;
+                InvalidOption::check_not_negative("epsilon_high", high)?;
+                delta.map_or(Ok(()), |delta| InvalidOption::check_positive("delta", delta))?;
             }
-            Surrogate::Cispo { max } => InvalidOption::unless_positive("epsilon_high", max)?,
+            Surrogate::Cispo { max } => InvalidOption::check_positive("epsilon_high", max)?,
             Surrogate::Sapo { temperature_pos, temperature_neg } => {
-                InvalidOption::unless_positive("sapo_temperature_pos", temperature_pos)?;
-                InvalidOption::unless_positive("sapo_temperature_neg", temperature_neg)?;
+                InvalidOption::check_positive("sapo_temperature_pos", temperature_pos)?;
+                InvalidOption::check_positive("sapo_temperature_neg", temperature_neg)?;
             }
             Surrogate::Vespo { k_pos, lambda_pos, k_neg, lambda_neg } => {
-                InvalidOption::unless_not_negative("vespo_k_pos", k_pos)?;
-                InvalidOption::unless_not_negative("vespo_lambda_pos", lambda_pos)?;
-                InvalidOption::unless_not_negative("vespo_k_neg", k_neg)?;
-                InvalidOption::unless_not_negative("vespo_lambda_neg", lambda_neg)?;
+                InvalidOption::check_not_negative("vespo_k_pos", k_pos)?;
+                InvalidOption::check_not_negative("vespo_lambda_pos", lambda_pos)?;
+                InvalidOption::check_not_negative("vespo_k_neg", k_neg)?;
+                InvalidOption::check_not_negative("vespo_lambda_neg", lambda_neg)?;
             }
         }
         if let Normalization::MaxLength(n) = objective.normalization
             && n != self.max_completion_length
         {
-            let expected = "Dr. GRPO divides by the maximum completion length: it must be the same";
+            let expected = "it must be the run's max_completion_length, which Dr. GRPO divides by";
             return Err(InvalidOption::new("normalization", n, expected));
+        }
+        if let (Surrogate::Vespo { .. }, Ratio::Sequence, Kl::K3) =
+            (objective.surrogate, objective.ratio, objective.kl)
+        {
+            let expected = "VESPO has no ratio to take per completion";
+            return Err(InvalidOption::new("importance_sampling_level", "sequence", expected));
         }
         if objective.kl == Kl::BiasCorrectedK3 && !self.needs_reference() {
             let expected = "there is no KL term to correct: beta is 0";
             return Err(InvalidOption::new("use_bias_correction_kl", true, expected));
         }
         objective.off_policy_threshold.map_or(Ok(()), |threshold| {
-            InvalidOption::unless_not_negative("off_policy_mask_threshold", threshold)
+            InvalidOption::check_not_negative("off_policy_mask_threshold", threshold)
         })?;
-        InvalidOption::unless_share("top_entropy_quantile", objective.top_entropy_quantile)
+        InvalidOption::check_share("top_entropy_quantile", objective.top_entropy_quantile)
     }
 
     fn validate_learning_rate(&self) -> Result<(), InvalidOption> {
-        InvalidOption::unless_not_negative("learning_rate", self.learning_rate)?;
+        InvalidOption::check_not_negative("learning_rate", self.learning_rate)?;
         // No bound at all is a bound of infinity.
         if self.max_grad_norm.is_nan() || self.max_grad_norm <= 0.0 {
             return Err(InvalidOption::new("max_grad_norm", self.max_grad_norm, "it must be above 0"));
@@ -124,7 +130,7 @@ impl TrainerConfig {
                 "there is no reference to move: beta is 0",
             ));
         }
-        InvalidOption::unless_positive("ref_model_mixup_alpha", sync.mixup_alpha)?;
-        InvalidOption::unless_share("ref_model_mixup_alpha", sync.mixup_alpha)
+        InvalidOption::check_positive("ref_model_mixup_alpha", sync.mixup_alpha)?;
+        InvalidOption::check_share("ref_model_mixup_alpha", sync.mixup_alpha)
     }
 }

@@ -26,7 +26,7 @@ pub enum RolloutDtype {
     /// F32: the model in training itself. (With LoRA, frozen weights are as they are stored.)
     #[default]
     F32,
-    /// BF16: a rounded copy, which reads half as much for every token and takes half the memory of the model. The loss is
+    /// BF16: a rounded copy beside the model, half its size, of which half as much is read for every token. The loss is
     /// corrected for the rounding (TRL: `vllm_importance_sampling_mode`, `…_clip_min`, `…_clip_max`).
     Bf16(SamplerCorrection),
 }
@@ -49,7 +49,7 @@ impl Qwen2PolicyConfig {
             let expected = "with LoRA frozen weights are sampled with as they are stored already";
             return Err(InvalidOption::new("rollout_dtype", "BF16", expected));
         }
-        InvalidOption::unless_not_negative("importance_sampling_clip_min", min)?;
+        InvalidOption::check_not_negative("importance_sampling_clip_min", min)?;
         if max.is_nan() || max < min.max(1.0) {
             let expected = "it must be at least 1, the ratio of a sampler that is the policy";
             return Err(InvalidOption::new("importance_sampling_clip_max", max, expected));
@@ -59,8 +59,8 @@ impl Qwen2PolicyConfig {
 
     fn validate_optimizer(&self) -> Result<(), InvalidOption> {
         let AdamWConfig { beta1, beta2, epsilon, weight_decay } = self.optimizer;
-        InvalidOption::unless_not_negative("weight_decay", weight_decay.into())?;
-        InvalidOption::unless_positive("adam_epsilon", epsilon.into())?;
+        InvalidOption::check_not_negative("weight_decay", weight_decay.into())?;
+        InvalidOption::check_positive("adam_epsilon", epsilon.into())?;
         for (option, value) in [("adam_beta1", beta1), ("adam_beta2", beta2)] {
             if !(0.0..1.0).contains(&value) {
                 return Err(InvalidOption::new(option, value, "it must be at least 0 and below 1"));

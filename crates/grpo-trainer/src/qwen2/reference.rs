@@ -9,7 +9,7 @@ use crate::{Reference, Resumable, TrainedQwen2};
 /// Its folder in a checkpoint.
 const REFERENCE: &str = "reference";
 
-/// The model as a run began with it, or what it has been moved to since.
+/// The model that a run began with, without adapters, or what it has been moved to since.
 pub struct Qwen2Reference {
     model: Qwen2,
     /// Whether it is no longer what the run began with.

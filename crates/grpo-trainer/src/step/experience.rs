@@ -57,7 +57,7 @@ impl Group<Experience> {
     }
 }
 
-/// What a rollout brought home.
+/// What a rollout yielded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiences {
     /// One group for every problem, in their order. Groups without a signal may have been replaced by those of other problems.
@@ -73,7 +73,7 @@ pub struct Experiences {
 pub struct RolloutTokens {
     /// Sampled.
     pub sampled: u64,
-    /// The same with the prompt's tokens, for every completion.
+    /// Sampled tokens, and the prompt's once for each completion.
     pub seen: u64,
 }
 

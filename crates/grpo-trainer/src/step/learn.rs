@@ -16,7 +16,7 @@ struct StepLoss<G> {
 }
 
 impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
-    /// Updates the policy on what a rollout brought home, `updates` times.
+    /// Updates the policy on what a rollout yielded, `updates` times.
     ///
     /// An update whose loss or gradient is not finite moves nothing and ends the step, which counts as skipped; ten skipped
     /// steps in a row are an error.
@@ -66,10 +66,11 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
             TrainerError::check_count("completions with log-probabilities", logprobs.len(), targets.len())?;
             let mut slopes = Vec::with_capacity(targets.len());
             for (target, tokens) in targets.iter().zip(logprobs) {
-                let term = target.loss(objective, &double(&tokens.logprobs))?;
-                step.loss += target.scale * term.loss;
-                slopes.push(target.scaled(&term.gradient));
-                step.completions.push((tokens, term));
+                TrainerError::check_count("entropies", tokens.entropies.len(), tokens.logprobs.len())?;
+                let loss = target.loss(objective, &double(&tokens.logprobs))?;
+                step.loss += target.scale * loss.loss;
+                slopes.push(target.scaled(&loss.gradient));
+                step.completions.push((tokens, loss));
             }
             if !step.loss.is_finite() {
                 break;
@@ -82,7 +83,7 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
     }
 
     /// In the first step that trains on anything, the log-probabilities of the sampler and of the training pass must agree, or
-    /// what is trained is not what was sampled from; but where the loss corrects for the difference.
+    /// what is trained is not what was sampled from, unless the loss corrects for the difference.
     fn check_sampler(
         &self,
         batches: &[MicroBatch<'_>],

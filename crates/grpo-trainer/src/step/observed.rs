@@ -47,27 +47,25 @@ impl Observed {
         let first_pass = updates.iter().take(1).flat_map(|update| &update.completions);
         for (target, (tokens, _)) in targets().zip(first_pass) {
             observed.distances.extend(target.distances(tokens).map(f64::from));
-            observed
-                .corrections
-                .extend(target.corrections(&double(&tokens.logprobs)).iter().flat_map(|c| c.iter()));
+            observed.corrections.extend(target.settled_corrections());
         }
         for UpdateResult { loss, grad_norm, completions } in updates {
             observed.losses.push(*loss);
             observed.grad_norms.push(*grad_norm);
-            completions.iter().for_each(|(tokens, term)| observed.add(tokens, term));
+            completions.iter().for_each(|(tokens, loss)| observed.add(tokens, loss));
         }
         observed
     }
 
-    fn add(&mut self, tokens: &TokenLogProbs, term: &CompletionLoss) {
-        self.tokens += tokens.entropies.len();
+    fn add(&mut self, tokens: &TokenLogProbs, loss: &CompletionLoss) {
+        self.tokens += tokens.logprobs.len();
         self.entropy += double(&tokens.entropies).iter().sum::<f64>();
-        self.kl += term.kl;
-        self.n_ratios += term.n_ratios;
-        self.clipped_low += term.clipped_low;
-        self.clipped_high += term.clipped_high;
-        self.phis.push(term.phi);
-        self.off_policy.push(f64::from(u8::from(term.off_policy)));
+        self.kl += loss.kl;
+        self.n_ratios += loss.n_ratios;
+        self.clipped_low += loss.clipped_low;
+        self.clipped_high += loss.clipped_high;
+        self.phis.push(loss.phi);
+        self.off_policy.push(f64::from(u8::from(loss.off_policy)));
     }
 
     /// Whether any token's log-probability was compared with the sampler's.

@@ -102,11 +102,11 @@ impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
         Advantage::Centered.of_group(&self.rewards(group)).iter().any(|advantage| *advantage != 0.0)
     }
 
-    /// Log-probabilities under the reference model of the tokens of each completion, one group after the other; none of those
+    /// Log-probabilities under the reference model of the tokens of each completion, one group after the other; empty for those
     /// that need none.
     fn references(&self, groups: &[Group<Scored>]) -> Result<Vec<Vec<f32>>, TrainerError> {
         let completions = groups.iter().flat_map(|group| &group.completions);
-        let Some(reference) = self.policy.reference.as_ref().filter(|_| self.config.needs_reference()) else {
+        let Some(reference) = &self.policy.reference else {
             return Ok(completions.map(|_| Vec::new()).collect());
         };
         let trained = |c: &&Scored| self.config.trains_on(&c.sample);

@@ -35,8 +35,9 @@ impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
         TrainerError::check_count("groups of samples", samples.len(), problems.len())?;
         for group in &samples {
             TrainerError::check_count("samples of a group", group.len(), n)?;
-            for Sample { tokens, logprobs, .. } in group {
+            for Sample { tokens, logprobs, entropies, .. } in group {
                 TrainerError::check_count("log-probabilities of a sample", logprobs.len(), tokens.len())?;
+                TrainerError::check_count("entropies of a sample", entropies.len(), tokens.len())?;
             }
         }
         Ok(samples)

@@ -39,7 +39,7 @@ pub(crate) struct Target<'a> {
 enum Old {
     /// Those of the sampler, which is the policy.
     Sampled(Vec<f64>),
-    /// Those of the first pass, which has not been yet: the sampler is not quite the policy, and the loss corrects for it.
+    /// Those of the first pass, which has not run yet: the sampler is not quite the policy, and the loss corrects for it.
     Unknown(SamplerCorrection),
     /// Those of the first pass, and what corrects for the sampler.
     FirstPass { logprobs: Vec<f64>, corrections: Vec<f64> },
@@ -126,8 +126,9 @@ impl Target<'_> {
         objective.completion_loss(logprobs, &self.advantages)
     }
 
-    /// What corrects for the sampler, token by token; none where it is the policy. `current` is the policy's in the first pass.
-    pub(crate) fn corrections(&self, current: &[f64]) -> Option<Cow<'_, [f64]>> {
+    /// What corrects for the sampler, token by token; none where it is the policy. `current` is read in the first pass
+    /// only.
+    fn corrections(&self, current: &[f64]) -> Option<Cow<'_, [f64]>> {
         match &self.old {
             Old::Sampled(_) => None,
             Old::Unknown(correction) => {
@@ -135,6 +136,11 @@ impl Target<'_> {
             }
             Old::FirstPass { corrections, .. } => Some(corrections.into()),
         }
+    }
+
+    /// What corrects for the sampler in every update, once the first pass has shown it.
+    pub(crate) fn settled_corrections(&self) -> &[f64] {
+        if let Old::FirstPass { corrections, .. } = &self.old { corrections } else { &[] }
     }
 
     /// Keeps what the first pass has shown for the updates to come.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::Device;
-use grpo_core::{Completion, Kl, Objective, Recipe, SamplerCorrection, Surrogate};
+use grpo_core::{Completion, Kl, Objective, Ratio, Recipe, SamplerCorrection, Surrogate};
 use grpo_qwen2::LoraConfig;
 use grpo_reward::Rubric;
 use grpo_rollout::{Request, RolloutError, Rollouts, Sample, Sampler, Sampling};
@@ -44,6 +44,7 @@ fn bad_options_are_named() {
         ("ref_model_mixup_alpha", synced(ReferenceSync { mixup_alpha: 0.0, ..ReferenceSync::default() })),
         ("normalization", recipe(Recipe::dr_grpo(13))),
         ("soft_overlong_cache", recipe(Recipe { soft_overlong_cache: Some(13), ..Recipe::grpo() })),
+        ("importance_sampling_level", of(Objective { ratio: Ratio::Sequence, ..Recipe::vespo().objective })),
         ("use_bias_correction_kl", of(Objective { kl: Kl::BiasCorrectedK3, beta: 0.0, ..objective() })),
         ("steps", TrainerConfig { schedule: Schedule::Linear { steps: 5 }, warmup_steps: 5, ..config() }),
     ] {
