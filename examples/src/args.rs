@@ -283,7 +283,7 @@ impl Args {
         format!("--resume '{}'{steps}", folder.display())
     }
 
-    /// The options that go on from this run: all the same, but for the seed.
+    /// The options of a run that continues from this one: all the same except the seed.
     pub fn further(&self) -> String {
         let config = self.config();
         let dataset = match &self.model {

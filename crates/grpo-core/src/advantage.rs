@@ -100,7 +100,7 @@ pub enum Aggregation {
     SumThenNormalize,
     /// The weighted sum of standardized rewards: each is compared within the group by itself, `(reward − mean) / (std +
     /// 1e-4)` with [`Ddof::Sample`], so that one that pays much does not drown the others (GDPO, arXiv 2601.05242;
-    /// TRL's `"normalize_then_sum"`, which goes on with [`Advantage::BatchScaled`] and [`Ddof::Sample`]).
+    /// TRL's `"normalize_then_sum"`, which continues with [`Advantage::BatchScaled`] and [`Ddof::Sample`]).
     NormalizeThenSum,
 }
 

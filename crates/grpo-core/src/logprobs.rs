@@ -49,7 +49,7 @@ impl<'a> LogProbs<'a> {
     ///
     /// A 0 masks a token: all but those of high entropy, say ([`Objective::entropy_threshold`](crate::Objective::entropy_threshold)).
     /// Another number corrects for a sampler that is not quite the old policy ([`SamplerCorrection`](crate::SamplerCorrection)); so
-    /// does TRL, but for VESPO, where it puts that number into φ.
+    /// does TRL, except for VESPO, where it puts that number into φ.
     ///
     /// # Errors
     ///

@@ -9,9 +9,9 @@ pub(crate) struct Generation<'a, D: Decoder> {
     sampler: &'a Sampler,
     decoder: &'a D,
     rows: Vec<Row<'a>>,
-    /// The indices of the rows that go on, in the order of the cache.
+    /// The indices of the running rows, in the order of the cache.
     running: Vec<usize>,
-    /// The keys and values of those; none if no row goes on.
+    /// The keys and values of those; none if no row is running.
     cache: Option<D::Cache>,
 }
 
@@ -82,7 +82,7 @@ impl<'a, D: Decoder> Generation<'a, D> {
         !self.running.is_empty()
     }
 
-    /// Draws the next token of every row that goes on.
+    /// Draws the next token of every running row.
     pub(crate) fn advance(&mut self) -> Result<(), RolloutError> {
         let Some(cache) = &mut self.cache else { return Ok(()) };
         let last = |i: &usize| *self.rows[*i].sample.tokens.last().expect("a row that runs has a token");
@@ -101,11 +101,11 @@ impl<'a, D: Decoder> Generation<'a, D> {
         self.rows
     }
 
-    /// Lets the rows go whose completions have ended, and says of those how they did.
+    /// Takes the rows whose completions have ended out of the batch, and sets how they ended.
     fn leave(&mut self) {
-        let goes_on: Vec<bool> =
+        let is_running: Vec<bool> =
             self.running.iter().map(|i| !self.sampler.ends(&mut self.rows[*i].sample)).collect();
-        let kept: Vec<usize> = (0..goes_on.len()).filter(|row| goes_on[*row]).collect();
+        let kept: Vec<usize> = (0..is_running.len()).filter(|row| is_running[*row]).collect();
         if kept.len() < self.running.len() {
             self.running = kept.iter().map(|row| self.running[*row]).collect();
             let cache = self.cache.take().filter(|_| !kept.is_empty());

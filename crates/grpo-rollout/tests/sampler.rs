@@ -327,7 +327,7 @@ fn a_decoder_can_draw_by_itself() {
         row,
         uniform: keys[problem][sample].uniform(token),
     };
-    // At first a row of logits for each prompt, then one for each row that goes on.
+    // At first a row of logits for each prompt, then one for each running row.
     let expected = [
         vec![request(0, 0, 0, 0), request(0, 0, 1, 0), request(1, 1, 0, 0)],
         vec![request(0, 0, 0, 1), request(1, 0, 1, 1)],

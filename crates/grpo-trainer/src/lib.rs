@@ -13,7 +13,7 @@
 //! What is trained is a [`Policy`]: any model, part by part. With the feature `qwen2`, which is on by default,
 //! `Qwen2Policy` is the one for Qwen2 models.
 //!
-//! A run is determined by its numbers, so it can be put down after any step ([`Trainer::save_checkpoint`]) and resumed, to
+//! A run is determined by its numbers, so it can be stopped after any step ([`Trainer::save_checkpoint`]) and resumed, to
 //! the bit, by another process ([`Trainer::resume`]); [`Checkpoints`] finds the newest that is whole:
 //!
 //! ```no_run

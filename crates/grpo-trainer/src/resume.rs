@@ -1,4 +1,4 @@
-//! Putting a run down and resuming it, to the bit.
+//! Stopping a run and resuming it, to the bit.
 
 use std::path::{Path, PathBuf};
 

@@ -47,7 +47,7 @@ impl RunLog {
         Self::open_at(folder, [None; 3])
     }
 
-    /// Opens the record of a run that goes on from a checkpoint: what came after that is dropped, as it will come again.
+    /// Opens the record of a run that resumes from a checkpoint: what came after that is dropped, because it will be written again.
     pub fn resume(folder: &Path, at: LogPosition) -> Result<Self, RunLogError> {
         Self::open_at(folder, [at.metrics, at.times, at.completions].map(Some))
     }

@@ -40,7 +40,7 @@ impl Kernel for RmsNorm {
     }
 
     fn backward(&self, inputs: &[Host], gradient: &Host) -> Vec<Host> {
-        /// Rows whose gradients with respect to gamma are added up before they are added to those of others.
+        /// Rows whose gradients with respect to gamma are summed before they are added to those of other rows.
         const ROWS: usize = 64;
         let (x, gamma, dy) = (values(&inputs[0]), values(&inputs[1]), values(gradient));
         let [rows, columns] = dims(&inputs[0]);

@@ -2,7 +2,7 @@ use std::f64::consts::PI;
 
 use serde::Serialize;
 
-/// How the learning rate goes on after warm-up (TRL's `lr_scheduler_type`).
+/// How the learning rate changes after warm-up (TRL's `lr_scheduler_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Schedule {
     /// Stays as it is.

@@ -20,8 +20,8 @@ impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
         self.roll_out_dynamic(problems, |_| Ok(Vec::new()))
     }
 
-    /// Like [`roll_out`](Self::roll_out), but a group without a signal, whose completions all earned the same, gives way to that
-    /// of another problem (dynamic sampling, DAPO 3.2).
+    /// Like [`roll_out`](Self::roll_out), but a group without a signal, whose completions all earned the same, is replaced
+    /// by that of another problem (dynamic sampling, DAPO 3.2).
     ///
     /// `others` is asked for as many problems as there are such groups, at most
     /// [`max_redraws`](grpo_core::Recipe::max_redraws) times. Of what is drawn for them only groups with a signal are

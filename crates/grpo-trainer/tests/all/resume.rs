@@ -1,4 +1,4 @@
-//! A run that is put down and resumed is the run that never was.
+//! A run that is stopped and resumed is the same as one that was never interrupted.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
