@@ -15,6 +15,7 @@ use grpo_examples::embedded;
 use grpo_examples::paper::Paper;
 use grpo_examples::plot::{Curves, svg};
 use grpo_examples::study::{Plan, Run, TestResult, Variant};
+use grpo_files::write_bytes;
 
 /// Train the embedded model in several ways and seeds; print a table and draw curves.
 #[derive(Parser)]
@@ -78,9 +79,7 @@ fn run(variant: Variant, seed: u64, args: &Args) -> anyhow::Result<Run> {
     let plan = Plan { steps: args.steps, every: args.every, problems: usize::MAX };
     let run = variant.run(seed, &plan)?;
     eprintln!("{name}, seed {seed}: {:.0} s of training", run.seconds);
-    let partial = path.with_extension("partial");
-    std::fs::write(&partial, serde_json::to_vec(&run)?)?;
-    std::fs::rename(&partial, &path)?;
+    write_bytes(&path, serde_json::to_vec(&run)?)?;
     Ok(run)
 }
 

@@ -13,14 +13,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use chrono::NaiveDateTime;
 use grpo_data::{Example, Split};
-use grpo_files::{sha256, sync_folder, write_atomically};
+use grpo_files::{sha256, sync_folder, write_bytes};
 use grpo_trainer::{Checkpoint, Checkpoints, Evaluation, differences};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -230,8 +230,7 @@ impl RunFolder {
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> anyhow::Result<()> {
         let path = self.path.join(name);
         let text = serde_json::to_string_pretty(value)? + "\n";
-        write_atomically(&path, |file| file.write_all(text.as_bytes()))
-            .with_context(|| format!("{} could not be written", path.display()))
+        write_bytes(&path, text).with_context(|| format!("{} could not be written", path.display()))
     }
 }
 
@@ -268,8 +267,7 @@ fn entry_name(path: &Path) -> &std::ffi::OsStr {
 fn write_problems(path: &Path, problems: &[Example]) -> anyhow::Result<()> {
     let line = |p: &Example| json!({ "question": p.question, "answer": p.solution }).to_string() + "\n";
     let lines: String = problems.iter().map(line).collect();
-    write_atomically(path, |file| file.write_all(lines.as_bytes()))
-        .with_context(|| path.display().to_string())
+    write_bytes(path, lines).with_context(|| path.display().to_string())
 }
 
 /// SHA-256 of the files in a folder and in its folder of adapters.

@@ -1,7 +1,7 @@
 //! Files that are whole or not there, even after a power failure.
 
 use std::fs::File;
-use std::io::Result;
+use std::io::{Result, Write};
 use std::path::Path;
 
 /// Lets `write` fill a file beside `path`, syncs it and renames it to `path`: a write that fails (a full disk, say) leaves what
@@ -20,6 +20,11 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> Result<()>
     result
 }
 
+/// [`write_atomically`], of bytes that are at hand.
+pub fn write_bytes(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
+    write_atomically(path, |file| file.write_all(bytes.as_ref()))
+}
+
 /// Renames a file or a folder in its folder, and returns when that is on the disk.
 pub fn rename_durably(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to)?;
@@ -33,19 +38,17 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
     fn a_write_that_fails_leaves_what_was_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        write_atomically(&path, |file| file.write_all(b"old")).unwrap();
+        write_bytes(&path, "old").unwrap();
         let full = |file: &mut File| file.write_all(b"half").and(Err(std::io::Error::other("full")));
         assert_eq!(write_atomically(&path, full).unwrap_err().to_string(), "full");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
-        write_atomically(&path, |file| file.write_all(b"new")).unwrap();
+        write_bytes(&path, "new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
     }

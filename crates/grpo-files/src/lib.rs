@@ -5,6 +5,6 @@ mod durable;
 mod fingerprint;
 mod name;
 
-pub use durable::{rename_durably, sync_folder, write_atomically};
+pub use durable::{rename_durably, sync_folder, write_atomically, write_bytes};
 pub use fingerprint::{hex, sha256};
 pub use name::is_inside;

@@ -1,10 +1,9 @@
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 use burn::module::Param;
 use burn::tensor::Tensor;
-use grpo_files::write_atomically;
+use grpo_files::write_bytes;
 use serde_json::{Map, Value};
 
 use crate::names::layer;
@@ -83,8 +82,7 @@ impl Qwen2 {
 
 /// Writes a small file.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
-    write_atomically(path, |file| file.write_all(bytes))
-        .map_err(|cause| ModelError::Io { path: path.into(), cause })
+    write_bytes(path, bytes).map_err(|cause| ModelError::Io { path: path.into(), cause })
 }
 
 impl Qwen2 {

@@ -1,10 +1,10 @@
 //! Text files of a checkpoint.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
-use grpo_files::write_atomically;
+use grpo_files::write_bytes;
 use serde::Serialize;
 
 use crate::CheckpointError;
@@ -15,7 +15,7 @@ const MAX_TEXT: u64 = 1 << 20;
 /// Writes a file of text of a checkpoint.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), CheckpointError> {
     let text = serde_json::to_string_pretty(value).expect("names and numbers can be written") + "\n";
-    write_atomically(path, |file| file.write_all(text.as_bytes())).map_err(CheckpointError::io(path))
+    write_bytes(path, text).map_err(CheckpointError::io(path))
 }
 
 /// The text of a file of a checkpoint.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use grpo_qwen2::{ActivationCheckpointing, Config};
+use grpo_qwen2::Config;
 
 use crate::{
     AdamW, Policy, Qwen2PolicyConfig, Qwen2Reference, RolloutDtype, TrainedQwen2, Trainer, TrainerConfig,
@@ -108,7 +108,7 @@ impl<X, T> Trainer<Policy<X, TrainedQwen2, AdamW, Qwen2Reference>, T> {
             lora: model.lora().cloned(),
             rollout_dtype: rollouts.correction().map_or(RolloutDtype::F32, RolloutDtype::Bf16),
             optimizer: optimizer.config,
-            activation_checkpointing: model.activation_checkpointing() == ActivationCheckpointing::EveryLayer,
+            activation_checkpointing: model.activation_checkpointing(),
         };
         let frozen = reference.as_ref().map_or(model.get(), Qwen2Reference::model);
         MemoryPlan::new(model.get().config(), self.config(), &policy, problems, prompt, frozen.is_bf16())

@@ -16,7 +16,7 @@ pub struct TrainedQwen2 {
     /// What saved adapters call their model by.
     pub(super) name: String,
     lora: Option<LoraConfig>,
-    activation_checkpointing: ActivationCheckpointing,
+    activation_checkpointing: bool,
 }
 
 impl TrainedQwen2 {
@@ -34,11 +34,7 @@ impl TrainedQwen2 {
             files: ModelFiles::read(folder)?,
             name: folder.display().to_string(),
             lora: config.lora.clone(),
-            activation_checkpointing: if config.activation_checkpointing {
-                ActivationCheckpointing::EveryLayer
-            } else {
-                ActivationCheckpointing::Off
-            },
+            activation_checkpointing: config.activation_checkpointing,
         })
     }
 
@@ -52,8 +48,8 @@ impl TrainedQwen2 {
         self.lora.as_ref()
     }
 
-    /// What a forward pass keeps.
-    pub fn activation_checkpointing(&self) -> ActivationCheckpointing {
+    /// Whether a forward pass keeps only the input of every layer.
+    pub fn activation_checkpointing(&self) -> bool {
         self.activation_checkpointing
     }
 
@@ -80,7 +76,12 @@ impl Model for TrainedQwen2 {
     type Gradients = GradientsParams;
 
     fn forward(&self, batch: &[PromptCompletions<'_>], temperature: f32) -> (Vec<TokenLogProbs>, Pass) {
-        self.get().forward(batch, temperature, self.activation_checkpointing)
+        let checkpointing = if self.activation_checkpointing {
+            ActivationCheckpointing::EveryLayer
+        } else {
+            ActivationCheckpointing::Off
+        };
+        self.get().forward(batch, temperature, checkpointing)
     }
 
     fn backward(&self, pass: Pass, slopes: &[TokenGradients], gradients: &mut GradientsParams) {
