@@ -1,14 +1,8 @@
 //! A task of one's own: letters that read the same backwards. `cargo run --release --example custom_reward`
 
 use std::collections::HashSet;
-use std::error::Error;
-use std::path::Path;
 
-use burn::tensor::Device;
-use grpo_core::{Completion, Reward};
-use grpo_qwen2::Message;
-use grpo_reward::Rubric;
-use grpo_trainer::{EvaluationOptions, Problem, Qwen2Policy, Qwen2PolicyConfig, Trainer, TrainerConfig};
+use grpo::{Completion, Error, Event, Question, Reward, Rubric, Run, RunConfig, Task};
 
 fn letters(completion: &Completion) -> Vec<&str> {
     completion.text.split_whitespace().collect()
@@ -25,36 +19,37 @@ impl Reward<usize> for Palindrome {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Error> {
     // A closure is a reward, too. Without this one, `a a a a a` would do.
     let variety = |_: &usize, completion: &Completion| {
         let different: HashSet<&str> = letters(completion).into_iter().collect();
         if different.len() > 1 { 1.0 } else { 0.0 }
     };
     let rubric = Rubric::new().with("palindrome", 1.0, Palindrome).with("variety", 0.5, variety);
+    let config = RunConfig::from_toml(
+        "model = 'examples/embedded/model'
+        steps = 300
+        problems_per_step = 6
+        group_size = 16
+        max_completion_length = 20
+        learning_rate = 1e-3
+        beta = 0",
+    )?;
+    // The truth of a question is whatever the rewards need to know: here, how many letters were asked for.
+    let questions: Vec<_> = (3..=8).map(|n| Question::new("", &format!("Write {n} letters."), n)).collect();
+    let task = Task::new(questions.clone()).with_test("letters", questions);
 
-    let mut config = TrainerConfig { group_size: 16, learning_rate: 1e-3, ..TrainerConfig::default() };
-    (config.max_completion_length, config.recipe.objective.beta) = (20, 0.0);
-    let folder = Path::new("examples/embedded/model");
-    let policy = Qwen2Policy::load(folder, &Device::flex(), &Qwen2PolicyConfig::default())?;
-    // The truth of a problem is whatever the rewards need to know: here, how many letters were asked for.
-    let problem = |n: usize| -> Result<_, Box<dyn Error>> {
-        let prompt = policy.prompt(&[Message::new("user", format!("Write {n} letters."))])?;
-        Ok(Problem { id: n as u64, prompt, truth: n })
-    };
-    let problems = (3..=8).map(problem).collect::<Result<Vec<_>, _>>()?;
-
-    let mut trainer = Trainer::new(policy, rubric, config)?;
-    let before = trainer.evaluate(&problems, &EvaluationOptions::greedy())?;
-    for _ in 0..300 {
-        let metrics = trainer.step(&problems)?;
-        if metrics.step % 30 == 0 {
+    let mut run = Run::open("runs/palindromes", config, task, rubric)?;
+    let outcome = run.train(|event| match event {
+        Event::Step { metrics, .. } if metrics.step % 30 == 0 => {
             println!("step {}: mean reward {:.2}", metrics.step, metrics.reward);
         }
-    }
-    let after = trainer.evaluate(&problems, &EvaluationOptions::greedy())?;
-    for ((before, _), (after, _)) in before.completions.iter().zip(&after.completions) {
-        println!("{before:16} -> {after}");
+        _ => {}
+    })?;
+    for comparison in outcome.comparisons {
+        for (before, after) in comparison.before.completions.iter().zip(&comparison.after.completions) {
+            println!("{:16} -> {}", before.completion, after.completion);
+        }
     }
     Ok(())
 }

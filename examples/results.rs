@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
+use grpo::Paper;
 use grpo_examples::embedded;
-use grpo_examples::paper::Paper;
 use grpo_examples::plot::{Curves, svg};
 use grpo_examples::study::{Plan, Run, TestResult, Variant};
 use grpo_files::write_bytes;
@@ -24,7 +24,7 @@ struct Args {
     #[arg(long)]
     variant: Vec<Variant>,
     /// This recipe (may be given again), likewise.
-    #[arg(long, alias = "objective")]
+    #[arg(long, alias = "objective", value_parser = grpo_cli::args::paper)]
     recipe: Vec<Paper>,
     /// Seeds of each variant.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
@@ -44,7 +44,7 @@ struct Args {
 }
 
 fn main() -> anyhow::Result<()> {
-    grpo_examples::allocator::keep_memory();
+    grpo_cli::allocator::keep_memory();
     let args = Args::parse();
     let recipes = args.recipe.iter().copied().map(Variant::Of);
     let mut variants: Vec<Variant> = recipes.chain(args.variant.iter().copied()).collect();
@@ -122,7 +122,7 @@ fn draw(out: &Path, test: &str, all: &[(Variant, Vec<Run>)]) -> anyhow::Result<(
     std::fs::create_dir_all(out)?;
     let curves = |points: &dyn Fn(&Run) -> Vec<(f64, f64)>| -> Vec<Curves> {
         let curves = |(variant, runs): &(Variant, Vec<Run>)| Curves {
-            name: variant.title().to_string(),
+            name: variant.title(),
             runs: runs.iter().map(points).collect(),
         };
         all.iter().map(curves).collect()

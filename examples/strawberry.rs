@@ -7,12 +7,17 @@
 //!
 //! The first trains the embedded model to have something to compare; the second compares two models that are there.
 
-use burn::tensor::Device;
+use std::process::ExitCode;
+
 use clap::Parser;
-use grpo_data::{Hub, resolve_model};
-use grpo_examples::ask::ask;
-use grpo_examples::{device, embedded, gsm8k, report};
-use grpo_trainer::{Order, Qwen2Policy, Qwen2PolicyConfig, Trainer};
+use grpo::{
+    Device, DeviceKind, Hub, Problems, Question, Qwen2Policy, Qwen2PolicyConfig, Trainer, gsm8k,
+    resolve_model,
+};
+use grpo_cli::{report, say};
+use grpo_examples::embedded;
+use grpo_rollout::{Request, SampleKey, Sampler, Sampling};
+use grpo_trainer::Text;
 use indicatif::ProgressBar;
 
 /// Ask a model the same question before and after GRPO.
@@ -32,50 +37,62 @@ struct Args {
     /// The most tokens of an answer.
     #[arg(long, default_value_t = 256)]
     max_completion_tokens: usize,
-    /// cpu, metal, vulkan, webgpu or cuda; auto is the first of this build in the order cuda, metal, vulkan, webgpu, cpu.
+    /// cpu, metal, vulkan, webgpu or cuda; auto is the CPU until another device has been tested.
     #[arg(long, default_value = "auto")]
-    device: String,
+    device: DeviceKind,
 }
 
 const STRAWBERRY: &str = "How many R's are in Strawberry?";
 const EMBEDDED: &str =
     "Olga buys 6 straws for 4 dollars each and a berry for 9 dollars. How many dollars does Olga pay?";
 
-fn main() -> anyhow::Result<()> {
-    grpo_examples::allocator::keep_memory();
-    grpo_examples::warnings::show();
-    let args = Args::parse();
-    let (device, _) = device::choose(&args.device)?;
-    let hub = Hub::from_env()?;
-    let default = if args.model.is_some() { STRAWBERRY } else { EMBEDDED };
-    let question = args.question.as_deref().unwrap_or(default);
-    let answer = |policy: &Qwen2Policy| ask(policy, question, args.max_completion_tokens);
+fn main() -> ExitCode {
+    grpo_cli::run(|| {
+        let args = Args::parse();
+        let device = args.device.device()?;
+        let hub = Hub::from_env()?;
+        let default = if args.model.is_some() { STRAWBERRY } else { EMBEDDED };
+        let question = args.question.as_deref().unwrap_or(default);
+        let answer = |policy: &Qwen2Policy| ask(policy, question, args.max_completion_tokens);
 
-    let load = |model: &str| -> anyhow::Result<Qwen2Policy> {
-        Ok(Qwen2Policy::load(&resolve_model(model, &hub)?, &device, &Qwen2PolicyConfig::default())?)
-    };
-    let embedded = embedded::folder("model").display().to_string();
-    let before = answer(&load(args.model.as_deref().unwrap_or(&embedded))?)?;
-    let after = match &args.trained {
-        Some(trained) => answer(&load(trained)?)?,
-        None => answer(train(&device, args.steps)?.policy())?,
-    };
-    println!("{question}\n{}", report::side_by_side(&before, &after));
-    Ok(())
+        let load = |model: &str| -> anyhow::Result<Qwen2Policy> {
+            Ok(Qwen2Policy::load(&resolve_model(model, &hub)?, &device, &Qwen2PolicyConfig::default())?)
+        };
+        let embedded = embedded::folder("model").display().to_string();
+        let before = answer(&load(args.model.as_deref().unwrap_or(&embedded))?)?;
+        let after = match &args.trained {
+            Some(trained) => answer(&load(trained)?)?,
+            None => answer(train(&device, args.steps)?.policy())?,
+        };
+        say!("{question}\n{}", report::side_by_side(&before, &after));
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// The most probable answer to a question, of at most `max_tokens` tokens.
+fn ask(policy: &Qwen2Policy, question: &str, max_tokens: usize) -> anyhow::Result<String> {
+    let prompt = policy.prompt(&Question::new(gsm8k::SYSTEM, question, ()).messages)?;
+    let stop = policy.text.stop().to_vec();
+    let sampler = Sampler { sampling: Sampling::greedy(), stop, max_tokens, batch_rows: 1 };
+    // A greedy answer depends on no key, but has one.
+    let keys = [SampleKey { seed: 0, step: 0, problem: 0, sample: 0 }];
+    let samples =
+        policy.rollouts.sample(&policy.model, &sampler, &[Request { prompt: &prompt, keys: &keys }])?;
+    Ok(policy.text.decode(&samples[0][0].tokens))
 }
 
 /// The embedded model after GRPO on the embedded problems.
 fn train(device: &Device, steps: u64) -> anyhow::Result<Trainer<Qwen2Policy, String>> {
     eprintln!("Training the embedded model for {steps} steps.");
-    let task = embedded::task()?;
-    let (rows, config) = (task.train, embedded::config());
-    let mut order = Order::new(rows.len(), config.seed);
-    let policy = Qwen2Policy::load(&task.model, device, &Qwen2PolicyConfig::default())?;
-    let mut trainer = Trainer::new(policy, gsm8k::rubric(), config)?;
+    let config = embedded::config()?;
+    let task = embedded::task(&config)?;
+    let policy = Qwen2Policy::load(&embedded::folder("model"), device, &config.policy)?;
+    let mut trainer = Trainer::new(policy, gsm8k::rubric(), config.algorithm.clone())?;
+    let mut problems = Problems::new(&task, &config);
     let bar = ProgressBar::new(steps);
-    for step in 0..steps {
-        let chosen = order.batch(step, embedded::PROBLEMS_PER_STEP);
-        trainer.step(&gsm8k::problems(chosen.into_iter().map(|i| (i, &rows[i])), trainer.policy())?)?;
+    for _ in 0..steps {
+        let (experiences, _) = problems.roll_out(&trainer)?;
+        trainer.learn(&experiences)?;
         bar.inc(1);
     }
     bar.finish_and_clear();

@@ -4,8 +4,8 @@
 //! stops a step too early, in some he usually forgets the tags. An imitator picks up the habits along with the arithmetic; what
 //! is right is in its reach, but not what it does first. That is what reinforcement is for.
 
+use grpo::{Question, gsm8k};
 use grpo_examples::dice::Dice;
-use grpo_examples::gsm8k;
 use grpo_examples::word_problems::{Purpose, WordProblem, stream};
 use grpo_qwen2::Message;
 
@@ -43,7 +43,7 @@ pub fn demonstrations(seed: u64) -> impl Iterator<Item = Demonstration> {
         let (i, problem) = problems.next().expect("the stream has no end");
         let style = style(i % templates, i / templates, &problem);
         Demonstration {
-            question: gsm8k::messages(&problem.question).to_vec(),
+            question: Question::new(gsm8k::SYSTEM, &problem.question, ()).messages,
             answer: write(&problem, style),
         }
     })

@@ -17,8 +17,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use clap::Parser;
 use demonstrations::{Demonstration, demonstrations};
+use grpo::{gsm8k, problems, questions};
 use grpo_examples::word_problems::{Purpose, distinct};
-use grpo_examples::{display, gsm8k};
 use grpo_qwen2::{ActivationCheckpointing, ChatTokenizer, Config, Dtype, ModelFiles, Qwen2};
 use grpo_rollout::{PromptCompletions, TokenGradients, TokenLogProbs};
 use grpo_trainer::{
@@ -57,7 +57,7 @@ struct Args {
 }
 
 fn main() -> anyhow::Result<()> {
-    grpo_examples::allocator::keep_memory();
+    grpo_cli::allocator::keep_memory();
     let args = Args::parse();
     let device = Device::flex();
     files::write(&args.out, demonstrations(args.seed))?;
@@ -83,7 +83,7 @@ fn main() -> anyhow::Result<()> {
                 taken * BATCH as u64,
                 start.elapsed().as_secs_f64(),
                 losses / ((taken - 1) % args.every + 1) as f64,
-                display::shares(&evaluation),
+                shares(&evaluation),
             );
             losses = 0.0;
             if evaluation.share("correctness").is_some_and(|share| share.value() >= args.target) {
@@ -133,6 +133,12 @@ fn evaluate(folder: &Path, device: &Device, n: usize) -> anyhow::Result<Evaluati
     )?;
     let rows: Vec<grpo_data::Example> =
         distinct(Purpose::Train, u64::MAX, n).into_iter().map(Into::into).collect();
-    let problems = gsm8k::problems(rows.iter().enumerate(), trainer.policy())?;
+    let problems = problems(questions(&rows, gsm8k::SYSTEM).iter().enumerate(), trainer.policy())?;
     Ok(trainer.evaluate(&problems, &EvaluationOptions::greedy())?)
+}
+
+/// What share of completions each reward gave anything.
+fn shares(evaluation: &Evaluation) -> String {
+    let shares = evaluation.rewarded.iter().map(|(name, share)| format!("{name} {share}"));
+    shares.collect::<Vec<_>>().join(", ")
 }

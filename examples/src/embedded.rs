@@ -2,13 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use grpo_data::{LoadError, Split, load};
-use grpo_trainer::TrainerConfig;
-
-use crate::task::{Task, Test};
-
-/// Problems that an update learns from.
-pub const PROBLEMS_PER_STEP: usize = 16;
+use anyhow::bail;
+use grpo::{ConfigError, Error, Hub, RunConfig, Settings, Split, Task, questions, resolve_dataset};
+use grpo_cli::train::Fallback;
 
 /// Steps of a run that teaches the embedded model.
 pub const STEPS: u64 = 150;
@@ -21,23 +17,52 @@ pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded").join(name)
 }
 
-/// The tiny model and the generated word problems.
-pub fn task() -> Result<Task, LoadError> {
-    let test =
-        |name: &str, data: &str| Ok(Test { name: name.to_string(), rows: load(folder(data), Split::Test)? });
-    Ok(Task {
-        model: folder("model"),
-        train: load(folder("problems"), Split::Train)?,
-        tests: vec![test("new numbers", "problems")?, test("new templates", "held_out_templates")?],
-    })
+/// What teaches the embedded model in a few minutes, by adapters or by all of its weights.
+pub fn settings(adapters: bool) -> Result<Settings, ConfigError> {
+    let mut settings = Settings::default();
+    settings.set("model", folder("model").display().to_string())?;
+    settings.set("dataset", folder("problems").display().to_string())?;
+    settings.set("eval_problems", TEST_PROBLEMS)?;
+    settings.set("problems_per_step", 16)?;
+    settings.set("max_completion_length", 80)?;
+    settings.set("learning_rate", if adapters { 3e-3 } else { 3e-4 })?;
+    settings.set("batch_rows", 128)?;
+    settings.set("steps", STEPS)?;
+    Ok(settings)
 }
 
-/// The numbers of a run that teaches the embedded model in a few minutes.
-pub fn config() -> TrainerConfig {
-    TrainerConfig {
-        max_completion_length: 80,
-        learning_rate: 3e-4,
-        batch_rows: 128,
-        ..TrainerConfig::default()
+/// The numbers of a run that teaches the embedded model all of its weights.
+pub fn config() -> Result<RunConfig, ConfigError> {
+    settings(false)?.config()
+}
+
+/// The generated word problems. Two tests: one has new numbers, the other new templates, too.
+pub fn task(config: &RunConfig) -> Result<Task<String>, Error> {
+    let hub = Hub::from_env().map_err(grpo_data::Error::from)?;
+    let load = |name: &str, split| resolve_dataset(&folder(name).display().to_string(), split, &hub);
+    let mut task = Task::of_examples(&load("problems", Split::Train)?, &config.task.system_prompt);
+    for (name, data) in [("new numbers", "problems"), ("new templates", "held_out_templates")] {
+        let mut rows = load(data, Split::Test)?;
+        rows.truncate(config.task.eval_problems);
+        if !rows.is_empty() {
+            task = task.with_test(name, questions(&rows, &config.task.system_prompt));
+        }
     }
+    Ok(task)
+}
+
+/// The embedded model and problems, for a program that is given no other.
+pub fn fallback(settings: &Settings) -> anyhow::Result<Fallback> {
+    if settings.has("task.dataset") {
+        bail!("--dataset needs --model: the embedded model has problems of its own");
+    }
+    Ok(Fallback {
+        settings: self::settings(settings.has("lora.rank"))?,
+        task: |config| Ok(task(config)?),
+        subject: "No --model given: the tiny Qwen2 that comes with the project, on generated word problems",
+        show_every: 10,
+        next: "The same with a real model and the real GSM8K, from the Hugging Face Hub:\n  \
+               cargo run --release --example gsm8k_qwen -- --model Qwen/Qwen2.5-0.5B-Instruct --dataset openai/gsm8k"
+            .to_string(),
+    })
 }

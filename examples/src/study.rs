@@ -2,21 +2,15 @@
 
 use std::time::Instant;
 
-use burn::tensor::Device;
 use clap::ValueEnum;
-use grpo_core::{Advantage, Ddof, Objective, Recipe};
-use grpo_qwen2::LoraConfig;
-use grpo_trainer::{
-    Evaluation, EvaluationOptions, Experiences, Order, Proportion, Qwen2Policy, Qwen2PolicyConfig, Times,
-    Trainer, TrainerConfig,
+use grpo::{
+    ConfigError, DeviceKind, EvaluationOptions, Experiences, Paper, Problems, Proportion, Qwen2Policy,
+    RunConfig, Test, Times, Trainer, gsm8k, problems,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
-use crate::paper::Paper;
-use crate::roll_out::roll_out;
-use crate::task::Test;
-use crate::{embedded, gsm8k};
+use crate::embedded;
 
 /// What is different about a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -80,68 +74,59 @@ impl Variant {
     pub const DRAWN: [Self; 4] = [Self::Of(Paper::Grpo), Self::Beta0, Self::Ddof1, Self::Shuffled];
 
     /// What it is called in a table.
-    pub fn title(self) -> &'static str {
+    pub fn title(self) -> String {
         match self {
-            Self::Of(paper) => paper.title(),
-            Self::Beta0 => "β = 0",
-            Self::Ddof1 => "ddof 1",
-            Self::Shuffled => "shuffled rewards",
-            Self::Lora => "GRPO with LoRA",
+            Self::Of(Paper::Grpo) => "GRPO, β = 0.04, ddof 0".to_string(),
+            Self::Of(Paper::DrGrpo) => "Dr. GRPO".to_string(),
+            Self::Of(paper) => paper.name().to_uppercase(),
+            Self::Beta0 => "β = 0".to_string(),
+            Self::Ddof1 => "ddof 1".to_string(),
+            Self::Shuffled => "shuffled rewards".to_string(),
+            Self::Lora => "GRPO with LoRA".to_string(),
         }
     }
 
     /// What it is called on the command line.
     pub fn name(self) -> String {
-        let value = match self {
-            Self::Of(paper) => paper.to_possible_value(),
-            _ => self.to_possible_value(),
-        };
-        value.expect("no other is hidden").get_name().to_string()
-    }
-
-    /// The trainer's numbers.
-    fn config(self, seed: u64) -> TrainerConfig {
-        let base = TrainerConfig { seed, ..embedded::config() };
-        let grpo = Recipe::grpo();
         match self {
-            Self::Of(paper) => TrainerConfig { recipe: paper.recipe(base.max_completion_length), ..base },
-            Self::Beta0 => {
-                let recipe = Recipe { objective: Objective { beta: 0.0, ..grpo.objective }, ..grpo };
-                TrainerConfig { recipe, ..base }
-            }
-            Self::Ddof1 => {
-                let advantage = Advantage::Standardized { ddof: Ddof::Sample };
-                TrainerConfig { recipe: Recipe { advantage, ..grpo }, ..base }
-            }
-            Self::Lora => TrainerConfig { learning_rate: 10.0 * base.learning_rate, ..base },
-            Self::Shuffled => base,
+            Self::Of(paper) => paper.name().to_string(),
+            _ => self.to_possible_value().expect("no other is hidden").get_name().to_string(),
         }
     }
 
-    /// The policy's numbers.
-    fn policy_config(self, seed: u64) -> Qwen2PolicyConfig {
-        let lora = (self == Self::Lora).then(|| LoraConfig { seed, ..LoraConfig::default() });
-        Qwen2PolicyConfig { lora, ..Qwen2PolicyConfig::default() }
+    /// The numbers of a run.
+    fn config(self, seed: u64) -> Result<RunConfig, ConfigError> {
+        let mut settings = embedded::settings(self == Self::Lora)?;
+        settings.set("seed", seed)?;
+        match self {
+            Self::Of(paper) => settings.set("recipe", paper.name())?,
+            Self::Beta0 => settings.set("beta", 0)?,
+            Self::Ddof1 => settings.set("ddof", "sample")?,
+            Self::Lora => settings.set("lora.rank", 16)?,
+            Self::Shuffled => {}
+        }
+        settings.config()
     }
 
     /// Trains the embedded model.
     pub fn run(self, seed: u64, plan: &Plan) -> anyhow::Result<Run> {
         let Plan { steps, every, problems } = *plan;
-        let mut task = embedded::task()?;
+        let config = self.config(seed)?;
+        let mut task = embedded::task(&config)?;
         for test in &mut task.tests {
-            test.rows.truncate(problems);
+            test.questions.truncate(problems);
         }
-        let policy = Qwen2Policy::load(&task.model, &Device::flex(), &self.policy_config(seed))?;
-        let mut trainer = Trainer::new(policy, gsm8k::rubric(), self.config(seed))?;
-        let mut order = Order::new(task.train.len(), seed);
+        let device = DeviceKind::Cpu.device()?;
+        let policy = Qwen2Policy::load(&embedded::folder("model"), &device, &config.policy)?;
+        let mut trainer = Trainer::new(policy, gsm8k::rubric(), config.algorithm.clone())?;
+        let mut order = Problems::new(&task, &config);
         let mut run = Run { seed, seconds: 0.0, rewards: vec![], lengths: vec![], kl: None, scores: vec![] };
         run.scores.extend(scores(&trainer, &task.tests)?);
         for step in 0..steps {
             if step > 0 && step % every == 0 {
                 run.scores.extend(scores(&trainer, &task.tests[..1])?);
             }
-            let (mut experiences, times) =
-                roll_out(&trainer, &task, &mut order, embedded::PROBLEMS_PER_STEP)?;
+            let (mut experiences, times) = order.roll_out(&trainer)?;
             if self == Self::Shuffled {
                 shuffle(&mut experiences, &mut Dice::new(seed.wrapping_mul(steps).wrapping_add(step)));
             }
@@ -169,16 +154,16 @@ fn shuffle(experiences: &mut Experiences, dice: &mut Dice) {
     }
 }
 
-fn scores(trainer: &Trainer<Qwen2Policy, String>, tests: &[Test]) -> anyhow::Result<Vec<TestResult>> {
-    let score = |test: &Test| {
-        let problems = gsm8k::problems(test.rows.iter().enumerate(), trainer.policy())?;
+fn scores(trainer: &Trainer<Qwen2Policy, String>, tests: &[Test<String>]) -> anyhow::Result<Vec<TestResult>> {
+    let score = |test: &Test<String>| {
+        let problems = problems(test.questions.iter().enumerate(), trainer.policy())?;
         let evaluation = trainer.evaluate(&problems, &EvaluationOptions::greedy())?;
-        let share = |evaluation: &Evaluation, name| evaluation.share(name).expect("the rubric has it");
+        let share = |name| evaluation.share(name).expect("the rubric has it");
         Ok(TestResult {
             step: trainer.steps(),
             test: test.name.clone(),
-            correct: share(&evaluation, "correctness"),
-            format: share(&evaluation, "format"),
+            correct: share("correctness"),
+            format: share("format"),
         })
     };
     tests.iter().map(score).collect()

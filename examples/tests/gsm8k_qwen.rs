@@ -66,7 +66,7 @@ fn adapters_of_another_recipe_train_and_are_saved_with_the_model() {
     let output = command(material.path(), out.path(), &more).output().unwrap();
     let shown = text(&output);
     assert!(output.status.success(), "{shown}");
-    for expected in ["Memory: about ", "adapters", "--recipe dapo", "--lora 4 --lora-alpha 8 "] {
+    for expected in ["Memory: about ", "Disk: about ", "Adapters, in PEFT format", "--config '"] {
         assert!(shown.contains(expected), "{expected} is not in:\n{shown}");
     }
     let config = std::fs::read(out.path().join("adapter/adapter_config.json")).unwrap();
@@ -130,7 +130,7 @@ fn a_run_trains_records_and_saves() {
         "Sample response: ",
         "Sample rewards: [",
         "Model, in Hugging Face layout: ",
-        "To go on",
+        "To continue from the saved model",
         "test problems, correctness",
         "Mean reward by step",
     ] {
@@ -178,7 +178,10 @@ fn bad_arguments_are_explained() {
         (["--device", "abacus"], "abacus"),
         (["--dataset", "/no/such/place"], "/no/such/place"),
         (["--model", "/no/such/place"], "/no/such/place"),
-        (["--max-completion-tokens", "9999"], "context of 256"),
+        (
+            ["--max-completion-tokens", "9999"],
+            "max_completion_length is 9999: the model's context is 256 tokens",
+        ),
     ] {
         let out = tempfile::tempdir().unwrap();
         let output = command(material.path(), out.path(), &more).output().unwrap();
@@ -187,12 +190,12 @@ fn bad_arguments_are_explained() {
     }
     std::fs::create_dir(out.path().join("model")).unwrap();
     let output = command(material.path(), out.path(), &[]).output().unwrap();
-    assert!(text(&output).contains("holds a run already"), "{}", text(&output));
+    assert!(text(&output).contains("already has a run"), "{}", text(&output));
     let file = material.path().join("train.jsonl");
     let fresh = tempfile::tempdir().unwrap();
     let more = ["--dataset", file.to_str().unwrap(), "--eval-problems", "2"];
     let output = command(material.path(), fresh.path(), &more).output().unwrap();
-    assert!(text(&output).contains("is one file"), "{}", text(&output));
+    assert!(text(&output).contains("is a single file"), "{}", text(&output));
 }
 
 #[test]
@@ -222,7 +225,11 @@ fn without_a_model_the_embedded_one_is_trained_on_the_embedded_problems() {
     assert!(completions.iter().any(|c| c["rewards"]["correctness"] == json!(2.0)), "it solves some already");
     let evaluation: Value =
         serde_json::from_slice(&std::fs::read(out.path().join("evaluation.json")).unwrap()).unwrap();
-    assert_eq!(evaluation[1]["after"]["rewarded"][0][1]["trials"], json!(6));
+    assert_eq!(evaluation[1]["after"]["rewarded"][0]["share"]["trials"], json!(6));
+    let answer = &evaluation[1]["after"]["completions"][5];
+    for field in ["question", "truth", "prompt", "completion", "finish"] {
+        assert!(answer[field].is_string() && completions[0][field].is_string(), "{field}: {answer}");
+    }
     Qwen2::load(&out.path().join("model"), &Device::flex()).unwrap();
 
     // Without tests there is nothing to compare.
@@ -239,6 +246,32 @@ fn without_a_model_the_embedded_one_is_trained_on_the_embedded_problems() {
         "0",
     ]));
     assert!(shown.contains("Mean reward by step") && !shown.contains("before"), "{shown}");
+}
+
+#[test]
+fn a_run_is_resumed_with_the_options_that_it_began_with() {
+    let (material, out) = (material(), tempfile::tempdir().unwrap());
+    let run = out.path().join("run");
+    common::succeed(&mut command(material.path(), &run, &["--steps", "1"]));
+    let resume = |more: &[&str]| {
+        let mut command = example();
+        command.arg("--resume").arg(&run).args(more);
+        command
+    };
+    for (more, expected) in [
+        (&["--beta", "0.5"][..], "algorithm.recipe.objective.beta: 0.04 -> 0.5"),
+        (
+            &["--problems-per-step", "3", "--seed", "1"],
+            "algorithm.seed: 0 -> 1; task.problems_per_step: 1 -> 3",
+        ),
+        (&["--model", "other"], r#" -> "other""#),
+        (&["--out", "elsewhere"], "--out cannot be combined with --resume"),
+    ] {
+        let output = resume(more).output().unwrap();
+        assert!(!output.status.success() && text(&output).contains(expected), "{more:?}: {}", text(&output));
+    }
+    let shown = common::succeed(&mut resume(&["--steps", "2", "--group-size", "4"]));
+    assert!(shown.contains("Resuming after step 1 of 2"), "{shown}");
 }
 
 #[test]

@@ -4,9 +4,8 @@
 //! cargo test --release --test learning -- --ignored
 //! ```
 
-use clap::ValueEnum;
+use grpo::Paper;
 use grpo_examples::embedded;
-use grpo_examples::paper::Paper;
 use grpo_examples::study::{Plan, Run, TestResult, Variant};
 
 mod common;
@@ -54,7 +53,7 @@ fn a_reward_of_ones_own_is_learned() {
 
 #[test]
 fn a_run_of_few_steps_is_measured() {
-    let objectives = Paper::value_variants().iter().map(|paper| Variant::Of(*paper));
+    let objectives = Paper::ALL.into_iter().map(Variant::Of);
     for variant in objectives.chain([Variant::Beta0, Variant::Ddof1, Variant::Shuffled, Variant::Lora]) {
         let run = variant.run(3, &Plan { steps: 1, every: 1, problems: 8 }).unwrap();
         assert_eq!((run.rewards.len(), run.scores.len()), (1, 4));

@@ -13,7 +13,8 @@ use grpo_core::{Completion, Recipe};
 use grpo_reward::Rubric;
 use grpo_rollout::{Decoder, PromptCompletions, TokenGradients, TokenLogProbs};
 use grpo_trainer::{
-    Model, Optimizer, Policy, Problem, Reference, RunLog, Text, Times, Trainer, TrainerConfig,
+    CompletionRecord, Model, Optimizer, Policy, Problem, ProblemText, Reference, RunLog, Text, Times,
+    Trainer, TrainerConfig,
 };
 
 mod common;
@@ -172,7 +173,9 @@ fn load_of_many_problems() {
         let problems: Vec<Problem<u32>> = (0..PROBLEMS).map(problem).collect();
         let (experiences, _) = trainer.roll_out(&problems).unwrap();
         let metrics = trainer.learn(&experiences).unwrap();
-        log.append(&metrics, &Times::default(), &experiences, trainer.rubric()).unwrap();
+        let text = |_: u64| ProblemText::default();
+        let records = CompletionRecord::of_step(metrics.step, &experiences, trainer.rubric(), text);
+        log.append(&metrics, &Times::default(), &records).unwrap();
         taken.look("self");
     }
     let completions = std::fs::read_to_string(folder.path().join("completions.jsonl")).unwrap();

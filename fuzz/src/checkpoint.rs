@@ -2,9 +2,8 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use burn::tensor::Device;
+use grpo::{RunConfig, RunFolder};
 use grpo_core::Completion;
-use grpo_examples::args::Args;
-use grpo_examples::run_folder::RunFolder;
 use grpo_files::sha256;
 use grpo_qwen2::LoraConfig;
 use grpo_reward::Rubric;
@@ -31,9 +30,11 @@ pub fn checkpoint() -> Target {
         (name.trim_start_matches("start/").to_string(), sum.into())
     };
     let start: serde_json::Map<String, serde_json::Value> = names.iter().map(sum).collect();
+    let config = RunConfig::from_toml("model = 'model'\nsteps = 3\nlora.rank = 2\nrecipe = 'dapo'")
+        .expect("the keys are right");
     let run = serde_json::json!({
-        "format": 3, "began": "2026-02-03T04:05:06", "options": ["--steps", "3", "--lora", "2", "--objective", "dapo"], "settings": { "seed": 0 },
-        "tests": ["new"], "start": start,
+        "format": 4, "began": "2026-02-03T04:05:06", "config": config, "rewards": {}, "tests": ["new"], "skipped": [],
+        "start": start, "processes": [],
     });
     std::fs::write(folder.path().join(RUN), run.to_string()).expect("there is room for a file");
     names.push(RUN.to_string());
@@ -85,8 +86,10 @@ fn write_start(start: &Path) {
     }
     let weights = std::fs::read(saved_model().path().join("model.safetensors"));
     write("model.safetensors", &weights.expect("it has been saved"));
+    let question =
+        serde_json::json!({ "messages": [{ "role": "user", "content": "What is 2 + 2?" }], "truth": "4" });
     for name in ["problems.jsonl", "test-0.jsonl"] {
-        write(name, b"{\"question\": \"What is 2 + 2?\", \"answer\": \"#### 4\"}");
+        write(name, question.to_string().as_bytes());
     }
 }
 
@@ -129,10 +132,13 @@ fn goes_on(trainer: Trainer<Qwen2Policy, u32>, checkpoint: &Checkpoint) -> bool 
 
 fn is_run(folder: &Path) -> bool {
     let Ok(run) = RunFolder::open(folder) else { return false };
-    let task = run.task().is_ok();
-    let Ok(args) = Args::of_run(&run, &[]) else { return false };
-    let _ = run.check(&args.settings()); // the seed's settings are not what its options come to
-    args.trainer(&run, &Device::flex()).is_ok() && task
+    let config = run.config();
+    config.validate().is_ok()
+        && run.task::<String>().is_ok()
+        && Qwen2Policy::load(&folder.join(START), &Device::flex(), &config.policy).is_ok_and(|policy| {
+            let length = |_: &String, completion: &Completion| completion.text.len() as f32;
+            Trainer::new(policy, Rubric::new().with("length", 1.0, length), config.algorithm.clone()).is_ok()
+        })
 }
 
 #[cfg(test)]
@@ -153,7 +159,7 @@ mod tests {
             assert_eq!(trainer(folder.path(), config, &policy).unwrap().resume(&whole).unwrap().0.steps(), 1);
         }
         let run = RunFolder::open(folder.path()).unwrap();
-        assert_eq!(run.task().unwrap().tests.len(), 1);
-        Args::of_run(&run, &[]).unwrap().trainer(&run, &Device::flex()).unwrap();
+        assert_eq!(run.task::<String>().unwrap().tests.len(), 1);
+        assert!(is_run(folder.path()));
     }
 }

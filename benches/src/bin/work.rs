@@ -17,9 +17,9 @@ const PROMPT: usize = 180;
 const COMPLETION: usize = 256;
 const GROUP: usize = 8;
 
-#[path = "../../../examples/src/allocator.rs"]
+#[path = "../../../crates/grpo-cli/src/allocator.rs"]
 mod allocator;
-#[path = "../../../examples/src/memory.rs"]
+#[path = "../../../crates/grpo-cli/src/memory.rs"]
 mod memory;
 
 fn main() {
@@ -37,11 +37,11 @@ fn main() {
         "generate-32-bf16" => generate(&name, &load_bf16(folder), 32),
         "logprobs-8x436" => logprobs(&name, &load(folder), false),
         "logprobs-shared" => logprobs(&name, &load(folder), true),
-        "step" => step(&name, folder, &Qwen2PolicyConfig::default()),
-        "step-bf16" => step(&name, folder, &bf16_rollouts()),
-        "step-checkpointing" => step(&name, folder, &checkpointing()),
-        "step-lora" => step(&name, folder, &lora(Qwen2PolicyConfig::default())),
-        "step-lora-checkpointing" => step(&name, folder, &lora(checkpointing())),
+        "step" => step(&name, folder, &Qwen2PolicyConfig::default(), false),
+        "step-bf16" => step(&name, folder, &bf16_rollouts(), false),
+        "step-checkpointing" => step(&name, folder, &Qwen2PolicyConfig::default(), true),
+        "step-lora" => step(&name, folder, &lora(), false),
+        "step-lora-checkpointing" => step(&name, folder, &lora(), true),
         "score-512" => score(&name, &load(folder), 512),
         "score-1024" => score(&name, &load(folder), 1024),
         "score-2048" => score(&name, &load(folder), 2048),
@@ -119,22 +119,18 @@ fn score(name: &str, model: &Qwen2, tokens: usize) {
     println!("{} MB more than the model", (peak() - before) / 1000);
 }
 
-fn checkpointing() -> Qwen2PolicyConfig {
-    Qwen2PolicyConfig { activation_checkpointing: true, ..Qwen2PolicyConfig::default() }
-}
-
 fn bf16_rollouts() -> Qwen2PolicyConfig {
     let rollout_dtype = RolloutDtype::Bf16(SamplerCorrection::default());
     Qwen2PolicyConfig { rollout_dtype, ..Qwen2PolicyConfig::default() }
 }
 
-fn lora(config: Qwen2PolicyConfig) -> Qwen2PolicyConfig {
-    Qwen2PolicyConfig { lora: Some(LoraConfig::default()), ..config }
+fn lora() -> Qwen2PolicyConfig {
+    Qwen2PolicyConfig { lora: Some(LoraConfig::default()), ..Qwen2PolicyConfig::default() }
 }
 
-fn step(name: &str, folder: &Path, config: &Qwen2PolicyConfig) {
-    let policy =
-        Qwen2Policy::load(folder, &Device::flex(), config).expect("the model loads").map_text(Endless);
+fn step(name: &str, folder: &Path, config: &Qwen2PolicyConfig, checkpointing: bool) {
+    let policy = Qwen2Policy::load(folder, &Device::flex(), config).expect("the model loads");
+    let policy = policy.with_activation_checkpointing(checkpointing).map_text(Endless);
     let config = TrainerConfig { max_completion_length: COMPLETION, ..TrainerConfig::default() };
     let length =
         |_: &(), completion: &Completion| if completion.text.len().is_multiple_of(2) { 1.0 } else { 0.0 };

@@ -1,14 +1,13 @@
-//! From rewards to advantages.
+//! Computes advantages from rewards.
 
 use crate::{Ddof, mean, std};
 
 /// Added to the standard deviation before dividing, as in TRL.
 const EPSILON: f64 = 1e-4;
 
-/// How much better a completion is than its group.
+/// How advantages are computed: how much better a completion is than its group.
 ///
-/// The baseline is always the mean of the group, the completions of one problem; another problem's rewards
-/// say nothing about it.
+/// The baseline is always the mean of the group (the completions of one problem); other problems' rewards say nothing about it.
 ///
 /// ```
 /// use grpo_core::Advantage;
@@ -18,7 +17,11 @@ const EPSILON: f64 = 1e-4;
 /// assert!((advantages[0] - 1.22).abs() < 0.005 && advantages[2] == 0.0);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)
+)]
 pub enum Advantage {
     /// `(reward − mean) / (std + 1e-4)`: GRPO as published (DeepSeekMath, section 4.1.2; TRL's
     /// `scale_rewards="group"`, there with [`Ddof::Sample`]).
@@ -26,14 +29,15 @@ pub enum Advantage {
         /// Which standard deviation.
         ddof: Ddof,
     },
-    /// `(reward − mean) / (std + 1e-4)`, with the deviation of all rewards of the step (TRL's `scale_rewards="batch"`,
-    /// there with [`Ddof::Sample`]): groups that nearly agree are not blown up to the size of the others.
+    /// `(reward − mean) / (std + 1e-4)`, with the standard deviation over all rewards of the step (TRL's
+    /// `scale_rewards="batch"`, there with [`Ddof::Sample`]): groups with nearly equal rewards are not scaled up to the size
+    /// of the others.
     BatchScaled {
         /// Which standard deviation.
         ddof: Ddof,
     },
-    /// `reward − mean`: Dr. GRPO, which drops the division because it favours problems that are nearly always
-    /// or nearly never solved (TRL's `scale_rewards="none"`).
+    /// `reward − mean`: Dr. GRPO, which drops the division because it favors problems that are nearly always or nearly never
+    /// solved (TRL's `scale_rewards="none"`).
     Centered,
 }
 
@@ -44,11 +48,11 @@ impl Default for Advantage {
 }
 
 impl Advantage {
-    /// The advantage of each completion, given the rewards of all groups of the step; in their order.
+    /// The advantage of each completion, in the order of the given rewards of all groups of the step.
     ///
-    /// Computed in double precision. All of a group are exactly zero, and it teaches nothing, where all its rewards
-    /// are equal; so for a group of one. Rewards are finite: one NaN makes every advantage of the group NaN, and with
-    /// [`BatchScaled`](Self::BatchScaled) of the step.
+    /// Computed in double precision. If all rewards of a group are equal (as in a group of one), all its advantages are
+    /// exactly zero and it teaches nothing. Rewards must be finite: one NaN makes every advantage of the group NaN, or of the
+    /// whole step with [`BatchScaled`](Self::BatchScaled).
     ///
     /// ```
     /// use grpo_core::{Advantage, Ddof};
@@ -75,38 +79,38 @@ impl Advantage {
         rewards.iter().map(of_group).collect()
     }
 
-    /// [`of_step`](Self::of_step) for a step of one group.
+    /// [`of_step`](Self::of_step) for a step with one group.
     pub fn of_group(&self, rewards: &[f32]) -> Vec<f32> {
         self.of_step(&[rewards.to_vec()]).concat()
     }
 }
 
-/// How the rewards of a completion become the one that it is compared by.
+/// How the rewards of a completion are combined into the one used for comparison.
 ///
 /// ```
 /// use grpo_core::Aggregation;
 ///
 /// let (reward_weights, rewards) = ([1.0, 2.0], [vec![2.0, 0.0], vec![0.0, 0.5]]); // of two completions
 /// assert_eq!(Aggregation::SumThenNormalize.of_group(&reward_weights, &rewards), [2.0, 1.0]);
-/// // Either reward tells the completions apart, whatever it pays: only its reward weight counts.
+/// // Either reward distinguishes the completions, whatever its size: only its reward weight counts.
 /// let combined = Aggregation::NormalizeThenSum.of_group(&reward_weights, &rewards);
 /// assert!(combined[0] < 0.0 && combined[1] > 0.0);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Aggregation {
     /// The weighted sum of the rewards (TRL's `multi_objective_aggregation="sum_then_normalize"`).
     #[default]
     SumThenNormalize,
-    /// The weighted sum of standardized rewards: each is compared within the group by itself, `(reward − mean) / (std +
-    /// 1e-4)` with [`Ddof::Sample`], so that one that pays much does not drown the others (GDPO, arXiv 2601.05242;
-    /// TRL's `"normalize_then_sum"`, which continues with [`Advantage::BatchScaled`] and [`Ddof::Sample`]).
+    /// The weighted sum of standardized rewards: each is standardized separately within the group, `(reward − mean) / (std +
+    /// 1e-4)` with [`Ddof::Sample`], so that a large reward does not drown out the others (GDPO, arXiv 2601.05242; TRL's
+    /// `"normalize_then_sum"`, which continues with [`Advantage::BatchScaled`] and [`Ddof::Sample`]).
     NormalizeThenSum,
 }
 
 impl Aggregation {
-    /// The combined reward of each completion of a group. `rewards` has a row for each completion, and a row a number for
-    /// each of `reward_weights` (TRL's option of that name).
+    /// The combined reward of each completion of a group. `rewards` has one row per completion, and each row one number per
+    /// entry of `reward_weights` (TRL's option of that name).
     ///
     /// # Panics
     ///

@@ -2,7 +2,7 @@
 
 /// What becomes of a ratio outside its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Bound {
     /// It is set to the nearer end of the range (TRL's `"…_truncate"`).
     Truncate,
@@ -12,7 +12,7 @@ pub enum Bound {
 
 /// What has a ratio of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Level {
     /// Every token (TRL's `"token_…"`).
     Token,
@@ -36,15 +36,21 @@ pub enum Level {
 /// assert!(sequence.ratios(&old, &sampled).iter().all(|ratio| (ratio - 2.0).abs() < 1e-12));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct SamplerCorrection {
     /// What has a ratio of its own.
     pub level: Level,
     /// What becomes of a ratio outside `min` to `max`.
     pub bound: Bound,
     /// The lower end of the range (TRL's `vllm_importance_sampling_clip_min`).
+    #[cfg_attr(feature = "serde", serde(rename = "importance_sampling_clip_min"))]
     pub min: f64,
     /// The upper end of the range (TRL's `vllm_importance_sampling_clip_max`).
+    #[cfg_attr(feature = "serde", serde(rename = "importance_sampling_clip_max"))]
     pub max: f64,
 }
 

@@ -1,8 +1,8 @@
-//! What is minimised: choices, and the factors that put completions together.
+//! The objective to minimize: its choices, and the factors that combine completions.
 
 /// How far the current policy has moved from the one that sampled, per token or per completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Ratio {
     /// `exp(current − old)` of each token: GRPO (TRL's `importance_sampling_level="token"`).
     Token,
@@ -11,93 +11,103 @@ pub enum Ratio {
     Sequence,
 }
 
-/// What the policy earns for a ratio `ρ` and the advantage `A` of a token: the part of its loss that is not KL.
+/// The surrogate loss for a token's ratio `ρ` and advantage `A`: the part of its loss that is not KL.
 ///
-/// `sg` marks what no gradient flows through.
+/// `sg` is stop-gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)
+)]
 pub enum Surrogate {
-    /// `−min(min(ρ, delta) · A, clip(ρ, 1 − low, 1 + high) · A)`: PPO and GRPO. Beyond the trust region a ratio
-    /// earns nothing more, and a token that is there has no gradient.
+    /// `−min(min(ρ, delta) · A, clip(ρ, 1 − low, 1 + high) · A)`: PPO and GRPO. Beyond the trust region the loss does not
+    /// improve further, and the token has no gradient.
     Clipped {
         /// How far below 1 the trust region reaches (TRL's `epsilon`).
+        #[cfg_attr(feature = "serde", serde(rename = "epsilon"))]
         low: f64,
         /// How far above 1 (TRL's `epsilon_high`; DAPO's "clip-higher" makes it larger than `low`).
+        #[cfg_attr(feature = "serde", serde(rename = "epsilon_high"))]
         high: f64,
-        /// Upper bound of the ratio where clipping has none: with a negative advantage, a token that became much
-        /// more probable is otherwise pushed back without limit. Larger than `1 + high` to be of use
-        /// (two-sided clipping, INTELLECT-2; TRL's `delta`).
+        /// Upper bound of the ratio where clipping sets none: otherwise, with a negative advantage, a token that became much
+        /// more probable is pushed back without limit. Useful only above `1 + high` (two-sided clipping, INTELLECT-2; TRL's
+        /// `delta`).
         delta: Option<f64>,
     },
-    /// `−sg(min(ρ, max)) · A · current`: CISPO (MiniMax-M1; TRL's `loss_type="cispo"`). The ratio is bounded as a factor
-    /// of the gradient, so that no token loses its gradient.
+    /// `−sg(min(ρ, max)) · A · current`: CISPO (MiniMax-M1; TRL's `loss_type="cispo"`). The ratio is bounded as a factor of
+    /// the gradient, so no token loses its gradient.
     Cispo {
-        /// The largest factor (TRL's `epsilon_high`, which is no distance from 1 here).
+        /// The maximum factor (TRL's `epsilon_high`, which is not a distance from 1 here).
+        #[cfg_attr(feature = "serde", serde(rename = "epsilon_high"))]
         max: f64,
     },
-    /// `−4/τ · sigmoid(τ · (ρ − 1)) · A`: SAPO (TRL's `loss_type="sapo"`). A gate that closes smoothly in place of
-    /// a clip.
+    /// `−4/τ · sigmoid(τ · (ρ − 1)) · A`: SAPO (TRL's `loss_type="sapo"`). A smoothly closing gate instead of a clip.
     Sapo {
-        /// τ of a positive advantage (TRL's `sapo_temperature_pos`).
+        /// τ for positive advantages (TRL's `sapo_temperature_pos`).
+        #[cfg_attr(feature = "serde", serde(rename = "sapo_temperature_pos"))]
         temperature_pos: f64,
-        /// τ of any other (TRL's `sapo_temperature_neg`); a larger one closes the gate sooner.
+        /// τ for all other advantages (TRL's `sapo_temperature_neg`); a larger value closes the gate sooner.
+        #[cfg_attr(feature = "serde", serde(rename = "sapo_temperature_neg"))]
         temperature_neg: f64,
     },
-    /// `−sg(φ) · A · current` with `φ = exp(λ · (1 − w) + k · ln w)` and `w = exp(sum over tokens of (current −
-    /// old))`: VESPO (TRL's `loss_type="vespo"`). `φ` is 1 at `w = 1`, largest at `w = k/λ`, and vanishes far from there. Each token's
-    /// log ratio is held within ±20, and `ln w` between `ln 1e-8` and 20.
+    /// `−sg(φ) · A · current` with `φ = exp(λ · (1 − w) + k · ln w)` and `w = exp(sum over tokens of (current − old))`: VESPO
+    /// (TRL's `loss_type="vespo"`). `φ` is 1 at `w = 1`, largest at `w = k/λ`, and vanishes far from there. Each token's log
+    /// ratio is clamped to ±20, and `ln w` to between `ln 1e-8` and 20.
     Vespo {
-        /// k of an advantage of 0 or more: how much a small `w` is damped (TRL's `vespo_k_pos`).
+        /// k for advantages of 0 or more: how much a small `w` is damped (TRL's `vespo_k_pos`).
+        #[cfg_attr(feature = "serde", serde(rename = "vespo_k_pos"))]
         k_pos: f64,
-        /// λ of the same: how much a large one is (TRL's `vespo_lambda_pos`).
+        /// λ for advantages of 0 or more: how much a large `w` is damped (TRL's `vespo_lambda_pos`).
+        #[cfg_attr(feature = "serde", serde(rename = "vespo_lambda_pos"))]
         lambda_pos: f64,
-        /// k of a negative advantage (TRL's `vespo_k_neg`).
+        /// k for negative advantages (TRL's `vespo_k_neg`).
+        #[cfg_attr(feature = "serde", serde(rename = "vespo_k_neg"))]
         k_neg: f64,
-        /// λ of a negative advantage (TRL's `vespo_lambda_neg`).
+        /// λ for negative advantages (TRL's `vespo_lambda_neg`).
+        #[cfg_attr(feature = "serde", serde(rename = "vespo_lambda_neg"))]
         lambda_neg: f64,
     },
 }
 
 /// The estimator of the KL divergence from the reference at one token, where `d = reference − current`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Kl {
-    /// Schulman's k3, `exp(d) − d − 1`: never negative; its value is unbiased while the tokens are the
-    /// current policy's own.
+    /// Schulman's k3, `exp(d) − d − 1`: never negative; its value is unbiased as long as the tokens come from the current policy.
     K3,
-    /// k3 times the ratio, which corrects for tokens that the old policy drew. The gradient flows through
-    /// both factors (DeepSeek-V3.2; TRL's `use_bias_correction_kl`).
+    /// k3 times the ratio, which corrects for sampling from the old policy. The gradient flows through both factors
+    /// (DeepSeek-V3.2; TRL's `use_bias_correction_kl`).
     BiasCorrectedK3,
 }
 
 /// How token losses become the loss of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Normalization {
-    /// Mean over the tokens of a completion, then over completions: GRPO (TRL's `loss_type="grpo"`). A token
-    /// of a short completion counts more.
+    /// Mean over the tokens of a completion, then over completions: GRPO (TRL's `loss_type="grpo"`). Tokens of short
+    /// completions count more.
     Completion,
-    /// Mean over all tokens of the step: DAPO (TRL's `loss_type="dapo"`, and `"bnpo"` where a step is one
-    /// batch).
+    /// Mean over all tokens of the step: DAPO (TRL's `loss_type="dapo"`, and `"bnpo"` if a step is one batch).
     Token,
-    /// Sum over tokens, divided by completions times this maximal completion length, a constant: Dr. GRPO
+    /// Sum over tokens, divided by the number of completions times this maximum completion length, a constant: Dr. GRPO
     /// (TRL's `loss_type="dr_grpo"`). Every token counts the same in every step.
     MaxLength(usize),
     /// Sum over the tokens of a completion, then mean over completions: LUSPO (TRL's `loss_type="luspo"`).
     Sum,
 }
 
-/// What is minimised.
+/// The objective to minimize.
 ///
 /// ```text
 /// token loss = token weight · surrogate(ρ, A) + beta · KL
 /// ```
 ///
-/// The token weight is 1 unless [`LogProbs::with_token_weights`](crate::LogProbs::with_token_weights) says otherwise. The
-/// sum of a completion's token losses is [`completion_loss`](Self::completion_loss); the step's loss is the sum over
-/// completions, each times its factor of [`scales`](Self::scales).
+/// The token weight is 1 unless [`LogProbs::with_token_weights`](crate::LogProbs::with_token_weights) says otherwise. The sum
+/// of a completion's token losses is [`completion_loss`](Self::completion_loss); the step's loss is the sum over completions,
+/// each times its factor from [`scales`](Self::scales).
 ///
-/// The fields are independent choices. Those of the papers, and what goes with them beside the loss, are
+/// The fields are independent choices. The papers' choices, with what goes with them besides the loss, are
 /// [`Recipe`](crate::Recipe)s. To change one of them:
 ///
 /// ```
@@ -108,25 +118,27 @@ pub enum Normalization {
 /// assert_eq!(objective.beta, 0.04);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Objective {
     /// Per token or per completion.
+    #[cfg_attr(feature = "serde", serde(rename = "importance_sampling_level"))]
     pub ratio: Ratio,
-    /// What a ratio earns.
+    /// The surrogate loss.
     pub surrogate: Surrogate,
-    /// Factor of the KL divergence from the reference (TRL's `beta`). At 0 no reference is needed.
+    /// Coefficient of the KL divergence from the reference (TRL's `beta`). At 0, no reference is needed.
     pub beta: f64,
     /// How that divergence is estimated.
     pub kl: Kl,
-    /// How token losses become the step's.
+    /// How token losses become the step's loss.
     pub normalization: Normalization,
-    /// Tokens with a negative advantage have no surrogate loss where the mean over the tokens of their completion of `old −
-    /// current` is larger than this: what the policy has unlearned already is too far from it to learn from
+    /// Tokens with a negative advantage have no surrogate loss if the mean of `old − current` over the tokens of their
+    /// completion is larger than this: what the policy has already unlearned is too far off-policy to learn from
     /// (DeepSeek-V3.2, eq. 9; TRL's `off_policy_mask_threshold`).
+    #[cfg_attr(feature = "serde", serde(rename = "off_policy_mask_threshold"))]
     pub off_policy_threshold: Option<f64>,
-    /// The share of tokens that have a surrogate loss, those of highest entropy (TRL's `top_entropy_quantile`; the
-    /// paper, arXiv 2506.01939, recommends 0.2). At 1 all have one. Whoever knows the entropies of the whole step has to
-    /// apply it, with [`entropy_threshold`](Self::entropy_threshold) and token weights of 0 and 1.
+    /// The share of tokens that have a surrogate loss: those with the highest entropy (TRL's `top_entropy_quantile`; the
+    /// paper, arXiv 2506.01939, recommends 0.2). At 1, all have one. It must be applied by the caller, which knows the
+    /// entropies of the whole step, with [`entropy_threshold`](Self::entropy_threshold) and token weights of 0 and 1.
     pub top_entropy_quantile: f64,
 }
 
@@ -153,8 +165,8 @@ impl Objective {
 
     /// The factor of each completion's loss in the loss of the step: `loss = Σ scale · completion loss`.
     ///
-    /// `lengths` are the numbers of tokens of **all** completions of the step, those without a signal included,
-    /// and 0 of those that are masked. So the factors do not depend on how the step is split into micro-batches.
+    /// `lengths` are the token counts of **all** completions of the step, including those without a signal, with 0 for masked
+    /// completions. So the factors do not depend on how the step is split into micro-batches.
     ///
     /// | normalization | factor |
     /// |---|---|
@@ -183,8 +195,8 @@ impl Objective {
         lengths.iter().map(|&length| 1.0 / divisor(length)).collect()
     }
 
-    /// The entropy from which on a token has a surrogate loss, given those of **all** tokens of the step: their quantile
-    /// `1 − top_entropy_quantile`, interpolated as by torch and NumPy. None where all tokens have one.
+    /// The minimum entropy at which a token has a surrogate loss, given the entropies of **all** tokens of the step: their
+    /// quantile `1 − top_entropy_quantile`, interpolated as in torch and NumPy. None if all tokens have one.
     ///
     /// ```
     /// use grpo_core::Objective;

@@ -1,11 +1,11 @@
-//! The papers, as combinations of choices.
+//! The papers' methods as combinations of choices.
 
 use crate::{Advantage, Aggregation, Ddof, Normalization, Objective, Ratio, Surrogate};
 
 /// What a paper prescribes for a GRPO run: all of its choices, in plain numbers.
 ///
-/// Learning rates, batch and group sizes are not part of it: they depend on the model and on the hardware. To change
-/// one of the choices:
+/// Learning rates, batch sizes and group sizes are not included: they depend on the model and the hardware. To change one of
+/// the choices:
 ///
 /// ```
 /// use grpo_core::{Advantage, Recipe};
@@ -14,24 +14,24 @@ use crate::{Advantage, Aggregation, Ddof, Normalization, Objective, Ratio, Surro
 /// assert_eq!((recipe.max_redraws, recipe.soft_overlong_cache), (3, Some(4096)));
 /// ```
 ///
-/// A constructor takes the maximal completion length, in tokens, where the paper has a number that depends on it.
+/// A constructor takes the maximum completion length, in tokens, if the paper has a number that depends on it.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Recipe {
-    /// From log-probabilities and advantages to the loss.
+    /// How log-probabilities and advantages become the loss.
     pub objective: Objective,
-    /// From rewards to advantages (TRL's `scale_rewards`).
+    /// How rewards become advantages (TRL's `scale_rewards`).
     pub advantage: Advantage,
-    /// From the rewards of a completion to one (TRL's `multi_objective_aggregation`).
+    /// How the rewards of a completion are combined (TRL's `multi_objective_aggregation`).
     pub aggregation: Aggregation,
-    /// Dynamic sampling (DAPO, section 3.2; not in TRL): how many times groups without a signal are replaced by
-    /// groups for other problems. 0 is never.
+    /// Dynamic sampling (DAPO, section 3.2; not in TRL): how many times groups without a signal are replaced with groups for
+    /// other problems; 0 is never.
     pub max_redraws: usize,
-    /// Soft overlong punishment (DAPO, eq. 13; TRL's `soft_punish_cache` of `get_soft_overlong_punishment`): the number
-    /// of tokens before the maximal completion length from which on length is punished. `None` is no punishment.
+    /// Soft overlong punishment (DAPO, eq. 13; TRL's `soft_punish_cache` of `get_soft_overlong_punishment`): the number of
+    /// tokens before the maximum completion length over which length is penalized. `None` is no penalty.
     pub soft_overlong_cache: Option<usize>,
-    /// Overlong filtering (DAPO, section 3.4; TRL's `mask_truncated_completions`): completions that were cut off at the
-    /// maximal completion length are left out of the loss.
+    /// Overlong filtering (DAPO, section 3.4; TRL's `mask_truncated_completions`): completions cut off at the maximum
+    /// completion length are excluded from the loss.
     pub mask_truncated_completions: bool,
 }
 
@@ -43,10 +43,10 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// GRPO (DeepSeekMath, arXiv 2402.03300): a ratio per token, clipped to 1 ± 0.2 as usual in PPO, KL with `beta`
-    /// 0.04, mean over the tokens of a completion and then over completions.
+    /// GRPO (DeepSeekMath, arXiv 2402.03300): a ratio per token, clipped to 1 ± 0.2 as is usual in PPO, a KL term with `beta`
+    /// 0.04, and the mean over the tokens of a completion, then over completions.
     ///
-    /// Left out: iterative GRPO (section 4.1.4), which retrains the reward model and replaces the reference between
+    /// Not included: iterative GRPO (section 4.1.4), which retrains the reward model and replaces the reference between
     /// iterations.
     pub fn grpo() -> Self {
         Self {
@@ -64,12 +64,12 @@ impl Recipe {
         Self::with_objective(Objective { normalization: Normalization::Token, ..Objective::default() })
     }
 
-    /// DAPO (arXiv 2503.14476): mean over all tokens of the step, more room upwards (0.28) than downwards (0.2), no KL,
-    /// dynamic sampling, and soft overlong punishment over the last fifth of `max_completion_length` (4096 of 20480
+    /// DAPO (arXiv 2503.14476): mean over all tokens of the step, a higher clipping bound above (0.28) than below (0.2), no
+    /// KL, dynamic sampling, and soft overlong punishment over the last fifth of `max_completion_length` (4096 of 20480
     /// tokens in the paper).
     ///
-    /// The paper draws until the batch is full; here `max_redraws` is 3. Left out: overlong filtering, which the authors'
-    /// best run does without, because it overlaps with the punishment (README of verl's `recipe/dapo`).
+    /// The paper redraws until the batch is full; here `max_redraws` is 3. Not included: overlong filtering, which the
+    /// authors' best run omits because it overlaps with the punishment (README of verl's `recipe/dapo`).
     pub fn dapo(max_completion_length: usize) -> Self {
         let objective = Objective {
             surrogate: clipped(0.2, 0.28),
@@ -84,8 +84,8 @@ impl Recipe {
         }
     }
 
-    /// Dr. GRPO (arXiv 2503.20783): advantages without the division by the deviation,
-    /// `max_completion_length` as the divisor in place of the completion's length, no KL.
+    /// Dr. GRPO (arXiv 2503.20783): advantages without division by the standard deviation, division by
+    /// `max_completion_length` instead of the completion's length, no KL.
     pub fn dr_grpo(max_completion_length: usize) -> Self {
         let normalization = Normalization::MaxLength(max_completion_length);
         Self {
@@ -97,7 +97,7 @@ impl Recipe {
     /// GSPO (arXiv 2507.18071): one ratio per completion. It stays much closer to 1 than a token's, so the trust region
     /// is small (3e-4 below, 4e-4 above, section 5.1); no KL.
     ///
-    /// Left out: GSPO-token (section 4.3), which differs only where the tokens of a completion have different advantages.
+    /// Not included: GSPO-token (section 4.3), which differs only where the tokens of a completion have different advantages.
     pub fn gspo() -> Self {
         Self::with_objective(Objective {
             ratio: Ratio::Sequence,
@@ -111,25 +111,25 @@ impl Recipe {
     /// all tokens of the step, no KL. Dynamic sampling and soft overlong punishment are [`dapo`](Self::dapo)'s, as in
     /// section 3.1.
     ///
-    /// MiniMax-M1 gives no number for the bound; 5 is ScaleRL's (arXiv 2510.13786). Left out: stopping completions that
-    /// repeat themselves while they are sampled.
+    /// MiniMax-M1 gives no number for the bound; 5 is ScaleRL's (arXiv 2510.13786). Not included: stopping completions that
+    /// repeat themselves during sampling.
     pub fn cispo(max_completion_length: usize) -> Self {
         let dapo = Self::dapo(max_completion_length);
         Self { objective: Objective { surrogate: Surrogate::Cispo { max: 5.0 }, ..dapo.objective }, ..dapo }
     }
 
-    /// SAPO (arXiv 2511.20347): a smooth gate of temperature 1.0, and 1.05 for what did worse than its group; no KL.
+    /// SAPO (arXiv 2511.20347): a smooth gate with temperature 1.0, or 1.05 for completions worse than their group; no KL.
     pub fn sapo() -> Self {
         let surrogate = Surrogate::Sapo { temperature_pos: 1.0, temperature_neg: 1.05 };
         Self::with_objective(Objective { surrogate, beta: 0.0, ..Objective::default() })
     }
 
-    /// LUSPO (arXiv 2602.05261): [`gspo`](Self::gspo), with every completion's loss times its length.
+    /// LUSPO (arXiv 2602.05261): [`gspo`](Self::gspo), with every completion's loss multiplied by its length.
     pub fn luspo() -> Self {
         Self::with_objective(Objective { normalization: Normalization::Sum, ..Self::gspo().objective })
     }
 
-    /// VESPO (arXiv 2602.10693), with TRL's numbers: k 2 and λ 3 for what did no worse than its group, k 3 and λ 2 for
+    /// VESPO (arXiv 2602.10693), with TRL's numbers: k 2 and λ 3 for completions no worse than their group, k 3 and λ 2 for
     /// the rest; mean over all tokens of the step, no KL.
     pub fn vespo() -> Self {
         let surrogate = Surrogate::Vespo { k_pos: 2.0, lambda_pos: 3.0, k_neg: 3.0, lambda_neg: 2.0 };
@@ -138,10 +138,10 @@ impl Recipe {
     }
 
     /// GDPO (arXiv 2601.05242; TRL's `multi_objective_aggregation="normalize_then_sum"`): each reward is standardized
-    /// within the group by itself, and their weighted sum is divided by its deviation over the step. The loss is
+    /// separately within the group, and their weighted sum is divided by its standard deviation over the step. The loss is
     /// [`grpo`](Self::grpo)'s.
     ///
-    /// Left out: rewards that are paid only where another one is.
+    /// Not included: rewards that are paid only if another one is.
     pub fn gdpo() -> Self {
         Self {
             advantage: Advantage::BatchScaled { ddof: Ddof::Sample },

@@ -4,6 +4,7 @@
 ///
 /// Never guessed from padding or from the text: only what sampled the tokens knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Finish {
     /// The model ended it, with a token of its stop set.
     Stop,
@@ -74,6 +75,13 @@ pub struct Completion {
 pub trait Reward<T: ?Sized>: Send + Sync {
     /// The reward of `completion`, where `truth` is what is true of its problem.
     fn score(&self, truth: &T, completion: &Completion) -> f32;
+
+    /// What a run calls the present form of the reward: a run that began with one version is not resumed with another.
+    /// Change it whenever the reward pays for something else. Empty, as here, it tells nothing, and a changed reward is not
+    /// noticed.
+    fn version(&self) -> String {
+        String::new()
+    }
 }
 
 impl<T: ?Sized, F> Reward<T> for F

@@ -3,7 +3,7 @@
 /// What the sum of squared deviations is divided by to get a variance: `n − ddof` ("delta degrees of
 /// freedom").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Ddof {
     /// `n`: the standard deviation of exactly these values, as in DeepSeekMath and NumPy.
     #[default]

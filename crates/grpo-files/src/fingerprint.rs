@@ -13,6 +13,11 @@ pub fn sha256(path: &Path) -> io::Result<(u64, String)> {
     Ok((bytes, hex(&hasher.finalize())))
 }
 
+/// The SHA-256 of bytes in hexadecimal digits.
+pub fn sha256_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// Bytes as hexadecimal digits, two each.
 ///
 /// ```
@@ -34,5 +39,6 @@ mod tests {
         std::fs::write(&path, "abc").unwrap();
         let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(sha256(&path).unwrap(), (3, sum.to_string()));
+        assert_eq!(sha256_of(b"abc"), sum);
     }
 }

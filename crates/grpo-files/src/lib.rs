@@ -6,5 +6,5 @@ mod fingerprint;
 mod name;
 
 pub use durable::{rename_durably, sync_folder, write_atomically, write_bytes};
-pub use fingerprint::{hex, sha256};
+pub use fingerprint::{hex, sha256, sha256_of};
 pub use name::is_inside;

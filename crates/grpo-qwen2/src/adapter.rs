@@ -12,7 +12,7 @@ use crate::projection::Adapter;
 use crate::save::{transposed, write_file};
 use crate::text_file::read_json;
 use crate::transpose::transpose;
-use crate::{Dtype, LoraTarget, ModelError, Qwen2, TensorFile, weight_files, write_tensors};
+use crate::{Dtype, LoraConfig, LoraTarget, ModelError, Qwen2, TensorFile, weight_files, write_tensors};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -92,6 +92,25 @@ impl PeftConfig {
             );
         }
         Ok(config)
+    }
+}
+
+impl LoraConfig {
+    /// The numbers of the adapters in a folder in PEFT's format. Their seed, which is not known, is 0.
+    pub fn of_adapter(folder: &Path) -> Result<Self, ModelError> {
+        let config = PeftConfig::read(&folder.join(CONFIG))?;
+        let path = folder.join(WEIGHTS);
+        if !path.exists() {
+            return Err(weight_files::missing_of_adapter(&path));
+        }
+        let source = TensorFile::open(&path)?;
+        let names: Vec<&str> = source.names().collect();
+        let has = |target: &LoraTarget| {
+            let part = format!(".{}.lora_A.", target.name());
+            names.iter().any(|name| name.contains(&part))
+        };
+        let targets = LoraTarget::ALL.into_iter().filter(has).collect();
+        Ok(Self { rank: config.r, alpha: config.lora_alpha, targets, seed: 0 })
     }
 }
 

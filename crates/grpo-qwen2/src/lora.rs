@@ -20,6 +20,7 @@ const MAX_RANK: usize = 1 << 16;
 
 /// Which adapters a model gets, in PEFT's terms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LoraConfig {
     /// Columns of the first and rows of the second matrix of an adapter (PEFT's `r`).
     pub rank: usize,

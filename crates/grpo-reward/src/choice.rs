@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use grpo_core::{Completion, Reward};
 use regex::Regex;
 
+use crate::version::verifier_version;
 use crate::{extract_answer, markup::bare, text::regex};
 
 // A letter alone, `(B)`, `B)`, `B.` or `(B).`
@@ -49,6 +50,10 @@ impl<T: AsRef<str> + ?Sized> Reward<T> for Choice {
             _ => false,
         };
         if right { self.reward } else { 0.0 }
+    }
+
+    fn version(&self) -> String {
+        verifier_version(self)
     }
 }
 

@@ -3,6 +3,7 @@
 use grpo_core::{Completion, Reward};
 
 use crate::extract_answer;
+use crate::version::verifier_version;
 
 /// Pays where [`extract_answer`] equals the truth, character by character.
 ///
@@ -33,5 +34,9 @@ impl Default for Correctness {
 impl<T: AsRef<str> + ?Sized> Reward<T> for Correctness {
     fn score(&self, truth: &T, completion: &Completion) -> f32 {
         if extract_answer(&completion.text) == truth.as_ref() { self.reward } else { 0.0 }
+    }
+
+    fn version(&self) -> String {
+        verifier_version(self)
     }
 }

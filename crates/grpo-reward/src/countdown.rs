@@ -3,6 +3,7 @@
 use grpo_core::{Completion, Reward};
 
 use crate::expression::{Expression, Rational};
+use crate::version::verifier_version;
 use crate::{extract_answer, markup::plain, number::Decimal};
 
 /// The numbers that are given, and the one to reach with them.
@@ -66,6 +67,10 @@ impl Reward<CountdownTruth> for Countdown {
         let right = reaches(extract_answer(&completion.text), truth.target)
             .is_some_and(|used| self.allows(&used, &truth.numbers));
         if right { self.reward } else { 0.0 }
+    }
+
+    fn version(&self) -> String {
+        verifier_version(self)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use crate::version::verifier_version;
 use grpo_core::{Completion, Reward};
 use regex::Regex;
 
@@ -111,11 +112,19 @@ impl<T: ?Sized> Reward<T> for StrictFormat {
     fn score(&self, _: &T, completion: &Completion) -> f32 {
         if STRICT.is_match(&completion.text) { self.reward } else { 0.0 }
     }
+
+    fn version(&self) -> String {
+        verifier_version(self)
+    }
 }
 
 impl<T: ?Sized> Reward<T> for SoftFormat {
     fn score(&self, _: &T, completion: &Completion) -> f32 {
         if SOFT.is_match(&completion.text) { self.reward } else { 0.0 }
+    }
+
+    fn version(&self) -> String {
+        verifier_version(self)
     }
 }
 
@@ -123,5 +132,9 @@ impl<T: ?Sized> Reward<T> for TagCount {
     fn score(&self, _: &T, completion: &Completion) -> f32 {
         let once = TAGS.iter().filter(|tag| completion.text.matches(**tag).count() == 1).count();
         self.reward * once as f32 / TAGS.len() as f32
+    }
+
+    fn version(&self) -> String {
+        verifier_version(self)
     }
 }

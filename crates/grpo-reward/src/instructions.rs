@@ -2,6 +2,7 @@
 
 use grpo_core::{Completion, Reward};
 
+use crate::version::verifier_version;
 use crate::{Instruction, extract_answer};
 
 /// Pays for the instructions that [`extract_answer`] follows. Truths are lists of [`Instruction`]s.
@@ -47,5 +48,9 @@ impl<T: AsRef<[Instruction]> + ?Sized> Reward<T> for Instructions {
             _ if self.strict && followed < instructions.len() => 0.0,
             _ => self.reward * followed as f32 / instructions.len() as f32,
         }
+    }
+
+    fn version(&self) -> String {
+        verifier_version(self)
     }
 }

@@ -4,6 +4,7 @@ use grpo_core::{Completion, Reward};
 use serde_json::Value;
 
 use crate::extract_answer;
+use crate::version::verifier_version;
 
 /// Pays where [`extract_answer`] is a JSON object or array, alone.
 ///
@@ -42,6 +43,10 @@ impl<T: ?Sized> Reward<T> for Json {
             _ => 0.0,
         }
     }
+
+    fn version(&self) -> String {
+        verifier_version(self)
+    }
 }
 
 /// Pays where [`extract_answer`] is JSON that a JSON schema accepts, alone.
@@ -73,6 +78,7 @@ impl<T: ?Sized> Reward<T> for Json {
 pub struct JsonSchema {
     /// What accepted JSON earns: 1.0 unless it is changed.
     pub reward: f32,
+    schema: Value,
     validator: jsonschema::Validator,
 }
 
@@ -91,7 +97,7 @@ impl JsonSchema {
             .with_pattern_options(jsonschema::PatternOptions::regex())
             .build(&schema)
             .map_err(|error| invalid(error.to_string()))?;
-        Ok(Self { reward: 1.0, validator })
+        Ok(Self { reward: 1.0, schema, validator })
     }
 }
 
@@ -102,5 +108,9 @@ impl<T: ?Sized> Reward<T> for JsonSchema {
             Ok(value) if self.validator.is_valid(&value) => self.reward,
             _ => 0.0,
         }
+    }
+
+    fn version(&self) -> String {
+        format!("{} {}", verifier_version(&self.reward), self.schema)
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use grpo_core::{Completion, Reward};
 
+use crate::version::verifier_version;
 use crate::{SettingError, extract::strip};
 
 /// The names of the two tags that a completion consists of.
@@ -116,5 +117,9 @@ impl<T: ?Sized> Reward<T> for LayoutFormat {
             Some((reasoning, answer)) if !reasoning.is_empty() && !answer.is_empty() => self.reward,
             _ => 0.0,
         }
+    }
+
+    fn version(&self) -> String {
+        verifier_version(self)
     }
 }

@@ -80,6 +80,7 @@ mod scoring;
 mod statistics;
 mod text;
 mod time_limit;
+mod version;
 
 pub use choice::Choice;
 pub use correctness::Correctness;

@@ -2,6 +2,7 @@
 
 use grpo_core::{Completion, Reward};
 
+use crate::version::verifier_version;
 use crate::{extract_answer, number::Decimal};
 
 /// Pays where [`extract_answer`] is the same number as the truth.
@@ -57,5 +58,9 @@ impl<T: AsRef<str> + ?Sized> Reward<T> for Numeric {
             _ => false,
         };
         if right { self.reward } else { 0.0 }
+    }
+
+    fn version(&self) -> String {
+        verifier_version(self)
     }
 }

@@ -3,6 +3,7 @@
 use grpo_core::{Completion, Reward};
 
 use crate::SettingError;
+use crate::version::verifier_version;
 
 /// Punishes length softly, as DAPO does ([arXiv 2503.14476](https://arxiv.org/abs/2503.14476), eq. 13):
 /// nothing up to `max_tokens - cache`, from there on a line down to −1 at `max_tokens`, and −1 beyond.
@@ -50,5 +51,9 @@ impl<T: ?Sized> Reward<T> for SoftOverlong {
             over if over <= self.cache => -(over as f32 / self.cache as f32),
             _ => -1.0,
         }
+    }
+
+    fn version(&self) -> String {
+        verifier_version(self)
     }
 }

@@ -4,6 +4,7 @@ use grpo_core::{Completion, Reward};
 use regex::Regex;
 
 use crate::SettingError;
+use crate::version::verifier_version;
 
 /// Pays where a regular expression is found in the text, or where it is not.
 ///
@@ -66,5 +67,9 @@ impl Pattern {
 impl<T: ?Sized> Reward<T> for Pattern {
     fn score(&self, _: &T, completion: &Completion) -> f32 {
         if self.regex.is_match(&completion.text) == self.wanted { self.reward } else { 0.0 }
+    }
+
+    fn version(&self) -> String {
+        verifier_version(self)
     }
 }

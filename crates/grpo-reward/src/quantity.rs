@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use grpo_core::{Completion, Reward};
 
 use crate::measure::{parse, unit_form};
+use crate::version::verifier_version;
 use crate::{SettingError, extract_answer};
 
 /// Pays where [`extract_answer`] is a number within the tolerance of the truth's, with the truth's unit.
@@ -89,5 +90,9 @@ impl Quantity {
 impl<T: AsRef<str> + ?Sized> Reward<T> for Quantity {
     fn score(&self, truth: &T, completion: &Completion) -> f32 {
         if self.is_right(extract_answer(&completion.text), truth.as_ref()) { self.reward } else { 0.0 }
+    }
+
+    fn version(&self) -> String {
+        verifier_version(self)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use grpo_core::{Completion, Reward};
 
+use crate::version::verifier_version;
 use crate::{SettingError, extract::is_space};
 
 /// Punishes repeated runs of words: `max_penalty · (1 − different runs / all runs)`, for runs of
@@ -53,5 +54,9 @@ impl<T: ?Sized> Reward<T> for Repetition {
         let all = runs.len();
         let different = runs.collect::<HashSet<_>>().len();
         if different == all { 0.0 } else { self.max_penalty * (1.0 - different as f32 / all as f32) }
+    }
+
+    fn version(&self) -> String {
+        verifier_version(self)
     }
 }

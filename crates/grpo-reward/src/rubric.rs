@@ -43,6 +43,7 @@ pub struct Rubric<T: ?Sized> {
 struct Part<T: ?Sized> {
     name: String,
     weight: f32,
+    version: String,
     reward: Arc<dyn Reward<T>>,
     /// The index of the part that must be above 0 for this one to count.
     gate: Option<usize>,
@@ -76,7 +77,8 @@ impl<T: ?Sized> Rubric<T> {
     /// ```
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, weight: f32, reward: impl Reward<T> + 'static) -> Self {
-        let part = Part { name: name.into(), weight, reward: Arc::new(reward), gate: None };
+        let version = reward.version();
+        let part = Part { name: name.into(), weight, version, reward: Arc::new(reward), gate: None };
         match self.parts.iter_mut().find(|other| other.name == part.name) {
             Some(other) => *other = part,
             None => self.parts.push(part),
@@ -112,10 +114,21 @@ impl<T: ?Sized> Rubric<T> {
         Ok(self)
     }
 
+    /// Gives the part `name` a version: a run that began with one is not resumed with another. A closure has none by
+    /// itself, so nobody notices if it changes while a run is interrupted.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no part `name`.
+    pub fn version(mut self, name: &str, version: impl Into<String>) -> Result<Self, SettingError> {
+        let part = self.index(name)?;
+        self.parts[part].version = version.into();
+        Ok(self)
+    }
+
     /// Bounds the time that scoring a completion may take. A reward that hangs is an error then, which names it
     /// ([`RewardError::TimedOut`]); its thread is left behind, as none can be stopped from outside, and ends when
     /// the reward or the program does.
-    /// (An [audit](crate::audit) measures each reward, and is not bounded.)
     ///
     /// A limit is a net, not a measure: whether a completion runs into it depends on the machine, so it is no
     /// verdict on the completion. A reward that may take long (because it runs a program, say) should count its own
@@ -165,6 +178,11 @@ impl<T: ?Sized> Rubric<T> {
     /// The names of the parts' gates, in the order of [`names`](Self::names); none where a part has none.
     pub fn gates(&self) -> impl Iterator<Item = Option<&str>> {
         self.parts.iter().map(|part| part.gate.map(|gate| self.parts[gate].name.as_str()))
+    }
+
+    /// The versions of the parts, in the order of [`names`](Self::names); empty where a part has none.
+    pub fn versions(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().map(|part| part.version.as_str())
     }
 
     /// Number of parts.
@@ -217,8 +235,16 @@ impl<T: ?Sized> Rubric<T> {
     ) -> Result<(Scores, Vec<Duration>), RewardError> {
         let timed = |(place, part): (usize, &Part<T>)| {
             let start = Instant::now();
-            let scored =
-                score_one(std::slice::from_ref(&part.reward), truth, completion, &AtomicUsize::new(0));
+            let scored = match &self.within {
+                Some(within) => {
+                    let mut scored =
+                        within(vec![part.reward.clone()], truth, std::slice::from_ref(completion));
+                    scored.remove(0)
+                }
+                None => {
+                    score_one(std::slice::from_ref(&part.reward), truth, completion, &AtomicUsize::new(0))
+                }
+            };
             match scored {
                 Ok(reward) => Ok((reward[0], start.elapsed())),
                 Err((_, failure)) => Err(self.error(place, failure, completion)),

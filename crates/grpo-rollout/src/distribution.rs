@@ -12,7 +12,7 @@ const BLOCK: usize = 256;
 /// The options act in transformers' order: temperature, top-k, top-p, min-p. They have the names of TRL's
 /// `GRPOConfig`.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Sampling {
     /// Divides the logits; 0 takes the most probable token.
     pub temperature: f32,

@@ -6,16 +6,20 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use grpo_kernels::{AdamWUpdate, sum_of_squares};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The numbers of AdamW, with TRL's defaults.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AdamWConfig {
     /// Decay of the mean of gradients (TRL: `adam_beta1`).
+    #[serde(rename = "adam_beta1")]
     pub beta1: f32,
     /// Decay of the mean of squared gradients (TRL: `adam_beta2`).
+    #[serde(rename = "adam_beta2")]
     pub beta2: f32,
     /// Added to the root of the latter (TRL: `adam_epsilon`).
+    #[serde(rename = "adam_epsilon")]
     pub epsilon: f32,
     /// Decoupled weight decay.
     pub weight_decay: f32,

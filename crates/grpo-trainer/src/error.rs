@@ -1,10 +1,10 @@
-//! Why training cannot start or go on.
+//! Why training cannot start or continue.
 
 use grpo_core::LogProbsError;
 use grpo_reward::RewardError;
 use grpo_rollout::{InvalidOption, RolloutError};
 
-/// Why training cannot start or go on. The policy is as it was after the last whole update.
+/// Why training cannot start or continue. The policy is as it was after the last complete update.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainerError {
@@ -14,46 +14,51 @@ pub enum TrainerError {
     /// A step was given no problems.
     #[error("there is no problem to train or evaluate on: check the dataset and its filters")]
     NoProblems,
-    /// No reward is asked for.
+    /// The rubric has no reward.
     #[error("the rubric has no reward: add one with `Rubric::with`")]
     NoRewards,
-    /// Groups without a signal are to be drawn again, but there are no other problems to draw.
+    /// Groups without a signal should be redrawn, but there are no other problems to draw.
     #[error(
         "max_redraws is {max_redraws}, but this step has no other problems to draw: call `Trainer::roll_out_dynamic`, or \
          set `max_redraws` to 0"
     )]
     NoOtherProblems {
-        /// How often groups are to be drawn again.
+        /// Maximum number of redraws.
         max_redraws: usize,
     },
-    /// A part of the policy gave too little or too much.
-    #[error("{found} {what} where there must be {expected}: the policy's own code gave them")]
+    /// A part of the policy returned too few or too many values.
+    #[error("{found} {what} where {expected} are expected: the policy's own code returned them")]
     Miscounted {
-        /// What was counted.
+        /// What is counted.
         what: &'static str,
-        /// How many there are.
+        /// The number returned.
         found: usize,
-        /// How many there must be.
+        /// The number expected.
         expected: usize,
     },
     /// Sampling failed.
     #[error("{}{cause}", at(problem))]
     Rollout {
-        /// The id of the problem that it failed at, if it is about one.
+        /// The id of the problem on which it failed, if any.
         problem: Option<u64>,
-        /// The reason; it counts prompts within the step.
+        /// The cause; its prompt numbers count within the step.
         cause: RolloutError,
     },
     /// A reward failed.
-    #[error(transparent)]
-    Reward(#[from] RewardError),
-    /// The log-probabilities do not belong together.
+    #[error("problem {problem}: {cause}")]
+    Reward {
+        /// The id of the problem on which it failed.
+        problem: u64,
+        /// The reason.
+        cause: RewardError,
+    },
+    /// The log-probabilities do not match each other.
     #[error(transparent)]
     LogProbs(#[from] LogProbsError),
-    /// The sampler and the trainer disagree on the log-probability of a token that was sampled: one of them is wrong,
-    /// and training would follow a wrong gradient.
+    /// The sampler and the trainer disagree on the log-probability of a sampled token: one of them is wrong, and training
+    /// would follow a wrong gradient.
     #[error(
-        "the sampler gave token {token} of completion {sample} of problem {problem} the log-probability {sampler}, \
+        "for token {token} of completion {sample} of problem {problem}, the sampler computed the log-probability {sampler}, \
          the trainer {trainer}: they differ by more than {tolerance}, so the first step was not taken; the decoder's \
          cache and the training pass must compute the same model"
     )]
@@ -64,17 +69,17 @@ pub enum TrainerError {
         sample: usize,
         /// The token's index in the completion.
         token: usize,
-        /// Its log-probability when it was sampled.
+        /// Its log-probability at sampling time.
         sampler: f32,
-        /// Its log-probability under the training pass.
+        /// Its log-probability in the training pass.
         trainer: f32,
         /// The largest difference that rounding explains.
         tolerance: f32,
     },
-    /// The loss or the gradient was not a number for many steps in a row.
+    /// The loss or the gradient was not finite for many steps in a row.
     #[error(
         "{skipped} steps in a row were skipped because the loss or the gradient was not finite: training has diverged; \
-         begin a new run from the model of an earlier checkpoint with a lower learning rate"
+         start a new run from the model of an earlier checkpoint with a lower learning rate"
     )]
     Diverged {
         /// Steps skipped in a row.
@@ -83,7 +88,16 @@ pub enum TrainerError {
 }
 
 impl TrainerError {
-    /// Checks that a part of the policy gave as much as it should.
+    /// The id of the problem on which a step failed, if any.
+    pub fn problem(&self) -> Option<u64> {
+        match self {
+            Self::Rollout { problem, .. } => *problem,
+            Self::Reward { problem, .. } => Some(*problem),
+            _ => None,
+        }
+    }
+
+    /// Checks that a part of the policy returned the expected number of values.
     pub(crate) fn check_count(what: &'static str, found: usize, expected: usize) -> Result<(), Self> {
         if found == expected { Ok(()) } else { Err(Self::Miscounted { what, found, expected }) }
     }

@@ -1,11 +1,10 @@
-use grpo_core::mean;
+use grpo_core::{Completion, mean};
 use grpo_reward::Scores;
 use grpo_rollout::Sampling;
-use serde::{Deserialize, Serialize};
 
 use crate::{Policy, Problem, Proportion, Text, Trainer, TrainerError};
 
-/// The step in the keys of evaluations: none that training reaches.
+/// The step in the keys of evaluations: one that training never reaches.
 const EVALUATION: u64 = u64::MAX;
 
 /// How an evaluation samples.
@@ -13,7 +12,7 @@ const EVALUATION: u64 = u64::MAX;
 pub struct EvaluationOptions {
     /// How completions are drawn: [`Sampling::greedy`], or the policy's own distribution.
     pub sampling: Sampling,
-    /// Completions of each problem; 1 for greedy.
+    /// Completions per problem; 1 for greedy.
     pub completions: usize,
 }
 
@@ -23,33 +22,59 @@ impl EvaluationOptions {
         Self { sampling: Sampling::greedy(), completions: 1 }
     }
 
-    /// Some completions of each problem at temperature 1.
+    /// Several completions of each problem at temperature 1.
     pub fn sampled(completions: usize) -> Self {
         Self { sampling: Sampling::default(), completions }
     }
 }
 
-/// How a policy does on some problems.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A policy's results on some problems.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
     /// Mean of the weighted sum of rewards.
     pub reward: f64,
-    /// For every reward, by name: the share of completions that it gave more than 0.
+    /// For each reward, by name: the share of completions that earned more than 0.
     pub rewarded: Vec<(String, Proportion)>,
-    /// Every completion's text and scores, problem by problem.
-    pub completions: Vec<(String, Scores)>,
+    /// All completions, problem by problem.
+    pub answers: Vec<Answer>,
+}
+
+/// A completion of an evaluation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The problem's id.
+    pub problem: u64,
+    /// The index among the problem's completions.
+    pub sample: usize,
+    /// The completion as the rewards saw it.
+    pub completion: Completion,
+    /// What it earned.
+    pub scores: Scores,
 }
 
 impl Evaluation {
-    /// The share of completions that the reward `name` gave more than 0.
+    /// The evaluation of these answers, scored by rewards with these names.
+    pub fn of<'a>(names: impl Iterator<Item = &'a str>, answers: Vec<Answer>) -> Self {
+        let rewarded = |(i, name): (usize, &str)| {
+            let successes = answers.iter().filter(|answer| answer.scores.each[i] > 0.0).count();
+            (name.to_string(), Proportion { successes, trials: answers.len() })
+        };
+        Self {
+            reward: mean(answers.iter().map(|answer| f64::from(answer.scores.total))),
+            rewarded: names.enumerate().map(rewarded).collect(),
+            answers,
+        }
+    }
+
+    /// The share of completions that earned more than 0 from the reward `name`.
     pub fn share(&self, name: &str) -> Option<Proportion> {
         self.rewarded.iter().find(|(reward, _)| reward == name).map(|(_, share)| *share)
     }
 }
 
 impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
-    /// Lets the policy answer `problems` and scores its answers. The same problems and options are answered with the same
-    /// keys whenever they are evaluated, so that two policies can be compared pair by pair.
+    /// Samples answers to `problems` from the policy and scores them. The same problems and options always use the same keys,
+    /// so two policies can be compared pairwise.
     pub fn evaluate(
         &self,
         problems: &[Problem<T>],
@@ -59,28 +84,17 @@ impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
             return Err(TrainerError::NoProblems);
         }
         let samples = self.sample(problems, options.completions, &options.sampling, EVALUATION)?;
-        let mut completions = Vec::new();
+        let mut answers = Vec::new();
         for (problem, samples) in problems.iter().zip(&samples) {
-            for sample in samples {
+            for (index, sample) in samples.iter().enumerate() {
                 let completion = self.completion(sample);
-                let scores = self.rubric.score(&problem.truth, &completion)?;
-                completions.push((completion.text, scores));
+                let scores = self
+                    .rubric
+                    .score(&problem.truth, &completion)
+                    .map_err(|cause| TrainerError::Reward { problem: problem.id, cause })?;
+                answers.push(Answer { problem: problem.id, sample: index, completion, scores });
             }
         }
-        let trials = completions.len();
-        let rewarded = |i: usize| Proportion {
-            successes: completions.iter().filter(|(_, scores)| scores.each[i] > 0.0).count(),
-            trials,
-        };
-        Ok(Evaluation {
-            reward: mean(completions.iter().map(|(_, scores)| f64::from(scores.total))),
-            rewarded: self
-                .rubric
-                .names()
-                .enumerate()
-                .map(|(i, name)| (name.to_string(), rewarded(i)))
-                .collect(),
-            completions,
-        })
+        Ok(Evaluation::of(self.rubric.names(), answers))
     }
 }

@@ -1,4 +1,4 @@
-//! What tells that a run is going wrong.
+//! Detects that a run is going wrong.
 
 use std::fmt;
 
@@ -7,52 +7,54 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::step::TOLERANCE;
 use crate::{Metrics, TrainerConfig};
 
-/// Steps that the entropy is averaged over, at the beginning and now.
+/// Steps over which the entropy is averaged, at the start and now.
 const ENTROPY_STEPS: usize = 5;
-/// The entropy has collapsed below this share of what it was at first …
+/// The entropy has collapsed below this fraction of its initial value …
 const ENTROPY_SHARE: f64 = 0.1;
-/// … and this many nats of a token.
+/// … and below this many nats per token.
 const ENTROPY_FLOOR: f64 = 0.05;
-/// The KL divergence has blown up above this many nats of a token …
+/// The KL divergence has blown up above this many nats per token …
 const KL_CEILING: f64 = 1.0;
-/// … for so many steps in a row.
+/// … for this many steps in a row.
 const KL_STEPS: u64 = 3;
 /// Steps in a row without any signal.
 const FLAT_STEPS: u64 = 10;
 /// Steps in a row in which every completion was cut off.
 const TRUNCATED_STEPS: u64 = 3;
-/// Where the loss corrects for the sampler, the mean ratio must lie between the inverse of this and this.
+/// Steps after which a sampler mismatch is reported again.
+const MISMATCH_STEPS: u64 = 10;
+/// If the loss corrects for the sampler, the mean ratio must lie between the inverse of this value and this value.
 const CORRECTION: f64 = 2.0;
 
-/// Something that is going wrong with a run: what, the figure that tells, and what to do.
+/// Something that is going wrong with a run: the problem, the number that shows it, and what to do.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Diagnosis {
-    /// The loss or the gradient was not a number, and the step was skipped.
+    /// The loss or the gradient was not finite, and the step was skipped.
     NonFinite {
         /// The loss.
         loss: f64,
-        /// The gradient's norm.
+        /// The gradient norm.
         grad_norm: f64,
         /// Steps skipped in a row.
         skipped: usize,
     },
-    /// The policy has almost stopped choosing between tokens.
+    /// Policy entropy has collapsed.
     EntropyCollapse {
-        /// Nats of a token, mean of the last steps.
+        /// Nats per token, mean over the last steps.
         entropy: f64,
-        /// The same of the first steps.
+        /// Nats per token, mean over the first steps.
         first: f64,
     },
     /// The policy is far from the reference.
     KlBlowUp {
-        /// Nats of a token.
+        /// Nats per token.
         kl: f64,
         /// Steps in a row.
         steps: u64,
     },
-    /// All completions of every group earned the same.
-    NoSpread {
+    /// All completions of every group earned the same reward.
+    NoSignal {
         /// The mean reward.
         reward: f64,
         /// Steps in a row.
@@ -60,14 +62,14 @@ pub enum Diagnosis {
     },
     /// Every completion was cut off.
     AllTruncated {
-        /// The most tokens of a completion.
+        /// Maximum tokens per completion.
         max_completion_length: usize,
         /// Steps in a row.
         steps: u64,
     },
-    /// The sampler and the trainer disagree on how probable a token was.
+    /// The sampler and the trainer disagree on the log-probability of a token.
     SamplerMismatch {
-        /// The largest difference of log-probabilities in the step.
+        /// The largest log-probability difference in the step.
         difference: f64,
         /// The difference that rounding explains.
         tolerance: f64,
@@ -84,41 +86,42 @@ impl fmt::Display for Diagnosis {
         match self {
             Self::NonFinite { loss, grad_norm, skipped } => write!(
                 f,
-                "not finite: the loss was {loss} and the gradient's norm {grad_norm}, so nothing was moved ({skipped} \
-                 steps skipped in a row); if it goes on, begin a new run with a lower learning rate"
+                "not finite: the loss was {loss} and the gradient norm {grad_norm}, so no weight was changed ({skipped} \
+                 steps skipped in a row); if this persists, start a new run with a lower learning rate"
             ),
             Self::EntropyCollapse { entropy, first } => write!(
                 f,
-                "entropy collapse: {entropy:.4} nats per token over the last {ENTROPY_STEPS} steps, {first:.4} over the \
-                 first: completions of a group hardly differ any more; raise beta or the temperature, or lower the \
-                 learning rate"
+                "entropy collapse: policy entropy has collapsed to {entropy:.4} nats per token over the last {ENTROPY_STEPS} steps, \
+                 from {first:.4} over the first steps: the completions of a group hardly differ anymore; raise beta or the \
+                 temperature, or lower the learning rate"
             ),
             Self::KlBlowUp { kl, steps } => write!(
                 f,
-                "KL blow-up: {kl:.2} nats per token, above {KL_CEILING} for {steps} steps in a row: the policy has left \
-                 its reference; begin a new run, from the model of an earlier checkpoint, with a higher beta or a lower \
-                 learning rate"
+                "KL blow-up: {kl:.2} nats per token, above {KL_CEILING} for {steps} steps in a row: the policy has moved far \
+                 from its reference; start a new run from the model of an earlier checkpoint, with a lower learning rate or a \
+                 higher beta"
             ),
-            Self::NoSpread { reward, steps } => write!(
+            Self::NoSignal { reward, steps } => write!(
                 f,
-                "no spread of rewards: for {steps} steps in a row every completion of a group earned the same (mean \
-                 {reward:.2}), so nothing can be learned; take easier or harder problems, a larger group, or a reward \
-                 with more than two values"
+                "no signal: for {steps} steps in a row, all completions of every group earned the same reward (mean \
+                 {reward:.2}), so there was nothing to learn; use easier or harder problems, a larger group, or a reward with \
+                 more than two values"
             ),
             Self::AllTruncated { max_completion_length, steps } => write!(
                 f,
-                "all truncated: for {steps} steps in a row every completion was cut off at {max_completion_length} \
-                 tokens; raise the maximum length, or check that the model knows its stop token"
+                "all truncated: for {steps} steps in a row, every completion was cut off at {max_completion_length} \
+                 tokens; raise max_completion_length, or check that the model knows its stop token"
             ),
             Self::SamplerMismatch { difference, tolerance } => write!(
                 f,
                 "sampler mismatch: sampler and trainer differ by {difference:.1e} on the log-probability of a token, and \
-                 rounding explains {tolerance:.0e}: one of them computes another model; please report it"
+                 rounding explains at most {tolerance:.0e}: if the gradient norm or the loss has exploded, the policy has \
+                 diverged, and a lower learning rate helps; otherwise the two compute different models: please report it"
             ),
             Self::CorrectionOff { ratio } => write!(
                 f,
-                "sampler mismatch: the sampler's tokens are corrected by {ratio:.2} on average, further than \
-                 {CORRECTION} or its inverse; sample from the policy itself"
+                "sampler mismatch: the mean importance-sampling ratio is {ratio:.2}, outside 1/{CORRECTION} to \
+                 {CORRECTION}: the sampler is too far from the policy; sample from the policy itself (rollout_dtype=f32)"
             ),
         }
     }
@@ -130,7 +133,7 @@ impl Serialize for Diagnosis {
     }
 }
 
-/// What has to be remembered of earlier steps.
+/// State kept from earlier steps.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Health {
     first_entropies: Vec<f64>,
@@ -139,11 +142,12 @@ pub(crate) struct Health {
     kl: u64,
     flat: u64,
     truncated: u64,
+    mismatched: u64,
 }
 
 impl Health {
-    /// What a step shows. Something that lasts is said again after as many steps as it took to be said. `trained` tells
-    /// whether the step trained on any token.
+    /// The diagnoses of a step. A persistent condition is reported again once per detection window. `trained` says whether
+    /// the step trained on any token.
     pub(crate) fn observe(
         &mut self,
         metrics: &Metrics,
@@ -161,23 +165,34 @@ impl Health {
             found.push(Diagnosis::KlBlowUp { kl: metrics.kl.unwrap_or(0.0), steps: self.kl });
         }
         if lasts(&mut self.flat, metrics.frac_reward_zero_std == 1.0, FLAT_STEPS) {
-            found.push(Diagnosis::NoSpread { reward: metrics.reward, steps: self.flat });
+            found.push(Diagnosis::NoSignal { reward: metrics.reward, steps: self.flat });
         }
         if lasts(&mut self.truncated, metrics.completions_clipped_ratio == 1.0, TRUNCATED_STEPS) {
             let max_completion_length = config.max_completion_length;
             found.push(Diagnosis::AllTruncated { max_completion_length, steps: self.truncated });
         }
+        found.extend(self.mismatch(metrics));
+        found
+    }
+
+    /// Whether the sampler is too far from the trainer. A diverged policy has values so large that rounding alone causes a
+    /// mismatch; then the divergence is the diagnosis.
+    fn mismatch(&mut self, metrics: &Metrics) -> Option<Diagnosis> {
         let difference = metrics.sampling_logp_difference_max;
-        match metrics.importance_sampling_ratio_mean {
+        let diagnosis = match metrics.importance_sampling_ratio_mean {
             Some(ratio) if !(1.0 / CORRECTION..=CORRECTION).contains(&ratio) => {
-                found.push(Diagnosis::CorrectionOff { ratio });
+                Some(Diagnosis::CorrectionOff { ratio })
             }
             None if difference >= TOLERANCE.into() => {
-                found.push(Diagnosis::SamplerMismatch { difference, tolerance: TOLERANCE.into() })
+                Some(Diagnosis::SamplerMismatch { difference, tolerance: TOLERANCE.into() })
             }
-            _ => {}
-        }
-        found
+            _ => None,
+        };
+        let has_diverged = metrics.kl.is_some_and(|kl| kl > KL_CEILING || !kl.is_finite());
+        let diagnosis = diagnosis.filter(|_| !has_diverged);
+        let is_due = self.mismatched.is_multiple_of(MISMATCH_STEPS);
+        self.mismatched = if diagnosis.is_some() { self.mismatched.saturating_add(1) } else { 0 };
+        diagnosis.filter(|_| is_due)
     }
 
     fn entropy(&mut self, entropy: f64) -> Option<Diagnosis> {
@@ -196,7 +211,7 @@ impl Health {
     }
 }
 
-/// Counts the steps in a row in which something is so, and tells after every `n` of them.
+/// Counts consecutive steps in which a condition holds, and fires after every `n` of them.
 fn lasts(count: &mut u64, is_so: bool, n: u64) -> bool {
     *count = if is_so { count.saturating_add(1) } else { 0 };
     is_so && count.is_multiple_of(n)

@@ -44,6 +44,7 @@
 
 mod adamw;
 mod checkpoint;
+mod completion_record;
 mod config;
 mod differences;
 mod error;
@@ -63,10 +64,11 @@ mod trainer;
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Latest};
+pub use completion_record::{CompletionRecord, ProblemText};
 pub use config::{ReferenceSync, Schedule, TrainerConfig};
 pub use differences::differences;
 pub use error::TrainerError;
-pub use evaluation::{Evaluation, EvaluationOptions};
+pub use evaluation::{Answer, Evaluation, EvaluationOptions};
 pub use grpo_rollout::InvalidOption;
 pub use health::Diagnosis;
 pub use metrics::Metrics;
@@ -74,7 +76,9 @@ pub use order::Order;
 pub use policy::{Model, Optimizer, Policy, Reference, Resumable, Text};
 pub use proportion::Proportion;
 #[cfg(feature = "qwen2")]
-pub use qwen2::{MemoryPlan, Qwen2Policy, Qwen2PolicyConfig, Qwen2Reference, RolloutDtype, TrainedQwen2};
+pub use qwen2::{
+    MemoryPlan, Qwen2Policy, Qwen2PolicyConfig, Qwen2Reference, RolloutDtype, TrainedQwen2, Workload,
+};
 pub use run_log::{LogPosition, RunLog, RunLogError, completion_lines, metrics_line};
 pub use step::{Experience, Experiences, Group, Problem, RolloutTokens, Scored};
 pub use times::{RolloutTimes, Times};

@@ -7,15 +7,15 @@ use serde::Serialize;
 use crate::step::Observed;
 use crate::{Diagnosis, Experiences, Trainer};
 
-/// The figures of a step, under TRL's names where TRL has them.
+/// The metrics of a step, with TRL's names where TRL has them.
 ///
-/// What is said of tokens is over the completions that were trained on: all of them if the objective has a KL term,
-/// otherwise those of groups with a signal; none that are masked for having been cut off.
+/// Token-level metrics cover the completions that were trained on: all of them if the objective has a KL term, otherwise
+/// those of groups with a signal; masked truncated completions are excluded.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metrics {
     /// The step, from 1.
     pub step: u64,
-    /// The objective's value, over all updates of the step.
+    /// The objective's value, averaged over the updates of the step.
     pub loss: f64,
     /// Mean over completions of the weighted sum of rewards.
     pub reward: f64,
@@ -24,12 +24,12 @@ pub struct Metrics {
     /// `rewards/{name}/mean` and `rewards/{name}/std` of every reward, unweighted, over all completions.
     #[serde(flatten)]
     pub rewards: BTreeMap<String, f64>,
-    /// Share of groups whose rewards are all the same: they have no signal.
+    /// Share of groups whose rewards are all equal: they have no signal.
     pub frac_reward_zero_std: f64,
-    /// Mean over tokens of the objective's estimate of KL(policy ‖ reference), in nats; none without a KL term.
+    /// Mean over tokens of the objective's estimate of KL(policy ‖ reference), in nats; absent without a KL term.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kl: Option<f64>,
-    /// Mean over tokens of the entropy of the policy, in nats.
+    /// Mean over tokens of the policy's entropy, in nats.
     pub entropy: f64,
     /// Share of ratios clipped from below (TRL counts where clipping changes the loss); only where ratios are clipped.
     #[serde(rename = "clip_ratio/low_mean", skip_serializing_if = "Option::is_none")]
@@ -40,20 +40,19 @@ pub struct Metrics {
     /// Share of ratios clipped either way.
     #[serde(rename = "clip_ratio/region_mean", skip_serializing_if = "Option::is_none")]
     pub clip_ratio_region_mean: Option<f64>,
-    /// Share of ratios above their bound; only of CISPO.
+    /// Share of ratios above their bound; only with CISPO.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cispo_clip_ratio: Option<f64>,
-    /// Mean over completions of φ; only of VESPO.
+    /// Mean over completions of φ; only with VESPO.
     #[serde(rename = "vespo/phi_seq_mean", skip_serializing_if = "Option::is_none")]
     pub vespo_phi_seq_mean: Option<f64>,
-    /// Share of completions without a surrogate loss because they are too far off the policy; only where there is a
-    /// threshold for it.
+    /// Share of completions without a surrogate loss because they are too far off-policy; only if a threshold is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off_policy_ratio: Option<f64>,
-    /// Groups drawn in place of those without a signal, kept or not; only of dynamic sampling.
+    /// Groups drawn to replace those without a signal, kept or not; only with dynamic sampling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redrawn_groups: Option<usize>,
-    /// Mean tokens of a completion.
+    /// Mean tokens per completion.
     #[serde(rename = "completions/mean_length")]
     pub completions_mean_length: f64,
     /// Tokens of the shortest completion.
@@ -65,22 +64,22 @@ pub struct Metrics {
     /// Share of completions that were cut off at the maximum length.
     #[serde(rename = "completions/clipped_ratio")]
     pub completions_clipped_ratio: f64,
-    /// Mean over tokens of the distance between the sampler's and the trainer's log-probability.
+    /// Mean over tokens of the absolute difference between the sampler's and the trainer's log-probability.
     #[serde(rename = "sampling/sampling_logp_difference/mean")]
     pub sampling_logp_difference_mean: f64,
-    /// The largest such distance.
+    /// The largest such difference.
     #[serde(rename = "sampling/sampling_logp_difference/max")]
     pub sampling_logp_difference_max: f64,
-    /// Mean over tokens of the factor that corrects for the sampler; only where it is corrected for.
+    /// Mean over tokens of the factor that corrects for the sampler; only if the loss corrects for it.
     #[serde(rename = "sampling/importance_sampling_ratio/mean", skip_serializing_if = "Option::is_none")]
     pub importance_sampling_ratio_mean: Option<f64>,
-    /// The smallest of them.
+    /// The smallest such factor.
     #[serde(rename = "sampling/importance_sampling_ratio/min", skip_serializing_if = "Option::is_none")]
     pub importance_sampling_ratio_min: Option<f64>,
-    /// The largest.
+    /// The largest such factor.
     #[serde(rename = "sampling/importance_sampling_ratio/max", skip_serializing_if = "Option::is_none")]
     pub importance_sampling_ratio_max: Option<f64>,
-    /// Norm of the gradient of all weights together, before clipping; of the last update.
+    /// Global gradient norm before clipping, in the last update.
     pub grad_norm: f64,
     /// The learning rate of the step.
     pub learning_rate: f64,
@@ -88,7 +87,7 @@ pub struct Metrics {
     pub num_tokens: u64,
     /// Steps skipped in a row because the loss or the gradient was not finite.
     pub skipped_steps: usize,
-    /// What is going wrong, if anything is; written as text.
+    /// Detected problems, if any; written as text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub diagnoses: Vec<Diagnosis>,
 }

@@ -1,4 +1,4 @@
-//! What is trained, concern by concern.
+//! The policy and the traits of its parts.
 
 use std::path::Path;
 
@@ -10,11 +10,11 @@ pub trait Text {
     /// Token ids that end a completion.
     fn stop(&self) -> &[u32];
 
-    /// The text of a completion's tokens as rewards see it: after what the prompt has begun of it, and without stop tokens.
+    /// A completion's text as rewards see it: with the part that the prompt already begins, and without stop tokens.
     fn decode(&self, tokens: &[u32]) -> String;
 }
 
-/// A model that gives tokens log-probabilities, and passes the gradient of a loss on to its weights.
+/// A model that computes log-probabilities of tokens and backpropagates the gradient of a loss to its weights.
 pub trait Model {
     /// A forward pass that can be differentiated.
     type Pass;
@@ -25,16 +25,16 @@ pub trait Model {
     fn forward(&self, batch: &[PromptCompletions<'_>], temperature: f32) -> (Vec<TokenLogProbs>, Self::Pass);
 
     /// Backpropagates `slopes`, the gradient of a loss with respect to the log-probabilities of each completion, and adds the
-    /// gradient with respect to the weights to `gradients`: those of two micro-batches are never held side by side.
+    /// gradient with respect to the weights to `gradients`, so that gradients of two micro-batches never exist at once.
     fn backward(&self, pass: Self::Pass, slopes: &[TokenGradients], gradients: &mut Self::Gradients);
 }
 
-/// The model that the KL divergence is measured from.
+/// The reference model of the KL term.
 pub trait Reference<M>: Sized {
     /// A frozen copy of a model.
     fn freeze(model: &M) -> Self;
 
-    /// Log-probabilities of the completions' tokens, as [`Model::forward`] gives them.
+    /// Log-probabilities of the completions' tokens, as returned by [`Model::forward`].
     fn logprobs(&self, batch: &[PromptCompletions<'_>], temperature: f32) -> Vec<TokenLogProbs>;
 
     /// The reference moved towards a model: `α · model + (1 − α) · reference`.
@@ -46,10 +46,10 @@ pub trait Reference<M>: Sized {
     }
 }
 
-/// Moves the weights of a model.
+/// Updates the weights of a model.
 pub trait Optimizer<M: Model> {
-    /// Moves the weights against the gradient, scaled down to `max_grad_norm` if it is longer, and returns its norm
-    /// before that. A gradient that is not finite moves nothing.
+    /// Moves the weights against the gradient, clipped to the norm `max_grad_norm`, and returns the norm before clipping. A
+    /// gradient that is not finite changes no weight.
     fn update(
         &mut self,
         model: &mut M,
@@ -59,27 +59,27 @@ pub trait Optimizer<M: Model> {
     ) -> f64;
 }
 
-/// A part of a policy that can be in a checkpoint: the model, or a part that belongs to a model `M`.
+/// A part of a policy that can be saved in a checkpoint: the model, or a part that belongs to a model `M`.
 pub trait Resumable<M = ()> {
-    /// Why it could not be written or read.
+    /// The error if it cannot be written or read.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Its numbers that the steps to come depend on.
+    /// Its settings that future steps depend on.
     fn settings(&self) -> Value;
 
-    /// Writes everything that training has changed of it to files in a folder, which the parts of a policy
-    /// share with the trainer's `state.json` and `manifest.json`.
+    /// Writes everything that training has changed in it to files in a folder, which the parts of a policy share with the
+    /// trainer's `state.json` and `manifest.json`.
     fn save_state(&self, model: &M, folder: &Path) -> Result<(), Self::Error>;
 
-    /// Restores what [`save_state`](Self::save_state) wrote; it is called on a part that is as the run began with it.
+    /// Restores what [`save_state`](Self::save_state) wrote; called on a part in its state at the start of the run.
     fn load_state(&mut self, model: &M, folder: &Path) -> Result<(), Self::Error>;
 }
 
-/// A policy: a model in training, and everything that is done with it. Each part but the model, which the others belong to, can be
-/// replaced by itself.
+/// A policy: a model in training, and the parts that use it. Every part except the model, which the others belong to, can be
+/// replaced independently.
 ///
-/// To bring a model, implement the traits of the parts. Here it is a table: the logits of a stop token, `yes` and `no`,
-/// whatever came before. It learns never to say `yes`:
+/// To bring your own model, implement the traits of the parts. Here the model is a table: the logits of a stop token, `yes`
+/// and `no`, independent of the context. It learns never to say `yes`:
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor, TensorData};
@@ -166,19 +166,19 @@ pub trait Resumable<M = ()> {
 pub struct Policy<X, M, O, R = M> {
     /// The text of its tokens.
     pub text: X,
-    /// What is trained.
+    /// The model in training.
     pub model: M,
-    /// Where it is sampled from.
+    /// Samples from it.
     pub rollouts: Box<dyn Rollouts<M> + Send + Sync>,
-    /// What trains it.
+    /// Updates its weights.
     pub optimizer: O,
-    /// What the KL divergence is measured from; none if there is none.
+    /// The reference of the KL term, if there is one.
     pub reference: Option<R>,
 }
 
 impl<X, M: Decoder, O> Policy<X, M, O> {
-    /// A policy that is sampled from in this process. Its reference, if the objective needs one, is the model as it is when it is
-    /// given to a [`Trainer`](crate::Trainer).
+    /// A policy sampled in this process. Its reference, if the objective needs one, is the model at the time it is passed to
+    /// a [`Trainer`](crate::Trainer).
     pub fn new(text: X, model: M, optimizer: O) -> Self {
         Self { text, model, rollouts: Box::new(Local), optimizer, reference: None }
     }

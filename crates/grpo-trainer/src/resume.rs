@@ -48,7 +48,7 @@ impl<X: Text, M: Resumable, O: Resumable<M>, R: Resumable<M>, T> Trainer<Policy<
     /// This trainer, which is as the run began with it, after the steps of a checkpoint; and where the run's record was.
     ///
     /// What the steps to come depend on must be the same as when the checkpoint was written: the trainer's numbers, those of the
-    /// policy's parts ([`Resumable::settings`]), and names, reward weights and gates of the rubric.
+    /// policy's parts ([`Resumable::settings`]), and names, reward weights, gates and versions of the rubric.
     pub fn resume(mut self, checkpoint: &Checkpoint) -> Result<(Self, Option<LogPosition>), CheckpointError> {
         let path = checkpoint.path.join(STATE);
         let text = read_text(&path)?;
@@ -113,8 +113,9 @@ impl TrainerConfig {
     /// Everything that the steps of a run with these numbers and rewards depend on, besides the policy.
     pub fn settings<T: ?Sized>(&self, rubric: &Rubric<T>) -> Value {
         let mut settings = json!(self);
-        for ((name, weight), gate) in rubric.names().zip(rubric.reward_weights()).zip(rubric.gates()) {
-            settings["rewards"][name] = json!({ "weight": weight, "gate": gate });
+        let parts = rubric.names().zip(rubric.reward_weights()).zip(rubric.gates()).zip(rubric.versions());
+        for (((name, weight), gate), version) in parts {
+            settings["rewards"][name] = json!({ "weight": weight, "gate": gate, "version": version });
         }
         settings
     }

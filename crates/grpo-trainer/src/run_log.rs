@@ -3,51 +3,51 @@ use std::io::{Error, ErrorKind, Result as IoResult, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use grpo_files::sync_folder;
-use grpo_reward::Rubric;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use crate::{Experiences, Metrics, Times};
+use crate::{CompletionRecord, Metrics, Times};
 
-/// The record of a run: a line of `metrics.jsonl` and of `times.jsonl` for each step, and a line of `completions.jsonl` for each
-/// completion. All but the times are determined by the run's numbers: two runs of the same are the same byte for byte.
+/// The record of a run: one line of `metrics.jsonl` and `times.jsonl` per step, and one line of `completions.jsonl` per
+/// completion. Everything except the times is deterministic: two runs with the same configuration are byte-identical.
 ///
-/// Lines are handed to the operating system step by step, so that a run that is killed keeps all that came before. What could
-/// not be written (a full disk, say) is kept in memory and written with the next step.
+/// Lines are handed to the operating system after every step, so a killed run keeps all earlier steps. Lines that cannot be
+/// written (because the disk is full, say) are kept in memory and written with the next step.
 pub struct RunLog {
     metrics: LogFile,
     times: LogFile,
     completions: LogFile,
 }
 
-/// How many bytes of each file a checkpoint has seen.
+/// The length of each file, in bytes, at a checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPosition {
-    /// Of `metrics.jsonl`.
+    /// Length of `metrics.jsonl`.
     pub metrics: u64,
-    /// Of `times.jsonl`.
+    /// Length of `times.jsonl`.
     pub times: u64,
-    /// Of `completions.jsonl`.
+    /// Length of `completions.jsonl`.
     pub completions: u64,
 }
 
 /// A record that could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {cause}; make room or choose another folder", path.display())]
+#[error("{}: {cause}; free up space or choose another folder", path.display())]
 pub struct RunLogError {
     /// The file or folder.
     pub path: PathBuf,
-    /// The operating system's reason.
+    /// The operating system's error.
     pub cause: Error,
 }
 
 impl RunLog {
-    /// Opens the record in `folder`, which is made if need be; what is in it already is kept.
+    /// Opens the record in `folder`, which is created if needed; existing lines are kept.
     pub fn open(folder: &Path) -> Result<Self, RunLogError> {
         Self::open_at(folder, [None; 3])
     }
 
-    /// Opens the record of a run that resumes from a checkpoint: what came after that is dropped, because it will be written again.
+    /// Opens the record of a run that resumes from a checkpoint; lines written after the checkpoint are dropped, because they
+    /// will be written again.
     pub fn resume(folder: &Path, at: LogPosition) -> Result<Self, RunLogError> {
         Self::open_at(folder, [at.metrics, at.times, at.completions].map(Some))
     }
@@ -64,23 +64,22 @@ impl RunLog {
         Ok(log)
     }
 
-    /// Adds a step whose completions were scored by `rubric`.
-    pub fn append<T: ?Sized>(
+    /// Adds a step and its completions.
+    pub fn append(
         &mut self,
         metrics: &Metrics,
         times: &Times,
-        experiences: &Experiences,
-        rubric: &Rubric<T>,
+        completions: &[CompletionRecord],
     ) -> Result<(), RunLogError> {
         self.metrics.pending += &metrics_line(metrics);
         let mut times = json!(times);
         times["step"] = json!(metrics.step);
         self.times.pending += &(times.to_string() + "\n");
-        self.completions.pending += &completion_lines(metrics.step, experiences, rubric);
+        self.completions.pending += &completion_lines(completions);
         self.flush()
     }
 
-    /// Writes what could not be written before, waits until all of it is on the disk, and returns how much that is.
+    /// Writes any pending lines, waits until everything is on disk, and returns the file lengths.
     pub fn sync(&mut self) -> Result<LogPosition, RunLogError> {
         self.flush()?;
         for log in self.files() {
@@ -94,7 +93,7 @@ impl RunLog {
     }
 
     fn flush(&mut self) -> Result<(), RunLogError> {
-        // All are tried, whichever fails.
+        // Try all files, even if one fails.
         let results = self.files().map(LogFile::flush);
         results.into_iter().collect()
     }
@@ -109,42 +108,25 @@ pub fn metrics_line(metrics: &Metrics) -> String {
     serde_json::to_string(metrics).expect("metrics are plain numbers") + "\n"
 }
 
-/// The lines of `completions.jsonl` for a step whose completions were scored by `rubric`.
-pub fn completion_lines<T: ?Sized>(step: u64, experiences: &Experiences, rubric: &Rubric<T>) -> String {
-    let mut lines = String::new();
-    for group in &experiences.groups {
-        for (sample, experience) in group.completions.iter().enumerate() {
-            let each = rubric.names().zip(&experience.scored.scores.each);
-            let rewards: Map<String, Value> = each.map(|(name, r)| (name.to_string(), json!(r))).collect();
-            let line = json!({
-                "step": step,
-                "problem": group.problem,
-                "sample": sample,
-                "text": experience.scored.completion.text,
-                "tokens": experience.scored.completion.n_tokens,
-                "finish": format!("{:?}", experience.scored.completion.finish).to_lowercase(),
-                "reward": experience.scored.scores.total,
-                "rewards": rewards,
-                "advantage": experience.advantage,
-            });
-            lines.push_str(&(line.to_string() + "\n"));
-        }
-    }
-    lines
+/// The lines of `completions.jsonl`.
+pub fn completion_lines(completions: &[CompletionRecord]) -> String {
+    let line =
+        |completion| serde_json::to_string(completion).expect("texts and numbers can be written") + "\n";
+    completions.iter().map(line).collect()
 }
 
-/// A file that lines are added to.
+/// A file to which lines are appended.
 struct LogFile {
     path: PathBuf,
     file: File,
-    /// Bytes that are known to be in it.
+    /// Bytes known to be in the file.
     written: u64,
-    /// Lines that are not.
+    /// Lines that are not in it yet.
     pending: String,
 }
 
 impl LogFile {
-    /// Opens a file at its end, or cuts it to a length.
+    /// Opens a file at its end, or truncates it to a length.
     fn open(path: PathBuf, length: Option<u64>) -> Result<Self, RunLogError> {
         let open = || {
             let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path)?;
@@ -152,7 +134,7 @@ impl LogFile {
             let written = length.unwrap_or(found);
             if found < written {
                 let reason = format!(
-                    "it has {found} bytes, and the checkpoint was written when it had {written}: restore the file"
+                    "it has {found} bytes, but had {written} when the checkpoint was written: restore the file"
                 );
                 return Err(Error::new(ErrorKind::UnexpectedEof, reason));
             }
@@ -175,7 +157,7 @@ impl LogFile {
         if self.pending.is_empty() {
             return Ok(());
         }
-        // A write that failed may have left a part of a line, which this one begins on.
+        // A failed write may have left part of a line; start there.
         self.file.seek(SeekFrom::Start(self.written))?;
         self.file.write_all(self.pending.as_bytes())?;
         self.written += self.pending.len() as u64;

@@ -15,30 +15,31 @@ pub struct Trainer<P, T> {
     pub(crate) progress: Progress,
 }
 
-/// Where a run is, and what it remembers of earlier steps.
+/// The state of a run, including what it keeps from earlier steps.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Progress {
-    /// Steps taken, skipped ones included.
+    /// Steps taken, including skipped ones.
     pub(crate) step: u64,
     /// Tokens of prompts and completions seen.
     pub(crate) num_tokens: u64,
     /// Steps skipped in a row.
     pub(crate) skipped: usize,
-    /// Whether the sampler's log-probabilities have been found to be the trainer's.
+    /// Whether the sampler's log-probabilities have been verified against the trainer's.
     pub(crate) sampler_checked: bool,
     pub(crate) health: Health,
 }
 
-/// Steps skipped in a row after which the run is given up.
+/// Consecutive skipped steps after which the run ends.
 const MAX_SKIPPED: usize = 10;
-/// The reward that a recipe brings along.
+/// The reward that a recipe adds.
 const OVERLONG: &str = "overlong";
 
 impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
-    /// A trainer of `policy`, whose completions are scored by `rubric` and by the recipe's punishment of length.
+    /// A trainer of `policy`, whose completions are scored by `rubric` and by the recipe's length penalty.
     ///
-    /// If the objective has a KL term and the policy no reference yet, [`Reference::freeze`] makes one of the model as it is now.
+    /// If the objective has a KL term and the policy has no reference yet, [`Reference::freeze`] makes one from the current
+    /// model.
     pub fn new(
         mut policy: Policy<X, M, O, R>,
         rubric: Rubric<T>,
@@ -55,7 +56,7 @@ impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M
                 return Err(InvalidOption::new("sync_ref_model", true, reason).into());
             }
         } else if policy.reference.is_some() {
-            let expected = "the policy has a reference, which only a KL term needs: it must be above 0";
+            let expected = "it must be above 0: the policy has a reference, which only a KL term needs";
             return Err(InvalidOption::new("beta", config.recipe.objective.beta, expected).into());
         }
         Ok(Self { policy, rubric, config, progress: Progress::default() })
@@ -69,17 +70,17 @@ impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M
 }
 
 impl<P, T> Trainer<P, T> {
-    /// Steps taken, skipped ones included.
+    /// Steps taken, including skipped ones.
     pub fn steps(&self) -> u64 {
         self.progress.step
     }
 
-    /// The policy as it is now.
+    /// The current policy.
     pub fn policy(&self) -> &P {
         &self.policy
     }
 
-    /// The numbers of the run.
+    /// The configuration.
     pub fn config(&self) -> &TrainerConfig {
         &self.config
     }
@@ -91,11 +92,11 @@ impl<P, T> Trainer<P, T> {
 }
 
 impl TrainerConfig {
-    /// The rubric, with the reward that the recipe brings along.
+    /// The rubric, including the reward that the recipe adds.
     fn punish<T>(&self, rubric: Rubric<T>) -> Result<Rubric<T>, InvalidOption> {
         let Some(cache) = self.recipe.soft_overlong_cache else { return Ok(rubric) };
         if rubric.names().any(|name| name == OVERLONG) {
-            let expected = "the rubric has a reward `overlong` already: leave one of them out";
+            let expected = "the rubric already has a reward `overlong`: remove one of them";
             return Err(InvalidOption::new("soft_overlong_cache", cache, expected));
         }
         let overlong = SoftOverlong::new(self.max_completion_length, cache);
@@ -104,7 +105,7 @@ impl TrainerConfig {
 }
 
 impl Progress {
-    /// Counts a step that has seen so many tokens.
+    /// Counts a step and its tokens.
     pub(crate) fn advance(&mut self, observed: &Observed, tokens: u64) -> Result<(), TrainerError> {
         self.skipped = if observed.is_finite() { 0 } else { self.skipped.saturating_add(1) };
         if self.skipped >= MAX_SKIPPED {

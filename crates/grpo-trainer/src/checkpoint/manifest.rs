@@ -12,7 +12,7 @@ use crate::CheckpointError;
 
 const MANIFEST: &str = "manifest.json";
 /// The version of the manifest and of what it lists.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

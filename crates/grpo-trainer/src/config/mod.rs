@@ -1,64 +1,70 @@
-//! The trainer's numbers.
+//! The trainer's configuration.
 
+mod bound;
 mod schedule;
 mod validate;
 
 use grpo_core::{Finish, Recipe};
 use grpo_rollout::{Sample, Sampling};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use schedule::Schedule;
 
-/// The trainer's numbers; a policy has its own. Where TRL's `GRPOConfig` has the option under another name, the field says so.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// The trainer's configuration; a policy has its own. If TRL's `GRPOConfig` has an option under another name, the field's
+/// documentation gives it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TrainerConfig {
-    /// Completions of a problem (TRL: `num_generations`); at least 2, or there is nothing to compare.
+    /// Completions per problem (TRL: `num_generations`); at least 2, or there is nothing to compare.
     pub group_size: usize,
-    /// The most tokens of a completion.
+    /// Maximum tokens per completion.
     pub max_completion_length: usize,
     /// How completions are drawn. The temperature must be above 0.
     pub sampling: Sampling,
-    /// What the paper prescribes: the loss, the advantages, what is punished, and what is left out.
+    /// What the paper prescribes: the loss, the advantages, length penalties and masks.
     pub recipe: Recipe,
-    /// Moves the reference after the policy (TRL: `sync_ref_model`).
+    /// Moves the reference towards the policy (TRL: `sync_ref_model`).
     pub reference_sync: Option<ReferenceSync>,
     /// Optimizer steps on each rollout, μ in the paper (TRL: `num_iterations`).
     pub updates: usize,
     /// The peak learning rate.
     pub learning_rate: f64,
-    /// The learning rate's course after warm-up (TRL: `lr_scheduler_type`).
+    /// The learning rate schedule after warm-up (TRL: `lr_scheduler_type`).
     pub schedule: Schedule,
-    /// Steps over which the learning rate rises.
+    /// Warm-up steps of the learning rate.
     pub warmup_steps: u64,
-    /// The largest norm of the gradient of all weights together; longer ones are scaled down.
+    /// Maximum global gradient norm; larger gradients are clipped to it.
+    #[serde(with = "bound")]
     pub max_grad_norm: f64,
-    /// The most tokens of a forward and backward pass. Bounds memory, and changes nothing but how sums
-    /// are rounded.
+    /// Maximum tokens per forward and backward pass. Bounds memory; affects results only through rounding.
     pub micro_batch_tokens: usize,
-    /// The most rows decoded at once. Bounds memory, and changes nothing but how sums are rounded.
+    /// Maximum rows decoded at once. Bounds memory; affects results only through rounding.
     pub batch_rows: usize,
-    /// Key of all samples, and of the order of problems.
+    /// Seed of all samples and of the order of problems.
     pub seed: u64,
 }
 
 /// The reference follows the policy (TR-DPO, arXiv 2404.09656).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReferenceSync {
-    /// Steps from one move to the next (TRL: `ref_model_sync_steps`, which counts updates).
+    /// Steps between moves (TRL: `ref_model_sync_steps`, which counts updates).
+    #[serde(rename = "ref_model_sync_steps")]
     pub steps: u64,
-    /// The share of the policy in the new reference: `α · policy + (1 − α) · reference` (TRL: `ref_model_mixup_alpha`).
+    /// The weight of the policy in the new reference: `α · policy + (1 − α) · reference` (TRL: `ref_model_mixup_alpha`).
+    #[serde(rename = "ref_model_mixup_alpha")]
     pub mixup_alpha: f64,
 }
 
 impl ReferenceSync {
-    /// Whether the reference moves after so many steps.
+    /// Whether the reference moves after this many steps.
     pub(crate) fn is_due(self, step: u64) -> bool {
         step.is_multiple_of(self.steps)
     }
 }
 
 impl Default for ReferenceSync {
-    /// TRL's: every 512 steps, α 0.6.
+    /// TRL's defaults: every 512 steps, α 0.6.
     fn default() -> Self {
         Self { steps: 512, mixup_alpha: 0.6 }
     }
@@ -97,7 +103,7 @@ impl TrainerConfig {
         self.recipe.objective.needs_reference()
     }
 
-    /// The learning rate of the step after `step` others.
+    /// The learning rate of the step that follows `step` others.
     pub(crate) fn learning_rate_of(&self, step: u64) -> f64 {
         self.learning_rate * self.schedule.factor(step, self.warmup_steps)
     }

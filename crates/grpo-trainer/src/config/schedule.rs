@@ -1,29 +1,32 @@
 use std::f64::consts::PI;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How the learning rate changes after warm-up (TRL's `lr_scheduler_type`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
-    /// Stays as it is.
+    /// Stays constant.
     Constant,
-    /// Falls on a straight line to reach 0 after so many steps of the run.
+    /// Falls linearly to 0 over the given number of steps.
     Linear {
         /// Steps of the run, warm-up included.
+        #[serde(rename = "num_training_steps")]
         steps: u64,
     },
-    /// Falls on half a cosine to reach 0 after so many steps of the run.
+    /// Falls along half a cosine to 0 over the given number of steps.
     Cosine {
         /// Steps of the run, warm-up included.
+        #[serde(rename = "num_training_steps")]
         steps: u64,
     },
 }
 
 impl Schedule {
-    /// The factor on the peak learning rate at `step` (from 0), where the first `warmup` steps rise on a straight line to 1.
+    /// The factor on the peak learning rate at `step` (from 0); it rises linearly to 1 over the first `warmup` steps.
     ///
-    /// As in transformers, but shifted by one step in the warm-up: its first step has a learning rate of 0 and
-    /// trains nothing.
+    /// As in transformers, but shifted by one step during warm-up: in transformers, the first step has a learning rate of 0
+    /// and trains nothing.
     pub fn factor(self, step: u64, warmup: u64) -> f64 {
         if step < warmup {
             return (step + 1) as f64 / warmup as f64;

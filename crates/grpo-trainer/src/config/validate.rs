@@ -1,21 +1,23 @@
-//! Whether the trainer's numbers are in their ranges.
+//! Checks that the trainer's numbers are in range.
 
 use grpo_core::{Kl, Normalization, Ratio, Surrogate};
 use grpo_rollout::InvalidOption;
 
 use crate::{Schedule, TrainerConfig};
 
-/// Far above what anyone has use for, and far below where memory is sure to end.
+/// Far above any practical use, and far below the point where memory runs out.
 const MAX_SIZE: usize = 1 << 16;
 const MAX_REDRAWS: usize = 1 << 12;
+/// Far above any model's context.
+const MAX_LENGTH: usize = 1 << 24;
 
 impl TrainerConfig {
-    /// Checks that every number is in its range.
+    /// Checks that every number is in range.
     pub fn validate(&self) -> Result<(), InvalidOption> {
         self.validate_sizes()?;
         self.sampling.validate()?;
         if self.sampling.temperature == 0.0 {
-            let expected = "training needs samples that differ: it must be above 0";
+            let expected = "it must be above 0: training needs samples that differ";
             return Err(InvalidOption::new("temperature", 0, expected));
         }
         self.validate_objective()?;
@@ -25,15 +27,11 @@ impl TrainerConfig {
 
     fn validate_sizes(&self) -> Result<(), InvalidOption> {
         if self.group_size < 2 {
-            let expected = "a group needs at least 2 completions to compare: with fewer every advantage is 0";
+            let expected = "it must be at least 2: in a smaller group, every advantage is 0";
             return Err(InvalidOption::new("group_size", self.group_size, expected));
         }
         if self.group_size > MAX_SIZE {
-            return Err(InvalidOption::new(
-                "group_size",
-                self.group_size,
-                "a group has at most 65536 completions",
-            ));
+            return Err(InvalidOption::new("group_size", self.group_size, "it must be at most 65536"));
         }
         if self.recipe.max_redraws > MAX_REDRAWS {
             return Err(InvalidOption::new(
@@ -51,6 +49,10 @@ impl TrainerConfig {
             if value == 0 {
                 return Err(InvalidOption::new(option, value, "it must be at least 1"));
             }
+        }
+        if self.max_completion_length > MAX_LENGTH {
+            let expected = "it must be at most 16777216";
+            return Err(InvalidOption::new("max_completion_length", self.max_completion_length, expected));
         }
         let cache = self.recipe.soft_overlong_cache.unwrap_or(0);
         if cache > self.max_completion_length {
@@ -84,13 +86,13 @@ impl TrainerConfig {
         if let Normalization::MaxLength(n) = objective.normalization
             && n != self.max_completion_length
         {
-            let expected = "it must be the run's max_completion_length, which Dr. GRPO divides by";
+            let expected = "it must be the run's max_completion_length, by which Dr. GRPO divides";
             return Err(InvalidOption::new("normalization", n, expected));
         }
         if let (Surrogate::Vespo { .. }, Ratio::Sequence, Kl::K3) =
             (objective.surrogate, objective.ratio, objective.kl)
         {
-            let expected = "VESPO has no ratio to take per completion";
+            let expected = "VESPO has no per-completion ratio";
             return Err(InvalidOption::new("importance_sampling_level", "sequence", expected));
         }
         if objective.kl == Kl::BiasCorrectedK3 && !self.needs_reference() {
@@ -105,13 +107,14 @@ impl TrainerConfig {
 
     fn validate_learning_rate(&self) -> Result<(), InvalidOption> {
         InvalidOption::check_not_negative("learning_rate", self.learning_rate)?;
-        // No bound at all is a bound of infinity.
+        // No bound is represented as infinity.
         if self.max_grad_norm.is_nan() || self.max_grad_norm <= 0.0 {
             return Err(InvalidOption::new("max_grad_norm", self.max_grad_norm, "it must be above 0"));
         }
         match self.schedule {
             Schedule::Linear { steps } | Schedule::Cosine { steps } if steps <= self.warmup_steps => {
-                let expected = "the learning rate would fall to 0 at once: it must be more than the warm-up";
+                let expected =
+                    "it must be more than the warm-up, or the learning rate would fall to 0 at once";
                 Err(InvalidOption::new("steps", steps, expected))
             }
             _ => Ok(()),

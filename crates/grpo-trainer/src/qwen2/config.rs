@@ -1,13 +1,13 @@
 use grpo_core::SamplerCorrection;
 use grpo_qwen2::LoraConfig;
 use grpo_rollout::InvalidOption;
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use crate::AdamWConfig;
 
 /// The numbers of a policy that is a Qwen2 model.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Qwen2PolicyConfig {
     /// Trains low-rank adapters instead of the weights.
     pub lora: Option<LoraConfig>,
@@ -15,13 +15,11 @@ pub struct Qwen2PolicyConfig {
     pub rollout_dtype: RolloutDtype,
     /// The optimizer's own numbers.
     pub optimizer: AdamWConfig,
-    /// Keeps only the input of every layer for the backward pass, and computes the rest a second time: takes less memory and
-    /// more time (TRL: `gradient_checkpointing`). Never changes the result.
-    pub activation_checkpointing: bool,
 }
 
 /// The type of the weights that completions are sampled with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum RolloutDtype {
     /// F32: the model in training itself. (With LoRA, frozen weights are as they are stored.)
     #[default]
@@ -67,14 +65,5 @@ impl Qwen2PolicyConfig {
             }
         }
         Ok(())
-    }
-
-    /// Everything that the steps of a run with this policy depend on.
-    pub fn settings(&self) -> Value {
-        let mut settings = json!(self);
-        let names = settings.as_object_mut().expect("a configuration has names");
-        // What is computed twice is the same to the bit.
-        names.remove("activation_checkpointing");
-        settings
     }
 }

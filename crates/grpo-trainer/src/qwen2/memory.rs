@@ -20,16 +20,17 @@ const BUFFERS: u64 = 20;
 ///
 /// ```
 /// # use grpo_qwen2::{Config, LoraConfig};
-/// # use grpo_trainer::{MemoryPlan, Qwen2PolicyConfig, TrainerConfig};
+/// # use grpo_trainer::{MemoryPlan, Qwen2PolicyConfig, TrainerConfig, Workload};
 /// # let model = Config {
 /// #     vocab_size: 151_936, hidden_size: 896, intermediate_size: 4864, num_hidden_layers: 24,
 /// #     num_attention_heads: 14, num_key_value_heads: 2, head_dim: 64, max_position_embeddings: 32_768,
 /// #     rms_norm_eps: 1e-6, rope_theta: 1e6, tie_word_embeddings: true,
 /// # };
 /// let (config, policy) = (TrainerConfig::default(), Qwen2PolicyConfig::default());
-/// let full = MemoryPlan::new(&model, &config, &policy, 1, 200, true);
+/// let workload = Workload { problems: 1, prompt: 200, is_bf16: true, activation_checkpointing: false };
+/// let full = MemoryPlan::new(&model, &config, &policy, &workload);
 /// let lora = Qwen2PolicyConfig { lora: Some(LoraConfig::default()), ..policy };
-/// assert!(MemoryPlan::new(&model, &config, &lora, 1, 200, true).total() < full.total() / 2);
+/// assert!(MemoryPlan::new(&model, &config, &lora, &workload).total() < full.total() / 2);
 /// println!("{full}");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,17 +39,28 @@ pub struct MemoryPlan {
     pub parts: Vec<(&'static str, u64)>,
 }
 
+/// What memory depends on besides the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workload {
+    /// Problems per step.
+    pub problems: usize,
+    /// The tokens of the longest prompt.
+    pub prompt: usize,
+    /// Whether the model's checkpoint is in BF16.
+    pub is_bf16: bool,
+    /// Whether only the input of every layer is kept for the backward pass.
+    pub activation_checkpointing: bool,
+}
+
 impl MemoryPlan {
-    /// The plan of a run with so many problems a step, whose prompts have at most `prompt` tokens, on a model of the shape
-    /// `model`; `is_bf16` if its checkpoint is in BF16.
+    /// The plan of a run on a model of the shape `model`.
     pub fn new(
         model: &Config,
         config: &TrainerConfig,
         policy: &Qwen2PolicyConfig,
-        problems: usize,
-        prompt: usize,
-        is_bf16: bool,
+        workload: &Workload,
     ) -> Self {
+        let Workload { problems, prompt, is_bf16, activation_checkpointing } = *workload;
         let all = model.parameters() as u64;
         let frozen = if is_bf16 { F32 / 2 } else { F32 };
         let (weights, trained) = match &policy.lora {
@@ -72,7 +84,7 @@ impl MemoryPlan {
             ("gradients", F32 * trained),
             ("optimizer", 2 * F32 * trained),
             ("key-value cache", rows * length as u64 * model.cached_per_token() as u64 * F32),
-            ("activations", tokens * activations(model, policy) * F32),
+            ("activations", tokens * activations(model, activation_checkpointing) * F32),
         ];
         let sum: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
         let rest = ("program and buffers", PROGRAM + sum / BUFFERS);
@@ -86,13 +98,13 @@ impl MemoryPlan {
 }
 
 /// Numbers kept of each token for the backward pass, those of the layer at work included.
-fn activations(model: &Config, policy: &Qwen2PolicyConfig) -> u64 {
+fn activations(model: &Config, activation_checkpointing: bool) -> u64 {
     let (hidden, inner) = (model.hidden_size, model.intermediate_size);
     let (q, kv) = (model.num_attention_heads * model.head_dim, model.num_key_value_heads * model.head_dim);
     // Residual streams and their norms; queries and what attention makes of them; keys and values; gate and up.
     let layer = 4 * hidden + 2 * q + 2 * kv + 2 * inner;
     let at_work = 3 * inner + 4 * hidden;
-    let kept = if policy.activation_checkpointing {
+    let kept = if activation_checkpointing {
         model.num_hidden_layers * hidden + layer
     } else {
         model.num_hidden_layers * layer
@@ -108,10 +120,11 @@ impl<X, T> Trainer<Policy<X, TrainedQwen2, AdamW, Qwen2Reference>, T> {
             lora: model.lora().cloned(),
             rollout_dtype: rollouts.correction().map_or(RolloutDtype::F32, RolloutDtype::Bf16),
             optimizer: optimizer.config,
-            activation_checkpointing: model.activation_checkpointing(),
         };
         let frozen = reference.as_ref().map_or(model.get(), Qwen2Reference::model);
-        MemoryPlan::new(model.get().config(), self.config(), &policy, problems, prompt, frozen.is_bf16())
+        let (is_bf16, activation_checkpointing) = (frozen.is_bf16(), model.activation_checkpointing());
+        let workload = Workload { problems, prompt, is_bf16, activation_checkpointing };
+        MemoryPlan::new(model.get().config(), self.config(), &policy, &workload)
     }
 }
 

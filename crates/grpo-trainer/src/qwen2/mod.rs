@@ -17,7 +17,7 @@ use grpo_qwen2::{ChatTokenizer, Message, ModelError, Qwen2};
 use crate::{AdamW, Policy, Text};
 
 pub use config::{Qwen2PolicyConfig, RolloutDtype};
-pub use memory::MemoryPlan;
+pub use memory::{MemoryPlan, Workload};
 pub use model::TrainedQwen2;
 pub use reference::Qwen2Reference;
 
@@ -41,6 +41,13 @@ impl Qwen2Policy {
         self.model.load_adapter(folder)?;
         self.rollouts.follow(&self.model);
         Ok(self)
+    }
+
+    /// The same, but with `on` only the input of every layer is kept for the backward pass, and the rest is computed a second
+    /// time: that takes less memory and more time, and never changes the result (TRL: `gradient_checkpointing`).
+    pub fn with_activation_checkpointing(mut self, on: bool) -> Self {
+        self.model.activation_checkpointing = on;
+        self
     }
 
     /// The same under the name that saved adapters call their model by, an id on the Hub, say; by default its folder.

@@ -16,7 +16,7 @@ pub struct TrainedQwen2 {
     /// What saved adapters call their model by.
     pub(super) name: String,
     lora: Option<LoraConfig>,
-    activation_checkpointing: bool,
+    pub(super) activation_checkpointing: bool,
 }
 
 impl TrainedQwen2 {
@@ -34,7 +34,7 @@ impl TrainedQwen2 {
             files: ModelFiles::read(folder)?,
             name: folder.display().to_string(),
             lora: config.lora.clone(),
-            activation_checkpointing: config.activation_checkpointing,
+            activation_checkpointing: false,
         })
     }
 

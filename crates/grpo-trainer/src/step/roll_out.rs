@@ -83,7 +83,10 @@ impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
 
     fn score(&self, problem: &Problem<T>, samples: Vec<Sample>) -> Result<Group<Scored>, TrainerError> {
         let completions: Vec<Completion> = samples.iter().map(|sample| self.completion(sample)).collect();
-        let scores = self.rubric.score_group(&problem.truth, &completions)?;
+        let scores = self
+            .rubric
+            .score_group(&problem.truth, &completions)
+            .map_err(|cause| TrainerError::Reward { problem: problem.id, cause })?;
         let completions = samples.into_iter().zip(completions).zip(scores);
         let scored = |((sample, completion), scores)| Scored { sample, completion, scores };
         let completions = completions.map(scored).collect();

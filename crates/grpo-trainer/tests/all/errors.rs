@@ -84,11 +84,14 @@ fn trainer_errors() -> Vec<TrainerError> {
         TrainerError::NoRewards,
         TrainerError::NoOtherProblems { max_redraws: 3 },
         TrainerError::Miscounted { what: "samples", found: 1, expected: 2 },
-        TrainerError::Reward(RewardError::Panicked {
-            reward: "format".into(),
-            message: text(),
-            completion: completion(),
-        }),
+        TrainerError::Reward {
+            problem: 7,
+            cause: RewardError::Panicked {
+                reward: "format".into(),
+                message: text(),
+                completion: completion(),
+            },
+        },
         TrainerError::LogProbs(LogProbsError::MissingReference),
         TrainerError::Mismatch {
             problem: 1,

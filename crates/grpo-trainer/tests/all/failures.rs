@@ -107,7 +107,10 @@ fn a_setting_that_would_do_nothing_is_refused() {
     // The recipe brings a reward of this name along.
     let twice = rubric().with("overlong", 1.0, even);
     let error = Trainer::new(policy(&Qwen2PolicyConfig::default()), twice, dapo()).err().unwrap().to_string();
-    assert!(error.contains("soft_overlong_cache") && error.contains("`overlong` already"), "{error}");
+    assert!(
+        error.contains("soft_overlong_cache") && error.contains("already has a reward `overlong`"),
+        "{error}"
+    );
     assert_eq!(trainer(dapo()).rubric().names().collect::<Vec<_>>(), ["even", "overlong"]);
 }
 
@@ -123,7 +126,7 @@ fn bad_problems_and_rewards_are_errors() {
     );
 
     let mut nan = trainer_of(config(), |_: &u32, _: &Completion| f32::NAN).unwrap();
-    assert!(matches!(nan.step(&problems()), Err(TrainerError::Reward(_))));
+    assert!(matches!(nan.step(&problems()), Err(TrainerError::Reward { problem: _, cause: _ })));
 }
 
 #[test]
@@ -201,11 +204,11 @@ impl Rollouts<TrainedQwen2> for Forgetful {
 #[test]
 fn samples_that_are_not_whole_are_refused() {
     let forgets: [(Change, &str); 3] = [
-        (|groups| groups.truncate(2), "2 groups of samples where there must be 3"),
-        (|groups| groups[1].truncate(5), "5 samples of a group where there must be 6"),
+        (|groups| groups.truncate(2), "2 groups of samples where 3 are expected"),
+        (|groups| groups[1].truncate(5), "5 samples of a group where 6 are expected"),
         (
             |groups| groups[2][3].logprobs.truncate(11),
-            "11 log-probabilities of a sample where there must be 12",
+            "11 log-probabilities of a sample where 12 are expected",
         ),
     ];
     for (forget, expected) in forgets {

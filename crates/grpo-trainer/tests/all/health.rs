@@ -32,7 +32,7 @@ fn a_healthy_run_has_nothing_to_say() {
 #[test]
 fn rewards_without_spread() {
     let (steps, text) =
-        said(&diagnoses(config(), |_, _| 1.0, 25), |d| matches!(d, Diagnosis::NoSpread { .. }));
+        said(&diagnoses(config(), |_, _| 1.0, 25), |d| matches!(d, Diagnosis::NoSignal { .. }));
     assert_eq!(steps, [10, 20]);
     assert!(text.contains("for 10 steps") && text.contains("mean 1.00"), "{text}");
 }

@@ -71,8 +71,8 @@ fn every_recipe_learns() {
             trainer.learn(&experiences).unwrap();
         }
         let after = trainer.evaluate(&problems(), &options).unwrap();
-        let even = after.completions.iter().map(|(_, scores)| f64::from(scores.each[0])).sum::<f64>();
-        let mean = even / after.completions.len() as f64;
+        let even = after.answers.iter().map(|answer| f64::from(answer.scores.each[0])).sum::<f64>();
+        let mean = even / after.answers.len() as f64;
         assert!(mean > 0.8, "{recipe:?}: the mean reward is {mean}");
     }
 }

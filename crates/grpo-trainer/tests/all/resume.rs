@@ -8,8 +8,8 @@ use grpo_core::{Objective, SamplerCorrection};
 use grpo_qwen2::{LoraConfig, LoraTarget};
 use grpo_reward::Rubric;
 use grpo_trainer::{
-    AdamWConfig, Checkpoint, CheckpointError, Checkpoints, Metrics, Qwen2PolicyConfig, ReferenceSync,
-    RolloutDtype, RunLog, Schedule, Times, Trainer, TrainerConfig,
+    AdamWConfig, Checkpoint, CheckpointError, Checkpoints, CompletionRecord, Metrics, ProblemText,
+    Qwen2PolicyConfig, ReferenceSync, RolloutDtype, RunLog, Schedule, Times, Trainer, TrainerConfig,
 };
 
 use crate::common::{Run, config, even, of, problems, trainer, trainer_with};
@@ -111,15 +111,20 @@ fn a_changed_configuration_is_refused_by_name() {
     let policy = crate::common::policy(&Qwen2PolicyConfig::default());
     let other = Trainer::new(policy, Rubric::new().with("even", 2.0, even), config()).unwrap();
     assert_eq!(refused(other), ["rewards.even.weight: 1.0 -> 2.0"]);
+    let policy = crate::common::policy(&Qwen2PolicyConfig::default());
+    let rubric = Rubric::new().with("even", 1.0, even).version("even", "2").unwrap();
+    let other = Trainer::new(policy, rubric, config()).unwrap();
+    assert_eq!(refused(other), [r#"rewards.even.version: "" -> "2""#]);
     // What is computed twice is the same to the bit.
-    let checkpointing = Qwen2PolicyConfig { activation_checkpointing: true, ..Qwen2PolicyConfig::default() };
-    assert!(trainer_with(config(), &checkpointing).resume(&checkpoint).is_ok());
+    let policy = crate::common::policy(&Qwen2PolicyConfig::default()).with_activation_checkpointing(true);
+    let rubric = Rubric::new().with("even", 1.0, even);
+    assert!(Trainer::new(policy, rubric, config()).unwrap().resume(&checkpoint).is_ok());
     // With another course of the learning rate every step would have been different.
     let linear = |steps| TrainerConfig { schedule: Schedule::Linear { steps }, ..config() };
     let elsewhere = tempfile::tempdir().unwrap();
     let checkpoint = saved(&trainer(linear(9)), elsewhere.path());
     let error = trainer(linear(99)).resume(&checkpoint).err().unwrap().to_string();
-    assert!(error.contains("schedule.Linear.steps: 9 -> 99"), "{error}");
+    assert!(error.contains("schedule.num_training_steps: 9 -> 99"), "{error}");
 }
 
 #[test]
@@ -130,7 +135,10 @@ fn the_record_is_cut_to_the_checkpoint() {
         let (experiences, times) = trainer.roll_out(&problems()).unwrap();
         let metrics = trainer.learn(&experiences).unwrap();
         let times = Times::new(times, experiences.tokens, Duration::ZERO);
-        log.append(&metrics, &times, &experiences, trainer.rubric()).unwrap();
+        let records = CompletionRecord::of_step(metrics.step, &experiences, trainer.rubric(), |_| {
+            ProblemText::default()
+        });
+        log.append(&metrics, &times, &records).unwrap();
     };
     let mut run = trainer(config());
     let mut log = RunLog::open(folder.path()).unwrap();

@@ -3,7 +3,7 @@
 use grpo_rollout::SampleKey;
 use std::time::Duration;
 
-use grpo_trainer::{EvaluationOptions, RunLog, Times, TrainerConfig};
+use grpo_trainer::{CompletionRecord, EvaluationOptions, ProblemText, RunLog, Times, TrainerConfig};
 
 use crate::common::{Run, assert_close, config, fingerprint, problems, trainer};
 
@@ -85,7 +85,9 @@ fn metrics_and_completions_are_recorded_under_their_names() {
         let (experiences, times) = trainer.roll_out(&problems()).unwrap();
         let metrics = trainer.learn(&experiences).unwrap();
         let times = Times::new(times, experiences.tokens, Duration::from_secs(1));
-        log.append(&metrics, &times, &experiences, trainer.rubric()).unwrap();
+        let text = |id: u64| ProblemText { question: id.to_string(), ..ProblemText::default() };
+        let records = CompletionRecord::of_step(metrics.step, &experiences, trainer.rubric(), text);
+        log.append(&metrics, &times, &records).unwrap();
     }
     let lines = |name: &str| -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
@@ -125,7 +127,8 @@ fn metrics_and_completions_are_recorded_under_their_names() {
     }
     let completions = lines("completions.jsonl");
     assert_eq!(completions.len(), 2 * 3 * 6);
-    let text = completions[35]["text"].as_str().unwrap();
+    assert_eq!(completions[35]["question"], completions[35]["problem"].to_string());
+    let text = completions[35]["completion"].as_str().unwrap();
     assert_eq!(text.chars().count() as u64, completions[35]["tokens"].as_u64().unwrap());
     assert_eq!(completions[35]["rewards"]["even"], completions[35]["reward"]);
 }

@@ -1,0 +1,295 @@
+//! Command-line options of a run.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use grpo::{ConfigError, DeviceKind, LoraTarget, Paper, Settings};
+use serde_json::json;
+
+const MODEL: &str = "Model and data";
+const SAMPLING: &str = "Sampling";
+const ALGORITHM: &str = "Algorithm";
+const LORA: &str = "LoRA";
+const EXECUTION: &str = "Execution (may change when a run is resumed)";
+const OUTPUT: &str = "Output";
+
+/// Options for starting a run. Omitted options come from the --config file or have their defaults.
+#[derive(Args, Debug, Clone, Default)]
+pub struct TrainArgs {
+    /// TOML file with any of the keys that `grpo config` lists.
+    #[arg(long, value_name = "FILE", help_heading = MODEL)]
+    pub config: Option<PathBuf>,
+    /// Model: a folder in Hugging Face layout, or a Hub id.
+    #[arg(long, help_heading = MODEL)]
+    pub model: Option<String>,
+    /// Problems: a Parquet or JSONL file, a folder of them, or a Hub id [default: openai/gsm8k].
+    #[arg(long, help_heading = MODEL)]
+    dataset: Option<String>,
+    /// Held-out problems to answer greedily before and after training [default: 0].
+    #[arg(long, value_name = "N", help_heading = MODEL)]
+    eval_problems: Option<usize>,
+    /// Drop problems whose prompt has more tokens than this.
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_1(), help_heading = MODEL)]
+    max_prompt_length: Option<u64>,
+    /// Completions per problem [default: 8].
+    #[arg(long, value_name = "N", help_heading = SAMPLING)]
+    group_size: Option<usize>,
+    /// Problems per step [default: 1].
+    #[arg(long, value_name = "N", help_heading = SAMPLING)]
+    problems_per_step: Option<NonZeroUsize>,
+    /// Maximum tokens per completion [default: 256].
+    #[arg(
+        long,
+        visible_alias = "max-completion-tokens",
+        value_name = "TOKENS",
+        value_parser = at_least_1(),
+        help_heading = SAMPLING
+    )]
+    max_completion_length: Option<u64>,
+    /// Sampling temperature, above 0 [default: 1].
+    #[arg(long, allow_negative_numbers = true, help_heading = SAMPLING)]
+    temperature: Option<f32>,
+    /// Dtype of the weights used for sampling: bf16 is faster, takes two more bytes per weight, and the loss corrects for the
+    /// rounding [default: f32].
+    #[arg(long, value_enum, help_heading = SAMPLING)]
+    rollout_dtype: Option<Dtype>,
+    /// Former name of `--rollout-dtype bf16`.
+    #[arg(long, hide = true, conflicts_with = "rollout_dtype")]
+    narrow_rollouts: bool,
+    /// How many times to replace problems whose completions all earned the same reward [default: the recipe's].
+    #[arg(long, value_name = "N", help_heading = SAMPLING)]
+    max_redraws: Option<usize>,
+    /// Paper whose recipe the run follows [default: grpo].
+    #[arg(long, alias = "objective", value_name = "PAPER", help_heading = ALGORITHM, value_parser = paper, long_help = papers())]
+    recipe: Option<Paper>,
+    /// Coefficient of the KL term; 0 needs no reference model [default: the recipe's, 0.04 or 0].
+    #[arg(long, allow_negative_numbers = true, help_heading = ALGORITHM)]
+    beta: Option<f64>,
+    /// Learning rate [default: 1e-6; with LoRA: 1e-5].
+    #[arg(long, allow_negative_numbers = true, value_name = "RATE", help_heading = ALGORITHM)]
+    learning_rate: Option<f64>,
+    /// Exclude truncated completions from the loss.
+    #[arg(long, help_heading = ALGORITHM)]
+    mask_truncated_completions: bool,
+    /// Seed for the order of problems and every sampled token [default: 0].
+    #[arg(long, help_heading = ALGORITHM)]
+    seed: Option<u64>,
+    /// Train LoRA adapters of this rank on frozen weights instead of the weights themselves.
+    #[arg(long, value_name = "RANK", value_parser = at_least_1(), help_heading = LORA)]
+    lora: Option<u64>,
+    /// Continue from the adapters in this folder (PEFT format) instead of new ones.
+    #[arg(long, value_name = "FOLDER", help_heading = LORA)]
+    adapter: Option<String>,
+    /// LoRA alpha: adapters are scaled by alpha / rank [default: twice the rank].
+    #[arg(long, allow_negative_numbers = true, value_name = "ALPHA", help_heading = LORA)]
+    lora_alpha: Option<f64>,
+    /// Linear layers that get adapters, comma-separated [default: all].
+    #[arg(long, value_delimiter = ',', value_name = "LAYERS", help_heading = LORA)]
+    lora_targets: Vec<LoraTarget>,
+    #[command(flatten)]
+    execution: ExecutionArgs,
+    /// What is shown.
+    #[command(flatten)]
+    pub display: DisplayArgs,
+    /// Run folder [default: runs/DATE-TIME].
+    #[arg(long, value_name = "FOLDER", help_heading = OUTPUT)]
+    pub out: Option<PathBuf>,
+    /// Skip the reward audit on right answers and known tricks.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) no_audit: bool,
+    /// Skip the preflight rollouts before training.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) no_preflight: bool,
+    /// Any keys that `grpo config` lists, such as beta=0.01 or weight_decay=0.1.
+    #[arg(value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+}
+
+/// Options that may change when a run is resumed.
+#[derive(Args, Debug, Clone, Default)]
+pub struct ExecutionArgs {
+    /// Total training steps of the run [default: 300].
+    #[arg(long, value_name = "N", value_parser = at_least_1(), help_heading = EXECUTION)]
+    steps: Option<u64>,
+    /// cpu, metal, vulkan, webgpu or cuda; auto is the CPU until another device has been tested [default: auto].
+    #[arg(long, help_heading = EXECUTION)]
+    device: Option<DeviceKind>,
+    /// Steps between checkpoints; there is always one at the end [default: 50].
+    #[arg(long, value_name = "STEPS", value_parser = at_least_1(), help_heading = EXECUTION)]
+    save_every: Option<u64>,
+    /// Keep only this many of the newest checkpoints [default: 2].
+    #[arg(long, value_name = "N", help_heading = EXECUTION)]
+    keep: Option<NonZeroUsize>,
+    /// Time limit in seconds for scoring one completion; a slower reward ends the run, which can be resumed [default: 60].
+    #[arg(long, value_name = "SECONDS", value_parser = at_least_1(), help_heading = EXECUTION)]
+    reward_timeout: Option<u64>,
+    /// Recompute activations instead of keeping them: less memory, more time.
+    #[arg(long, alias = "gradient-checkpointing", help_heading = EXECUTION)]
+    activation_checkpointing: bool,
+}
+
+/// What is shown.
+#[derive(Args, Debug, Clone, Default)]
+pub struct DisplayArgs {
+    /// Show every N-th step [default: 1].
+    #[arg(long, value_name = "STEPS", value_parser = at_least_1(), help_heading = OUTPUT)]
+    pub(crate) show_every: Option<u64>,
+}
+
+/// Dtype of the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dtype {
+    F32,
+    Bf16,
+}
+
+fn at_least_1() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..)
+}
+
+/// Parses a paper's name.
+pub fn paper(name: &str) -> Result<Paper, String> {
+    let known = Paper::ALL.map(Paper::name).join(", ");
+    Paper::named(name).ok_or_else(|| format!("choose one of {known}"))
+}
+
+fn papers() -> String {
+    let list: Vec<String> =
+        Paper::ALL.iter().map(|paper| format!("- {}: {}", paper.name(), paper.summary())).collect();
+    format!("Paper whose recipe the run follows [default: grpo]:\n{}", list.join("\n"))
+}
+
+impl TrainArgs {
+    /// The settings: those of the --config file, overridden by the options.
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        let file = self.config.as_ref().map_or(Ok(Settings::default()), |file| Settings::read(file))?;
+        let mut options = Settings::default();
+        let mut set = |key: &str, value: Option<serde_json::Value>| match value {
+            Some(value) => options.set(key, value),
+            None => Ok(()),
+        };
+        set("task.model", self.model.as_ref().map(|model| json!(model)))?;
+        set("task.dataset", self.dataset.as_ref().map(|dataset| json!(dataset)))?;
+        set("task.adapter", self.adapter.as_ref().map(|adapter| json!(adapter)))?;
+        set("task.eval_problems", self.eval_problems.map(|n| json!(n)))?;
+        set("task.max_prompt_length", self.max_prompt_length.map(|n| json!(n)))?;
+        set("task.problems_per_step", self.problems_per_step.map(|n| json!(n)))?;
+        set("algorithm.group_size", self.group_size.map(|n| json!(n)))?;
+        set("algorithm.max_completion_length", self.max_completion_length.map(|n| json!(n)))?;
+        set("algorithm.sampling.temperature", self.temperature.map(|t| json!(t)))?;
+        set("algorithm.recipe", self.recipe.map(|paper| json!(paper.name())))?;
+        set("algorithm.recipe.objective.beta", self.beta.map(|beta| json!(beta)))?;
+        set("algorithm.recipe.max_redraws", self.max_redraws.map(|n| json!(n)))?;
+        let masks = self.mask_truncated_completions.then_some(json!(true));
+        set("algorithm.recipe.mask_truncated_completions", masks)?;
+        set("algorithm.learning_rate", self.learning_rate.map(|rate| json!(rate)))?;
+        set("algorithm.seed", self.seed.map(|seed| json!(seed)))?;
+        set("policy.lora.rank", self.lora.map(|rank| json!(rank)))?;
+        set("policy.lora.alpha", self.lora_alpha.map(|alpha| json!(alpha)))?;
+        let targets = Some(&self.lora_targets).filter(|targets| !targets.is_empty());
+        set("policy.lora.targets", targets.map(|targets| json!(targets)))?;
+        let dtype = if self.narrow_rollouts { Some(Dtype::Bf16) } else { self.rollout_dtype };
+        set(
+            "policy.rollout_dtype.kind",
+            dtype.map(|dtype| json!(if dtype == Dtype::F32 { "f32" } else { "bf16" })),
+        )?;
+        let mut assigned = Settings::default();
+        self.settings.iter().try_for_each(|assignment| assigned.assign(assignment))?;
+        Ok(file.then(options).then(self.execution.settings()?).then(assigned))
+    }
+}
+
+impl ExecutionArgs {
+    /// The settings given by the options.
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        let mut settings = Settings::default();
+        for (key, value) in [
+            ("execution.steps", self.steps.map(|n| json!(n))),
+            ("execution.device", self.device.map(|device| json!(device))),
+            ("execution.save_every", self.save_every.map(|n| json!(n))),
+            ("execution.keep", self.keep.map(|n| json!(n))),
+            ("execution.reward_timeout", self.reward_timeout.map(|n| json!(n))),
+            ("execution.activation_checkpointing", self.activation_checkpointing.then_some(json!(true))),
+        ] {
+            if let Some(value) = value {
+                settings.set(key, value)?;
+            }
+        }
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use grpo::RolloutDtype;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        args: TrainArgs,
+    }
+
+    #[test]
+    fn options_of_earlier_versions_still_work() {
+        let config = |options: &[&str]| {
+            let args = Program::try_parse_from(["program"].iter().chain(options)).unwrap().args;
+            args.settings().unwrap().config().unwrap()
+        };
+        let named = config(&[
+            "--rollout-dtype",
+            "bf16",
+            "--activation-checkpointing",
+            "--recipe",
+            "dapo",
+            "--max-completion-length",
+            "9",
+        ]);
+        assert!(named.execution.activation_checkpointing && named.policy.rollout_dtype != RolloutDtype::F32);
+        let earlier = [
+            "--narrow-rollouts",
+            "--gradient-checkpointing",
+            "--objective",
+            "dapo",
+            "--max-completion-tokens",
+            "9",
+        ];
+        assert_eq!(config(&earlier), named);
+        assert_ne!(config(&[]), named);
+    }
+
+    #[test]
+    fn options_and_keys_are_the_same() {
+        let config = |options: &[&str]| {
+            let args = Program::try_parse_from(["program"].iter().chain(options)).unwrap().args;
+            args.settings().unwrap().config().unwrap()
+        };
+        let options = [
+            "--lora",
+            "4",
+            "--learning-rate",
+            "0.5",
+            "--beta",
+            "0",
+            "--steps",
+            "7",
+            "--device",
+            "cpu",
+            "--lora-targets",
+            "q_proj,up_proj",
+        ];
+        let keys = [
+            "lora.rank=4",
+            "learning_rate=0.5",
+            "beta=0",
+            "steps=7",
+            "device=cpu",
+            r#"lora.targets=["q_proj", "up_proj"]"#,
+        ];
+        assert_eq!(config(&options), config(&keys));
+        assert_eq!(config(&["--lora", "4"]).algorithm.learning_rate, 1e-5);
+    }
+}

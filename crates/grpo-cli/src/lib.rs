@@ -1,0 +1,28 @@
+//! The `grpo` command as a library: options, output and actions. The project's examples are built on it.
+
+pub mod allocator;
+pub mod args;
+mod audit;
+pub mod display;
+pub mod memory;
+pub mod output;
+mod replay;
+pub mod report;
+mod screen;
+pub mod train;
+mod warnings;
+
+use std::process::ExitCode;
+
+pub use audit::{AuditArgs, audit};
+pub use replay::{ReplayArgs, replay};
+
+/// Runs a program: sets up the caching allocator, shows warnings, and prints errors in readable form.
+pub fn run(program: impl FnOnce() -> anyhow::Result<ExitCode>) -> ExitCode {
+    allocator::keep_memory();
+    warnings::show();
+    program().unwrap_or_else(|error| {
+        warn!("Error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,95 @@
+//! The `grpo` command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use grpo::Settings;
+use grpo_cli::args::{DisplayArgs, ExecutionArgs, TrainArgs};
+use grpo_cli::train::Program;
+use grpo_cli::{AuditArgs, ReplayArgs, say};
+
+const PROGRAM: Program = Program { train: "grpo train", resume: "grpo resume", fallback: None };
+
+/// Turn an instruction-following Qwen2.5 into a reasoning model by reinforcement learning with verifiable rewards (GRPO).
+#[derive(Parser)]
+#[command(version, args_override_self = true)]
+struct Grpo {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a run: train a model on word problems.
+    #[command(args_override_self = true)]
+    Train(Box<TrainArgs>),
+    /// Show a model's rewards before training and the resources a run needs, without writing anything.
+    #[command(args_override_self = true)]
+    Preflight(Box<TrainArgs>),
+    /// Resume a run bit-exactly from its newest checkpoint.
+    #[command(args_override_self = true)]
+    Resume(ResumeArgs),
+    /// Repeat a step of a run and compare it with the record, byte for byte.
+    Replay(ReplayArgs),
+    /// Try the rewards on right answers and on known tricks.
+    Audit(AuditArgs),
+    /// Show every configuration key with its default and description, as TOML for `train`.
+    Config(ConfigArgs),
+    /// Print shell completions.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Args)]
+struct ResumeArgs {
+    /// Run folder.
+    run: PathBuf,
+    /// Skip the problem with this id, on which a step fails, from here on (may be repeated).
+    #[arg(long, value_name = "ID")]
+    skip_problem: Vec<u64>,
+    #[command(flatten)]
+    execution: ExecutionArgs,
+    #[command(flatten)]
+    display: DisplayArgs,
+    /// Any keys in the section `execution` that `grpo config` shows, such as keep=3.
+    #[arg(value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+}
+
+#[derive(Args)]
+struct ConfigArgs {
+    /// Keys to set, such as recipe=dapo or lora.rank=16; dependent defaults follow.
+    #[arg(value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    grpo_cli::run(|| match Grpo::parse().command {
+        Command::Train(args) => grpo_cli::train::train(&args, &PROGRAM),
+        Command::Preflight(args) => grpo_cli::train::preflight(&args, &PROGRAM),
+        Command::Resume(ResumeArgs { run, skip_problem, execution, display, settings }) => {
+            let mut assigned = Settings::default();
+            settings.iter().try_for_each(|assignment| assigned.assign(assignment))?;
+            let settings = execution.settings()?.then(assigned);
+            grpo_cli::train::resume(&run, &settings, &skip_problem, &display, &PROGRAM)
+        }
+        Command::Replay(args) => grpo_cli::replay(&args),
+        Command::Audit(args) => grpo_cli::audit(&args),
+        Command::Config(args) => {
+            let mut settings = Settings::default();
+            args.settings.iter().try_for_each(|assignment| settings.assign(assignment))?;
+            say!("{}", settings.config()?.to_toml().trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Grpo::command(), "grpo", &mut script);
+            say!("{}", String::from_utf8_lossy(&script).trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+    })
+}

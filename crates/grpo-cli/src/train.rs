@@ -1,0 +1,280 @@
+//! The training commands and their output.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use grpo::{
+    Checks, Hub, Interrupt, Outcome, Preflight, Prepared, Run, RunConfig, RunFolder, Settings, Task, gsm8k,
+    resolve_model,
+};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use crate::args::{DisplayArgs, TrainArgs};
+use crate::screen::Screen;
+use crate::{display, memory, report, say, warn};
+
+/// The program that trains.
+pub struct Program {
+    /// The command line that starts a run.
+    pub train: &'static str,
+    /// The command line that resumes a run, without the folder.
+    pub resume: &'static str,
+    /// What to train if no model is given; if there is no fallback, that is an error.
+    pub fallback: Option<fn(&Settings) -> anyhow::Result<Fallback>>,
+}
+
+/// What to train if no model is given.
+pub struct Fallback {
+    /// Its settings, which user settings override.
+    pub settings: Settings,
+    /// Its problems, given the configuration.
+    pub task: fn(&RunConfig) -> anyhow::Result<Task<String>>,
+    /// A description.
+    pub subject: &'static str,
+    /// Show every n-th step.
+    pub show_every: u64,
+    /// What to try next.
+    pub next: String,
+}
+
+/// A run's options, resolved.
+struct Begin {
+    fallback: Option<Fallback>,
+    config: RunConfig,
+    task: Task<String>,
+    checks: Checks,
+}
+
+impl Begin {
+    fn new(args: &TrainArgs, program: &Program) -> anyhow::Result<Self> {
+        let settings = args.settings()?;
+        let fallback = match program.fallback {
+            Some(fallback) if !settings.has("task.model") => Some(fallback(&settings)?),
+            _ => None,
+        };
+        let config = match &fallback {
+            Some(fallback) => fallback.settings.clone().then(settings).config()?,
+            None => settings.config()?,
+        };
+        config.validate()?;
+        let mut task = match &fallback {
+            Some(fallback) => (fallback.task)(&config)?,
+            None => {
+                let hub = Hub::from_env()?.with_progress(show_transfer());
+                // What is downloaded here, with a progress bar, is found again in the cache.
+                resolve_model(&config.task.model, &hub)?;
+                Task::load(&config.task, &hub)?
+            }
+        };
+        if let Some(golds) = &mut task.golds {
+            golds.marks = Some(gsm8k::MARKS);
+        }
+        Ok(Self { fallback, config, task, checks: Checks { audit: !args.no_audit, ..Checks::default() } })
+    }
+}
+
+/// Starts a run on word problems, and trains.
+pub fn train(args: &TrainArgs, program: &Program) -> anyhow::Result<ExitCode> {
+    let out = args.out.clone().unwrap_or_else(default_out);
+    if out.exists() {
+        // Before downloading and loading anything.
+        RunFolder::check_free(&out)?;
+    }
+    let Begin { fallback, config, task, checks } = Begin::new(args, program)?;
+    let run = Run::begin(&out, config, task, gsm8k::rubric(), &checks)?;
+    Session { program, fallback, display: &args.display, run }.train(!args.no_preflight)
+}
+
+/// Shows a model's rewards before training and the resources a run needs; writes nothing.
+pub fn preflight(args: &TrainArgs, program: &Program) -> anyhow::Result<ExitCode> {
+    let Begin { config, task, checks, .. } = Begin::new(args, program)?;
+    let steps = config.execution.steps;
+    let prepared = Prepared::new(config, task, gsm8k::rubric(), &checks)?;
+    say!("{}", prepared.plan());
+    show_preflight(&prepared.preflight(PREFLIGHT, Duration::MAX)?);
+    let step = prepared.time_step()?;
+    let all = Duration::from_secs_f64((step.as_secs_f64() * steps as f64).min(1e9));
+    say!("{:.1} s per step: {} for {steps} steps", step.as_secs_f64(), HumanDuration(all));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Problems answered in the preflight.
+const PREFLIGHT: usize = 32;
+/// Approximate time limit for the preflight at the start of a run.
+const BRIEFLY: Duration = Duration::from_secs(20);
+
+fn show_preflight(preflight: &Preflight) {
+    say!("Preflight: {preflight}");
+    if let Some(obstacle) = preflight.obstacle() {
+        say!("Warning: {obstacle}.");
+    }
+}
+
+/// Resumes the run in a folder with other execution settings, and trains.
+pub fn resume(
+    folder: &Path,
+    settings: &Settings,
+    skip: &[u64],
+    display: &DisplayArgs,
+    program: &Program,
+) -> anyhow::Result<ExitCode> {
+    let run = Run::resume(folder, settings, gsm8k::rubric(), skip)?;
+    let (steps, of) = (run.trainer().steps(), run.config().execution.steps);
+    match steps {
+        0 => say!("There is no checkpoint yet: starting from step 1."),
+        _ => say!("Resuming after step {steps} of {of}."),
+    }
+    Session { program, fallback: None, display, run }.train(false)
+}
+
+/// A run and its display.
+struct Session<'a> {
+    program: &'a Program,
+    fallback: Option<Fallback>,
+    display: &'a DisplayArgs,
+    run: Run<String>,
+}
+
+impl Session<'_> {
+    fn train(mut self, preflight: bool) -> anyhow::Result<ExitCode> {
+        let config = self.run.config().clone();
+        say!("{}", self.heading(&config));
+        say!("{}", self.run.plan());
+        on_interrupt(self.run.interrupt())?;
+        if preflight {
+            match self.run.preflight(PREFLIGHT, BRIEFLY) {
+                Ok(preflight) => show_preflight(&preflight),
+                Err(error) => warn!("Warning: the preflight failed: {error}."),
+            }
+        }
+        let resume = format!("{} '{}'", self.program.resume, self.run.folder().path().display());
+        let mut screen = Screen::new(&config, self.run.trainer().steps(), self.show_every(), resume);
+        let before = self.run.evaluate_before(|event| screen.show(&event))?;
+        for evaluated in before.iter().flatten() {
+            screen.line(&format!("Before training, {}: {}", evaluated.test, display::shares(evaluated)));
+        }
+        let outcome = self.run.train(|event| screen.show(&event));
+        screen.finish();
+        self.show(&outcome?)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn heading(&self, config: &RunConfig) -> String {
+        let subject = match &self.fallback {
+            Some(fallback) => fallback.subject.to_string(),
+            None => format!("{} on {}", config.task.model, config.task.dataset),
+        };
+        let (problems, device) = (self.run.task().train.len(), config.execution.device);
+        let mut heading = format!(
+            "{subject} ({problems} problems), {}; files in {}",
+            device.label(),
+            self.run.folder().path().display()
+        );
+        if let Some(other) = grpo::DeviceKind::built().first().filter(|_| device == grpo::DeviceKind::Auto) {
+            heading += &format!(
+                "\n{} is also available but has not been tested yet: select it with --device {other}.",
+                other.label()
+            );
+        }
+        heading
+    }
+
+    fn show_every(&self) -> u64 {
+        let default = self.fallback.as_ref().map_or(1, |fallback| fallback.show_every);
+        self.display.show_every.unwrap_or(default)
+    }
+
+    /// Shows the result.
+    fn show(&self, outcome: &Outcome) -> anyhow::Result<()> {
+        let steps = self.run.config().execution.steps;
+        if !outcome.finished {
+            say!("Interrupted after step {} of {steps}.", outcome.steps);
+        }
+        // None if no step could be recorded.
+        if let Some(rewards) = rewards(self.run.folder().path()).filter(|rewards| !rewards.is_empty()) {
+            say!("\n{}", report::plot(&rewards));
+        }
+        if let Some(first) = outcome.comparisons.first() {
+            say!("{}\n", report::table(&outcome.comparisons));
+            let (i, why) = report::example(first);
+            let (before, after) = (&first.before.completions[i], &first.after.completions[i]);
+            say!("{why}: {}\nGold answer: {}", before.text.question, display::truth(&before.text.truth));
+            say!("{}", report::side_by_side(&before.completion, &after.completion));
+        }
+        say!("\n{}", self.farewell(outcome));
+        Ok(())
+    }
+
+    /// Where to find everything, and what to do next.
+    fn farewell(&self, outcome: &Outcome) -> String {
+        let Program { train, resume, .. } = self.program;
+        let folder = self.run.folder().path();
+        let mut lines =
+            vec![format!("Description of the run's files: {}", folder.join("README.md").display())];
+        if let Some(model) = &outcome.model {
+            lines.push(format!("Model, in Hugging Face layout: {}", model.display()));
+        }
+        if let Some(adapter) = &outcome.adapter {
+            lines.push(format!("Adapters, in PEFT format: {}", adapter.display()));
+        }
+        if let Some(peak) = memory::peak() {
+            lines.push(format!("Peak memory: {:.2} GiB", peak as f64 / f64::from(1 << 30)));
+        }
+        if !outcome.finished {
+            lines.push(format!("To resume the run:\n  {resume} '{}'", folder.display()));
+        }
+        if let Some(model) = &outcome.model {
+            let config = self.run.config();
+            let seed = config.algorithm.seed.wrapping_add(1);
+            // The adapters that the run began with are merged into the saved model.
+            let adapter = if config.task.adapter.is_some() { " adapter=none" } else { "" };
+            lines.push(format!(
+                "To continue from the saved model as the new reference, with the problems in another order:\n  \
+                 {train} --config '{}' --model '{}' --seed {seed}{adapter}",
+                folder.join("config.toml").display(),
+                model.display()
+            ));
+        }
+        lines.extend(self.fallback.as_ref().map(|fallback| fallback.next.clone()));
+        lines.join("\n")
+    }
+}
+
+/// The mean reward of every recorded step.
+fn rewards(folder: &Path) -> Option<Vec<f64>> {
+    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).ok()?;
+    let lines = text.lines().map(serde_json::from_str::<Value>).filter_map(Result::ok);
+    Some(lines.filter_map(|line| line["reward"].as_f64()).collect())
+}
+
+fn default_out() -> PathBuf {
+    Path::new("runs").join(chrono::Local::now().format("%Y-%m-%d_%H-%M-%S").to_string())
+}
+
+/// The first Ctrl-C asks the run to stop; the second ends the program at once.
+fn on_interrupt(interrupt: Interrupt) -> anyhow::Result<()> {
+    ctrlc::set_handler(move || {
+        if interrupt.request() {
+            std::process::exit(130);
+        }
+        warn!("\nFinishing this step, then saving. Press Ctrl-C again to stop at once.");
+    })?;
+    Ok(())
+}
+
+/// A progress bar for downloads.
+fn show_transfer() -> impl Fn(&grpo_data::Transfer<'_>) + Send + Sync + 'static {
+    let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}");
+    let bar = ProgressBar::no_length().with_style(style.expect("the template is valid"));
+    move |transfer| {
+        bar.set_message(transfer.file.to_string());
+        bar.set_length(transfer.total);
+        bar.set_position(transfer.done);
+        if transfer.done == transfer.total {
+            bar.finish_and_clear();
+            bar.reset();
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The command as a newcomer meets it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::{EMBEDDED, grpo, refused, succeed, text};
+
+mod common;
+
+/// A short run of the embedded model.
+fn train(out: &Path, more: &[&str]) -> Command {
+    let mut command = grpo("train");
+    command.args(EMBEDDED).arg("--out").arg(out).args(["--group-size", "4", "--max-completion-length", "20"]);
+    command.args(["--steps", "2", "--no-preflight"]).args(more);
+    command
+}
+
+#[test]
+fn bad_input_is_refused_once_and_leaves_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    for (more, expected) in [
+        (&["--learning-rate", "-1"][..], "learning_rate"),
+        (&["--recipe", "ppo"], "choose one of grpo, bnpo, dapo"),
+        (&["--lora", "0"], "'--lora <RANK>': 0 is not in 1.."),
+        (&["--lora", "4", "--lora-alpha", "-1"], "alpha"),
+        (&["--temperature", "0"], "temperature"),
+        (&["--group-size", "1"], "group_size"),
+        (&["--max-completion-tokens", "100000"], "max_completion_length is 100000"),
+        (&["--device", "abacus"], "choose one of auto, cpu, metal"),
+        (&["--device", "cuda"], "build it with the feature `cuda`"),
+        (&["--dataset", "/no/such/place"], "/no/such/place"),
+        (&["--model", "/no/such/place"], "/no/such/place"),
+        (&["--config", "/no/such/place"], "/no/such/place"),
+        (&["--eval-problems", "3", "--dataset", "examples/embedded/problems/train.parquet"], "single file"),
+        (&["learning_rat=1"], "did you mean `learning_rate`?"),
+        (&["beta"], "not of the form key=value"),
+    ] {
+        let output = train(&out, more).output().unwrap();
+        let shown = text(&output);
+        assert!(!output.status.success() && shown.contains(expected), "{more:?}: {shown}");
+        assert_eq!(shown.matches(expected).count(), 1, "{more:?}: {shown}");
+        assert!(!out.exists(), "{more:?} has left something behind");
+    }
+    refused(&mut grpo("train"), "a run needs one: a model folder or a Hub id");
+}
+
+#[test]
+fn a_damaged_model_is_named_by_the_path_that_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    let embedded = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/embedded/model");
+    for entry in std::fs::read_dir(embedded).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, model.join(path.file_name().unwrap())).unwrap();
+    }
+    let weights = model.join("model.safetensors");
+    let bytes = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
+    let out = folder.path().join("run");
+    refused(train(&out, &[]).arg("--model").arg(&model), weights.to_str().unwrap());
+    assert!(!out.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_continues_when_nobody_reads_its_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut child = train(&out, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    drop(stdout);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(out.join("model/model.safetensors").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_before_the_first_step_ends_a_run_that_can_be_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let more = ["--eval-problems", "384", "--max-completion-length", "80", "batch_rows=1"];
+    let mut child = train(&out, &more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut shown = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    while !shown.contains("Disk: ") {
+        assert!(stdout.read_line(&mut shown).unwrap() > 0, "{shown}");
+    }
+    std::thread::sleep(std::time::Duration::from_millis(300)); // until the handler is there
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    stdout.read_to_string(&mut shown).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let shown = shown + &text(&output);
+    assert!(output.status.success() && shown.contains("Interrupted after step 0 of 2"), "{shown}");
+    assert!(shown.contains("To resume the run:\n  grpo resume"), "{shown}");
+    assert!(!out.join("before.json").exists() && out.join("run.json").exists());
+}
+
+#[test]
+fn a_preflight_says_what_a_run_takes_and_writes_nothing() {
+    let mut command = grpo("preflight");
+    command.args(EMBEDDED).args(["--group-size", "4", "--max-completion-length", "60", "--steps", "10"]);
+    let shown = succeed(&mut command);
+    for expected in [
+        "Memory: about",
+        "Disk: about",
+        "Preflight: 32 problems x 4 completions: mean reward ",
+        "(pass@4)",
+        " s per step: ",
+    ] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    let shown = succeed(command.args(["--max-completion-length", "1"]));
+    assert!(shown.contains("Warning: every completion is cut off at max_completion_length"), "{shown}");
+}
+
+#[test]
+fn the_configuration_that_is_shown_is_the_one_that_is_trained_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown =
+        succeed(grpo("config").args(["recipe=dapo", "lora.rank=2", "steps=1", "max_completion_length=9"]));
+    for expected in [
+        "[algorithm.recipe.objective]",
+        "max_redraws = 3 #",
+        "rank = 2 # PEFT's r.",
+        "learning_rate = 0.00001 #",
+    ] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    let file = folder.path().join("run.toml");
+    std::fs::write(&file, &shown).unwrap();
+    let out = folder.path().join("run");
+    let mut command = grpo("train");
+    command.arg("--config").arg(&file).args(EMBEDDED).arg("--out").arg(&out).arg("--no-preflight");
+    succeed(&mut command);
+    let described: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("run.json")).unwrap()).unwrap();
+    assert_eq!(described["config"]["policy"]["lora"]["rank"], 2);
+    assert_eq!(described["config"]["algorithm"]["recipe"]["max_redraws"], 3);
+    refused(grpo("config").arg("learning_rat=1"), "did you mean `learning_rate`?");
+}
+
+#[test]
+fn shells_get_completions_and_people_help() {
+    assert!(succeed(grpo("completions").arg("bash")).contains("_grpo"));
+    let [short, long] = ["-h", "--help"].map(|help| succeed(grpo("train").arg(help)));
+    for heading in ["Model and data:", "Sampling:", "Algorithm:", "LoRA:", "Execution (may change"] {
+        assert!(short.contains(heading) && long.contains(heading), "{heading}: {short}");
+    }
+    assert!(long.contains("- dapo: clips higher") && !short.contains("- dapo: "), "{long}");
+}

@@ -1,0 +1,218 @@
+//! A configuration as TOML with comments.
+
+use grpo_core::Paper;
+use grpo_qwen2::LoraConfig;
+use serde_json::Value;
+
+use super::RunConfig;
+use super::settings::{NONE, RECIPE};
+
+/// A description of every key, in the order in which they are shown.
+const ABOUT: &[(&str, &str)] = &[
+    ("task", "What to train, and on what. Fixed when the run starts."),
+    ("task.model", "A folder in Hugging Face layout, or a Hub id."),
+    ("task.adapter", "A folder with adapters in PEFT format to continue from."),
+    ("task.dataset", "A Parquet or JSONL file, a folder of them, or a Hub id."),
+    ("task.system_prompt", "System prompt before every question."),
+    ("task.max_prompt_length", "Rows with longer prompts (in tokens) are dropped."),
+    ("task.problems_per_step", "Problems per step, each with a group of completions."),
+    ("task.eval_problems", "Held-out problems answered greedily before and after training."),
+    ("algorithm", "How to train. Fixed when the run starts."),
+    ("algorithm.group_size", "Completions per problem (TRL: num_generations)."),
+    ("algorithm.max_completion_length", "Maximum number of tokens per completion."),
+    ("algorithm.updates", "Optimizer steps per rollout (TRL: num_iterations)."),
+    ("algorithm.learning_rate", "Peak learning rate; the default is ten times higher with lora."),
+    ("algorithm.warmup_steps", "Number of warm-up steps of the learning rate."),
+    ("algorithm.max_grad_norm", "Gradients are clipped to this norm."),
+    ("algorithm.micro_batch_tokens", "Maximum tokens per forward and backward pass; bounds memory."),
+    ("algorithm.batch_rows", "Maximum completions sampled at once; bounds memory."),
+    ("algorithm.seed", "Determines the order of problems and every sampled token."),
+    ("algorithm.sampling", "The distribution that completions are drawn from."),
+    ("algorithm.sampling.temperature", "Divides the logits."),
+    ("algorithm.sampling.top_k", "Keeps only this many of the most probable tokens."),
+    ("algorithm.sampling.top_p", "Keeps only the most probable tokens that add up to this probability."),
+    ("algorithm.sampling.min_p", "Keeps only tokens with at least this fraction of the highest probability."),
+    ("algorithm.schedule", "Learning rate schedule after warm-up."),
+    ("algorithm.schedule.kind", "constant, linear or cosine; linear and cosine need num_training_steps."),
+    ("algorithm.schedule.num_training_steps", "Steps after which the learning rate is 0."),
+    ("algorithm.reference_sync", "Moves the reference towards the policy (TRL: sync_ref_model)."),
+    ("algorithm.reference_sync.ref_model_sync_steps", "Steps between moves."),
+    ("algorithm.reference_sync.ref_model_mixup_alpha", "Weight of the policy in the new reference."),
+    ("algorithm.recipe", "What the paper prescribes. To change one number, set only that key (beta = 0.01)."),
+    ("algorithm.recipe.aggregation", "How rewards are combined: sum_then_normalize or normalize_then_sum."),
+    (
+        "algorithm.recipe.max_redraws",
+        "How many times groups without a signal are replaced (dynamic sampling).",
+    ),
+    (
+        "algorithm.recipe.soft_overlong_cache",
+        "Number of tokens before the maximum length over which length is penalized.",
+    ),
+    ("algorithm.recipe.mask_truncated_completions", "Excludes truncated completions from the loss."),
+    ("algorithm.recipe.advantage", "How rewards become advantages (TRL: scale_rewards)."),
+    ("algorithm.recipe.advantage.kind", "standardized (by the group), batch_scaled or centered."),
+    ("algorithm.recipe.advantage.ddof", "population (n) or sample (n - 1, as in TRL)."),
+    ("algorithm.recipe.objective", "The loss."),
+    ("algorithm.recipe.objective.beta", "Coefficient of the KL term; 0 needs no reference."),
+    ("algorithm.recipe.objective.importance_sampling_level", "Ratios per token or per sequence."),
+    ("algorithm.recipe.objective.kl", "k3, or bias_corrected_k3 (TRL: use_bias_correction_kl)."),
+    ("algorithm.recipe.objective.normalization", "completion, token, sum, or { max_length = n }."),
+    (
+        "algorithm.recipe.objective.off_policy_mask_threshold",
+        "Masks completions that are too far off-policy.",
+    ),
+    (
+        "algorithm.recipe.objective.top_entropy_quantile",
+        "Fraction of tokens, those with the highest entropy, that are trained on.",
+    ),
+    ("algorithm.recipe.objective.surrogate", "The surrogate loss."),
+    (
+        "algorithm.recipe.objective.surrogate.kind",
+        "clipped, cispo, sapo or vespo, each with its own numbers.",
+    ),
+    ("algorithm.recipe.objective.surrogate.epsilon", "How far below 1 a ratio may be."),
+    (
+        "algorithm.recipe.objective.surrogate.epsilon_high",
+        "How far above 1 a ratio may be; for cispo, the maximum ratio.",
+    ),
+    ("algorithm.recipe.objective.surrogate.delta", "Upper bound of the ratio where clipping sets none."),
+    (
+        "algorithm.recipe.objective.surrogate.sapo_temperature_pos",
+        "Gate temperature for positive advantages.",
+    ),
+    (
+        "algorithm.recipe.objective.surrogate.sapo_temperature_neg",
+        "Gate temperature for all other advantages.",
+    ),
+    ("algorithm.recipe.objective.surrogate.vespo_k_pos", "k for advantages of 0 or more."),
+    ("algorithm.recipe.objective.surrogate.vespo_lambda_pos", "Lambda for advantages of 0 or more."),
+    ("algorithm.recipe.objective.surrogate.vespo_k_neg", "k for negative advantages."),
+    ("algorithm.recipe.objective.surrogate.vespo_lambda_neg", "Lambda for negative advantages."),
+    ("policy", "Which weights are trained, and how to sample. Fixed when the run starts."),
+    ("policy.lora", "Trains low-rank adapters on frozen weights."),
+    ("policy.lora.rank", "PEFT's r."),
+    ("policy.lora.alpha", "Adapters are scaled by alpha / rank; twice the rank by default."),
+    ("policy.lora.targets", "Linear layers that get adapters."),
+    ("policy.lora.seed", "Seed for initializing adapters; the run's seed by default."),
+    ("policy.rollout_dtype", "Dtype of the weights used for sampling."),
+    ("policy.rollout_dtype.kind", "f32, or bf16: faster; the loss corrects for the rounding."),
+    ("policy.rollout_dtype.level", "Correction ratio per sequence or token."),
+    ("policy.rollout_dtype.bound", "How to treat a ratio out of range: mask or truncate."),
+    ("policy.rollout_dtype.importance_sampling_clip_min", "Lower end of the range of ratios."),
+    ("policy.rollout_dtype.importance_sampling_clip_max", "Upper end of the range of ratios."),
+    ("policy.optimizer", "AdamW."),
+    ("policy.optimizer.adam_beta1", "Decay rate of the first moment."),
+    ("policy.optimizer.adam_beta2", "Decay rate of the second moment."),
+    ("policy.optimizer.adam_epsilon", "Added to the square root of the second moment."),
+    ("policy.optimizer.weight_decay", "Decoupled weight decay."),
+    ("execution", "How a process executes the run. May change on every resume."),
+    ("execution.device", "auto, cpu, metal, vulkan, webgpu or cuda."),
+    ("execution.steps", "Total training steps of the run."),
+    ("execution.save_every", "Steps between checkpoints."),
+    ("execution.keep", "Keeps only the newest `keep` checkpoints."),
+    ("execution.reward_timeout", "Time limit in seconds for scoring one completion."),
+    ("execution.activation_checkpointing", "Less memory, more time (TRL: gradient_checkpointing)."),
+];
+
+impl RunConfig {
+    /// This configuration as TOML with a comment for every key; [`Settings::from_toml`](super::Settings::from_toml) reads it back.
+    /// A value that follows from others (the numbers of a paper's recipe, the scale of adapters) is commented out, so that it
+    /// keeps following them.
+    pub fn to_toml(&self) -> String {
+        // Via text, so that 0.9 stays 0.9 and does not become the nearest f32 as an f64.
+        let text = serde_json::to_string(self).expect("names and numbers can be written");
+        let mut config: Value = serde_json::from_str(&text).expect("it has just been written");
+        let paper = self.paper().map(Paper::name);
+        let mut toml = String::new();
+        for (section, _) in ABOUT.iter().filter(|(key, _)| !key.contains('.')) {
+            write_table(&mut toml, self, section, &config[*section].take(), paper);
+        }
+        toml.trim_start().to_string()
+    }
+
+    /// The paper whose recipe it has, if no number of it is changed.
+    fn paper(&self) -> Option<Paper> {
+        let length = self.algorithm.max_completion_length;
+        Paper::ALL.into_iter().find(|paper| paper.recipe(length) == self.algorithm.recipe)
+    }
+
+    /// Whether the value of a key is what it is if it is not set.
+    fn follows(&self, key: &str) -> bool {
+        let defaults = self.implied();
+        let has = |is_same: fn(&LoraConfig, &LoraConfig) -> bool| {
+            self.policy.lora.as_ref().zip(defaults.policy.lora.as_ref()).is_some_and(|(a, b)| is_same(a, b))
+        };
+        match key {
+            "algorithm.learning_rate" => self.algorithm.learning_rate == defaults.algorithm.learning_rate,
+            "policy.lora.alpha" => has(|a, b| a.alpha == b.alpha),
+            "policy.lora.seed" => has(|a, b| a.seed == b.seed),
+            _ => false,
+        }
+    }
+}
+
+fn write_table(toml: &mut String, config: &RunConfig, path: &str, table: &Value, paper: Option<&str>) {
+    let inner = |key: &str| Some(table.get(key.strip_prefix(path)?.strip_prefix('.')?)?.clone());
+    let entries: Vec<_> = ABOUT.iter().filter_map(|(key, about)| Some((*key, *about, inner(key)?))).collect();
+    let about = ABOUT.iter().find(|(key, _)| *key == path).map_or("", |(_, about)| about);
+    let is_of_paper = paper.is_some() && path.starts_with(RECIPE);
+    *toml += &format!("\n# {about}\n{}[{path}]\n", if is_of_paper { "# " } else { "" });
+    if let (Some(paper), "algorithm") = (paper, path) {
+        *toml += &format!("recipe = \"{paper}\" # The paper whose recipe it is: {}.\n", papers());
+    }
+    let is_table = |key: &str, value: &Value| value.is_object() && !key.ends_with(".normalization");
+    for (key, about, value) in entries.iter().filter(|(key, _, value)| !is_table(key, value)) {
+        let name = &key[path.len() + 1..];
+        let comment = if is_of_paper || config.follows(key) { "# " } else { "" };
+        *toml += &format!("{comment}{name} = {} # {about}\n", inline(value));
+    }
+    for (key, _, value) in entries.iter().filter(|(key, _, value)| is_table(key, value)) {
+        write_table(toml, config, key, value, paper);
+    }
+}
+
+fn papers() -> String {
+    Paper::ALL.map(Paper::name).join(", ")
+}
+
+/// A value on one line.
+fn inline(value: &Value) -> String {
+    let fields = |(name, value): (&String, &Value)| format!("{name} = {}", inline(value));
+    match value {
+        Value::Object(map) => format!("{{ {} }}", map.iter().map(fields).collect::<Vec<_>>().join(", ")),
+        Value::Array(list) => format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        Value::Null => format!("\"{NONE}\""),
+        // Strings, numbers and booleans look the same in JSON and TOML.
+        value => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys;
+
+    #[test]
+    fn every_key_is_described_and_every_description_is_of_a_key() {
+        for key in keys::all().iter().filter(|key| !key.contains("normalization.")) {
+            assert!(ABOUT.iter().any(|(of, _)| of == key), "{key}");
+        }
+        for (key, _) in ABOUT {
+            assert!(keys::all().contains(*key), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_is_described_is_read_again() {
+        for text in [
+            "",
+            "recipe = 'cispo'",
+            "recipe = 'dr-grpo'\nlora.rank = 4",
+            "rollout_dtype = 'bf16'\nepsilon_high = 0.3\nschedule = { kind = 'linear', num_training_steps = 9 }\nmax_grad_norm = 'none'",
+        ] {
+            let config = RunConfig::from_toml(text).unwrap();
+            let toml = config.to_toml();
+            assert_eq!(RunConfig::from_toml(&toml).unwrap(), config, "{toml}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! All configuration keys.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use grpo_core::{Bound, Level, Paper, SamplerCorrection};
+use grpo_trainer::{RolloutDtype, Schedule};
+use serde_json::{Value, json};
+
+use super::ConfigError;
+use super::defaults::Choices;
+
+/// Minimum Jaro-Winkler similarity (1 if equal) of a suggested key.
+const LIKENESS: f64 = 0.8;
+
+/// Every full key, starting with the section: `algorithm.recipe.objective.beta`.
+static KEYS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let mut keys = BTreeSet::new();
+    for paper in Paper::ALL {
+        let mut config = Choices { lora: Some(1), moves_reference: true, ..Choices::default() }.defaults();
+        config.algorithm.recipe = paper.recipe(1);
+        config.algorithm.schedule = Schedule::Linear { steps: 1 };
+        let correction = SamplerCorrection { level: Level::Token, bound: Bound::Mask, min: 0.0, max: 1.0 };
+        config.policy.rollout_dtype = RolloutDtype::Bf16(correction);
+        collect(&json!(config), "", &mut keys);
+    }
+    keys
+});
+
+fn collect(value: &Value, path: &str, keys: &mut BTreeSet<String>) {
+    let Value::Object(map) = value else { return };
+    for (name, inner) in map {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        collect(inner, &path, keys);
+        keys.insert(path);
+    }
+}
+
+/// Every key.
+#[cfg(test)]
+pub(super) fn all() -> &'static BTreeSet<String> {
+    &KEYS
+}
+
+/// Whether this is a full key.
+pub(super) fn is_key(key: &str) -> bool {
+    KEYS.contains(key)
+}
+
+/// The full key for a short one: the key that ends with it; if there are several, the one nearest the top.
+pub(super) fn resolve(key: &str) -> Result<String, ConfigError> {
+    if KEYS.contains(key) {
+        return Ok(key.to_string());
+    }
+    let depth = |key: &str| key.split('.').count();
+    let ending = format!(".{key}");
+    let candidates: Vec<&String> = KEYS.iter().filter(|whole| whole.ends_with(&ending)).collect();
+    let Some(top) = candidates.iter().map(|whole| depth(whole)).min() else {
+        return Err(ConfigError::UnknownKey { key: key.to_string(), nearest: nearest(key) });
+    };
+    match candidates.iter().filter(|whole| depth(whole) == top).collect::<Vec<_>>()[..] {
+        [only] => Ok((*only).clone()),
+        _ => Err(ConfigError::AmbiguousKey {
+            key: key.to_string(),
+            candidates: candidates.into_iter().cloned().collect(),
+        }),
+    }
+}
+
+/// The shortest form of the key most similar to an unknown one.
+fn nearest(key: &str) -> Option<String> {
+    let forms = KEYS.iter().flat_map(|whole| {
+        let starts = std::iter::once(0).chain(whole.match_indices('.').map(|(at, _)| at + 1));
+        starts.map(|start| &whole[start..])
+    });
+    let likeness = |form: &str| strsim::jaro_winkler(&key.to_lowercase(), form);
+    let (form, score) = forms
+        .map(|form| (form, likeness(form)))
+        .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.len().cmp(&a.0.len())))?;
+    (score >= LIKENESS).then(|| form.to_string())
+}
+
+/// The JSON of a configuration at a key.
+pub(super) fn at<'a>(config: &'a Value, key: &str) -> &'a Value {
+    key.split('.').fold(config, |value, name| &value[name])
+}
+
+/// A configuration with the optional tables of `key` filled with defaults, so that part of a table can be set.
+pub(super) fn open(config: &mut Value, key: &str, value: &Value) {
+    for table in ["policy.lora", "algorithm.reference_sync"] {
+        let opens = key.starts_with(&format!("{table}.")) || (key == table && value.is_object());
+        if opens && at(config, table).is_null() {
+            let full = Choices { lora: Some(16), moves_reference: true, ..Choices::default() };
+            *at_mut(config, table) = at(&json!(full.defaults()), table).clone();
+        }
+    }
+}
+
+/// The same, mutable; created if missing.
+pub(super) fn at_mut<'a>(config: &'a mut Value, key: &str) -> &'a mut Value {
+    key.split('.').fold(config, |value, name| {
+        if !value.is_object() {
+            *value = json!({});
+        }
+        &mut value[name]
+    })
+}

@@ -1,0 +1,137 @@
+//! Every number of a run: the task, the algorithm, the policy and the execution.
+
+mod defaults;
+mod describe;
+mod error;
+mod keys;
+mod settings;
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use grpo_rollout::InvalidOption;
+use grpo_trainer::{Qwen2PolicyConfig, TrainerConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::device::DeviceKind;
+
+pub use error::ConfigError;
+pub use settings::Settings;
+
+/// Far more than fits in any memory.
+const MAX_PROBLEMS: usize = 1 << 16;
+/// What a checkpoint can be after.
+const MAX_STEPS: u64 = 1 << 32;
+
+/// All numbers of a run. Where they come from (defaults, a TOML file, `key=value`) is in [`Settings`].
+///
+/// [`task`](Self::task), [`algorithm`](Self::algorithm) and [`policy`](Self::policy) determine what a run computes, so they
+/// are fixed when it starts. [`execution`](Self::execution) may change on every resume.
+///
+/// ```
+/// use grpo::{ConfigError, RunConfig};
+///
+/// let config = RunConfig::from_toml("dataset = 'sums.jsonl'\nlearning_rate = 1e-5\nlora.rank = 8")?;
+/// assert_eq!((config.algorithm.group_size, config.policy.lora.map(|lora| lora.alpha)), (8, Some(16.0)));
+/// let error = RunConfig::from_toml("learning_rat = 1e-5").unwrap_err();
+/// assert!(error.to_string().contains("did you mean `learning_rate`?"), "{error}");
+/// # Ok::<(), ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// What to train, and on what.
+    pub task: TaskConfig,
+    /// How to train.
+    pub algorithm: TrainerConfig,
+    /// Which weights are trained, and how to sample.
+    pub policy: Qwen2PolicyConfig,
+    /// How a process executes the run.
+    pub execution: ExecutionConfig,
+}
+
+/// What to train, and on what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskConfig {
+    /// The model: a folder in Hugging Face layout, or a Hub id.
+    pub model: String,
+    /// A folder with adapters in PEFT format to continue from, instead of new ones.
+    pub adapter: Option<String>,
+    /// The problems: a Parquet or JSONL file, a folder of them, or a Hub id.
+    pub dataset: String,
+    /// The system prompt before every question; none if empty.
+    pub system_prompt: String,
+    /// Rows whose prompt has more tokens than this are dropped.
+    pub max_prompt_length: Option<usize>,
+    /// Problems per step.
+    pub problems_per_step: usize,
+    /// Number of held-out problems answered greedily before and after training, taken from the start of the test split.
+    pub eval_problems: usize,
+}
+
+/// How a process executes a run. It may change on every resume: no step depends on it, except for the rounding of another device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionConfig {
+    /// The compute device.
+    pub device: DeviceKind,
+    /// Total training steps of the run.
+    pub steps: u64,
+    /// Steps between checkpoints; there is always one at the end.
+    pub save_every: u64,
+    /// Keeps only the newest `keep` checkpoints.
+    pub keep: NonZeroUsize,
+    /// Time limit in seconds for scoring one completion; beyond it, the run ends with an error (and can be resumed).
+    pub reward_timeout: u64,
+    /// Keeps only each layer's input for the backward pass and recomputes the rest: less memory, more time (TRL:
+    /// `gradient_checkpointing`).
+    pub activation_checkpointing: bool,
+}
+
+impl RunConfig {
+    /// The defaults, overridden by a TOML document.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        Settings::from_toml(text)?.config()
+    }
+
+    /// The defaults, overridden by a TOML file.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        Settings::read(path.as_ref())?.config()
+    }
+
+    /// Checks that every number is in its range.
+    pub fn validate(&self) -> Result<(), InvalidOption> {
+        let TaskConfig { model, problems_per_step, max_prompt_length, .. } = &self.task;
+        if model.is_empty() {
+            let expected = "a run needs one: a model folder or a Hub id";
+            return Err(InvalidOption::new("model", "not set", expected));
+        }
+        if !(1..=MAX_PROBLEMS).contains(problems_per_step) {
+            return Err(InvalidOption::new(
+                "problems_per_step",
+                problems_per_step,
+                "it must be at least 1 and at most 65536",
+            ));
+        }
+        let ExecutionConfig { steps, save_every, reward_timeout, keep, .. } = &self.execution;
+        if *steps > MAX_STEPS {
+            return Err(InvalidOption::new("steps", steps, "it must be at most 4294967296"));
+        }
+        if keep.get() > MAX_PROBLEMS {
+            return Err(InvalidOption::new("keep", keep, "it must be at most 65536"));
+        }
+        for (option, value) in [
+            ("steps", *steps),
+            ("save_every", *save_every),
+            ("reward_timeout", *reward_timeout),
+            ("max_prompt_length", max_prompt_length.map_or(1, |n| n as u64)),
+        ] {
+            if value == 0 {
+                return Err(InvalidOption::new(option, 0, "it must be at least 1"));
+            }
+        }
+        self.algorithm.validate()?;
+        self.policy.validate()
+    }
+}

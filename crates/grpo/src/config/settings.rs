@@ -1,0 +1,313 @@
+//! Turns user settings into a configuration.
+
+use std::path::Path;
+
+use grpo_core::Paper;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::defaults::Choices;
+use super::keys::{at, at_mut, is_key, open, resolve};
+use super::{ConfigError, RunConfig};
+
+pub(super) const RECIPE: &str = "algorithm.recipe";
+const LENGTH: &str = "algorithm.max_completion_length";
+/// The value that clears an optional number.
+pub(super) const NONE: &str = "none";
+/// The key that selects the variant of a choice whose variants have their own numbers.
+const KIND: &str = "kind";
+const KIND_ENDING: &str = ".kind";
+
+/// Keys and values that override the defaults or another configuration. If a key is set twice, the later value wins.
+///
+/// A key may omit its sections: `beta` is `algorithm.recipe.objective.beta`. A paper's recipe (`recipe = "dapo"`) replaces
+/// everything that [earlier](Self::then) settings say about the recipe, and other keys override parts of it. `"none"` clears
+/// an optional number.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settings {
+    entries: Vec<(String, Value)>,
+}
+
+impl Settings {
+    /// The settings of a TOML file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|cause| ConfigError::Io { path: path.to_owned(), cause })?;
+        Self::from_toml(&text).map_err(|error| match error {
+            ConfigError::Toml { reason, .. } => ConfigError::Toml { path: Some(path.to_owned()), reason },
+            other => other,
+        })
+    }
+
+    /// The settings of a TOML document.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let table: toml::Table =
+            toml::from_str(text).map_err(|e| ConfigError::Toml { path: None, reason: e.to_string() })?;
+        let mut settings = Self::default();
+        settings.insert("", &json!(table))?;
+        Ok(settings)
+    }
+
+    /// Adds `key=value`, where the value is TOML or an unquoted string.
+    pub fn assign(&mut self, assignment: &str) -> Result<(), ConfigError> {
+        let (key, value) =
+            assignment.split_once('=').ok_or_else(|| ConfigError::NoValue(assignment.to_string()))?;
+        let parsed = toml::from_str::<toml::Table>(&format!("value = {value}")).ok();
+        let parsed = parsed.filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
+        let value = parsed.map_or(json!(value), |value| json!(value));
+        self.insert(key.trim(), &value)
+    }
+
+    /// Adds a value.
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) -> Result<(), ConfigError> {
+        self.insert(key, &value.into())
+    }
+
+    /// These settings, overridden by `later` ones.
+    #[must_use]
+    pub fn then(mut self, later: Self) -> Self {
+        self.entries.extend(later.entries);
+        self
+    }
+
+    /// Whether a key has a value.
+    pub fn has(&self, key: &str) -> bool {
+        resolve(key).is_ok_and(|key| self.last(&key).is_some_and(|value| !value.is_null()))
+    }
+
+    /// The defaults with these settings; not yet [validated](RunConfig::validate).
+    pub fn config(&self) -> Result<RunConfig, ConfigError> {
+        self.apply(json!(self.choices().defaults()))
+    }
+
+    /// A configuration, overridden by these settings.
+    pub fn config_over(&self, base: &RunConfig) -> Result<RunConfig, ConfigError> {
+        self.apply(json!(base))
+    }
+
+    /// Adds the leaves of a table, or one value.
+    fn insert(&mut self, key: &str, value: &Value) -> Result<(), ConfigError> {
+        match value {
+            Value::Object(map) if !map.is_empty() => map.iter().try_for_each(|(name, inner)| {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                self.insert(&key, inner)
+            }),
+            Value::Object(_) if key.is_empty() => Ok(()),
+            value => {
+                let value = if value == NONE { Value::Null } else { value.clone() };
+                self.add(resolve(key)?, value);
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds an entry: a recipe before all others, because they change it, and which variant of a choice it is before its numbers.
+    fn add(&mut self, key: String, value: Value) {
+        let place = if key == RECIPE {
+            self.entries.retain(|(other, _)| *other != RECIPE);
+            0
+        } else if value.is_string() && is_key(&format!("{key}.{KIND}")) {
+            return self.add(format!("{key}.{KIND}"), value);
+        } else if key.ends_with(KIND_ENDING) {
+            let is_first = |(other, _): &&(String, Value)| *other == RECIPE || other.ends_with(KIND_ENDING);
+            self.entries.iter().take_while(is_first).count()
+        } else {
+            self.entries.len()
+        };
+        self.entries.insert(place, (key, value));
+    }
+
+    fn last(&self, key: &str) -> Option<&Value> {
+        self.entries.iter().rev().find(|(of, _)| of == key).map(|(_, value)| value)
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        self.last(key).and_then(Value::as_u64)
+    }
+
+    fn choices(&self) -> Choices {
+        let base = Choices::default();
+        let length = self.number(LENGTH);
+        // A table set to none is absent, whatever it held before.
+        let opened = |table: &str| {
+            let inner = format!("{table}.");
+            let last = self.entries.iter().rev().find(|(key, _)| key == table || key.starts_with(&inner));
+            last.is_some_and(|(key, value)| key != table || !value.is_null())
+        };
+        let rank = self.number("policy.lora.rank").map_or(16, |rank| rank as usize);
+        Choices {
+            max_completion_length: length.map_or(base.max_completion_length, |n| n as usize),
+            seed: self.number("algorithm.seed").unwrap_or(base.seed),
+            lora: opened("policy.lora").then_some(rank),
+            continues_adapter: self.last("task.adapter").is_some_and(|folder| !folder.is_null()),
+            moves_reference: opened("algorithm.reference_sync"),
+        }
+    }
+
+    fn apply(&self, base: Value) -> Result<RunConfig, ConfigError> {
+        let length = self.number(LENGTH).or(at(&base, LENGTH).as_u64()).unwrap_or_default() as usize;
+        let config = |without: Option<usize>| {
+            let mut config = base.clone();
+            let entries = self.entries.iter().enumerate().filter(|(i, _)| Some(*i) != without);
+            entries.into_iter().try_for_each(|(_, entry)| apply_one(&mut config, entry, length))?;
+            RunConfig::deserialize(config).map_err(|e| ConfigError::Incomplete(e.to_string()))
+        };
+        let applied = config(None).map_err(|error| {
+            // The entry without which it would be a configuration is the one to blame.
+            let is_wrong = |i: &usize| config(Some(*i)).is_ok();
+            match (error, (0..self.entries.len()).find(is_wrong)) {
+                (ConfigError::Incomplete(reason), Some(i)) => {
+                    let (key, value) = &self.entries[i];
+                    ConfigError::Value { key: key.clone(), value: value.to_string(), reason }
+                }
+                (error, _) => error,
+            }
+        })?;
+        self.check_used(&json!(applied))?;
+        Ok(applied)
+    }
+
+    /// Refuses a number of a variant that is not chosen: it would be without effect.
+    fn check_used(&self, applied: &Value) -> Result<(), ConfigError> {
+        for (i, (key, value)) in self.entries.iter().enumerate() {
+            let later = &self.entries[i + 1..];
+            let (table, _) = key.rsplit_once('.').unwrap_or_default();
+            let is_replaced = later.iter().any(|(other, _)| {
+                *other == format!("{table}.{KIND}") || (other == RECIPE && key.starts_with(RECIPE))
+            });
+            let is_closed = at(applied, table).is_null();
+            if !value.is_null()
+                && !is_replaced
+                && !is_closed
+                && at(applied, table).get(last_name(key)).is_none()
+            {
+                let kind = at(applied, table)[KIND].as_str().unwrap_or_default().to_string();
+                return Err(ConfigError::NotUsed { key: key.clone(), table: table.to_string(), kind });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn last_name(key: &str) -> &str {
+    key.rsplit_once('.').map_or(key, |(_, name)| name)
+}
+
+fn paper(name: &str) -> Result<Paper, ConfigError> {
+    let known = || Paper::ALL.map(Paper::name).to_vec();
+    Paper::named(name).ok_or_else(|| ConfigError::UnknownRecipe { name: name.to_string(), known: known() })
+}
+
+/// Sets a value in a configuration; recipes are for completions of at most `length` tokens.
+fn apply_one(config: &mut Value, (key, value): &(String, Value), length: usize) -> Result<(), ConfigError> {
+    if let (RECIPE, Value::String(name)) = (key.as_str(), value) {
+        *at_mut(config, RECIPE) = json!(paper(name)?.recipe(length));
+        return Ok(());
+    }
+    open(config, key, value);
+    match key.strip_suffix(KIND_ENDING) {
+        // Another variant of a choice has numbers of its own.
+        Some(choice) => {
+            let place = at_mut(config, choice);
+            if place[KIND] != *value {
+                *place = json!({ KIND: value });
+            }
+        }
+        None if value.is_object() => {}
+        None => *at_mut(config, key) = value.clone(),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(layers: &[&str]) -> Result<RunConfig, ConfigError> {
+        let layer =
+            |settings: Settings, text: &&str| Settings::from_toml(text).map(|later| settings.then(later));
+        layers.iter().try_fold(Settings::default(), layer)?.config()
+    }
+
+    #[test]
+    fn a_recipe_replaces_what_earlier_settings_say_of_it() {
+        let dapo = config(&["recipe = 'dapo'"]).unwrap();
+        assert_eq!(dapo.algorithm.recipe, Paper::Dapo.recipe(256));
+        let complete = RunConfig::default().to_toml();
+        assert_eq!(config(&[&complete, "recipe = 'dapo'"]).unwrap(), dapo);
+        let changed = config(&["beta = 0.5\nrecipe = 'dapo'", "epsilon_high = 0.5"]).unwrap();
+        assert_eq!(changed.algorithm.recipe.objective.beta, 0.5);
+        assert_eq!(changed.algorithm.recipe.max_redraws, 3);
+        let mut twice = Settings::default();
+        ["recipe=dapo", "recipe=cispo"].iter().try_for_each(|recipe| twice.assign(recipe)).unwrap();
+        assert_eq!(twice.config().unwrap().algorithm.recipe, Paper::Cispo.recipe(256));
+        let short = config(&["recipe = 'dr-grpo'", "max_completion_length = 9"]).unwrap();
+        assert_eq!(short.algorithm.recipe, Paper::DrGrpo.recipe(9));
+    }
+
+    #[test]
+    fn a_choice_has_numbers_of_its_own() {
+        let cispo = config(&["surrogate = { kind = 'cispo', epsilon_high = 3.0 }"]).unwrap();
+        assert_eq!(cispo.algorithm.recipe.objective.surrogate, grpo_core::Surrogate::Cispo { max: 3.0 });
+        let bf16 = config(&["rollout_dtype = 'bf16'"]).unwrap();
+        assert_ne!(bf16.policy.rollout_dtype, RunConfig::default().policy.rollout_dtype);
+        let lora = config(&["lora.rank = 8", "lora = 'none'"]).unwrap();
+        assert_eq!(lora, RunConfig::default());
+        let opened = config(&["[policy.lora]"]).unwrap();
+        assert_eq!(opened, config(&["lora.rank = 16"]).unwrap());
+        let mut backwards = Settings::default();
+        backwards.assign("num_training_steps=9").unwrap();
+        backwards.assign("schedule.kind=linear").unwrap();
+        assert_eq!(
+            backwards.config().unwrap().algorithm.schedule,
+            grpo_trainer::Schedule::Linear { steps: 9 }
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, expected) in [
+            ("learning_rat = 1", "no key `learning_rat`: did you mean `learning_rate`?"),
+            ("algorithm.group_sise = 1", "did you mean `algorithm.group_size`?"),
+            ("colour = 1", "no key `colour`: see `grpo config`"),
+            ("kind = 'linear'", "`kind` could be any of algorithm."),
+            ("recipe = 'ppo'", "no recipe `ppo`: choose one of grpo, bnpo, dapo"),
+            ("group_size = 'many'", r#"`algorithm.group_size` is "many": invalid type"#),
+            ("surrogate = 'cispo'", "missing field `epsilon_high`"),
+            (
+                "surrogate = { kind = 'cispo', epsilon_high = 3.0 }\ntemperature = 'hot'",
+                "sampling.temperature` is",
+            ),
+            ("num_training_steps = 9", "`algorithm.schedule.num_training_steps` has no effect"),
+            (
+                "recipe = 'dr-grpo'\nddof = 'sample'",
+                "advantage.ddof` has no effect: `algorithm.recipe.advantage.kind` is `centered`",
+            ),
+            ("device = 'abacus'", "unknown variant `abacus`"),
+            ("group_size =", "this is not TOML"),
+        ] {
+            let message = config(&[text]).unwrap_err().to_string();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_toml_or_plain_text() {
+        let mut settings = Settings::default();
+        for assignment in
+            ["beta=0", "model=Qwen/Qwen2.5-0.5B", "lora.targets=['q_proj']", "max_grad_norm=none"]
+        {
+            settings.assign(assignment).unwrap();
+        }
+        let config = settings.config().unwrap();
+        assert_eq!(
+            (config.algorithm.recipe.objective.beta, config.task.model.as_str()),
+            (0.0, "Qwen/Qwen2.5-0.5B")
+        );
+        assert_eq!(
+            (config.policy.lora.unwrap().targets.len(), config.algorithm.max_grad_norm),
+            (1, f64::INFINITY)
+        );
+        assert!(settings.assign("beta").is_err());
+    }
+}

@@ -1,0 +1,21 @@
+//! The classic task: grade-school word problems whose answers are checked.
+
+use grpo_reward::{Rubric, TagCount};
+
+/// Tells the model the format of an answer.
+pub const SYSTEM: &str =
+    "Respond in the following format:\n<reasoning>\n...\n</reasoning>\n<answer>\n...\n</answer>\n";
+
+/// What a right answer in the right format earns from [`rubric`].
+pub const MARKS: f32 = 3.0;
+
+/// Correctness (2.0) and strict format (0.5), and up to 0.5 in total for tags that occur exactly once, so that a model that
+/// has never seen the format gets partial credit.
+pub fn rubric() -> Rubric<String> {
+    Rubric::gsm8k().with("tags", 1.0, TagCount::default())
+}
+
+/// A right completion in the format that [`SYSTEM`] asks for.
+pub fn gold(truth: &str) -> String {
+    format!("<reasoning>\nIt follows from the question.\n</reasoning>\n<answer>\n{truth}\n</answer>\n")
+}

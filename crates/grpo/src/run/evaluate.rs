@@ -1,0 +1,100 @@
+//! Held-out problems, before and after training.
+
+use grpo_reward::Rubric;
+use grpo_trainer::{
+    CompletionRecord, Evaluation, EvaluationOptions, ProblemText, Proportion, Qwen2Policy, Trainer,
+};
+use serde::{Deserialize, Serialize};
+
+use super::order::problems;
+use super::{Event, Interrupt, Phase};
+use crate::{Error, Question, Test, Truth};
+
+/// The results on the held-out problems of a test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluated {
+    /// The test's name.
+    pub test: String,
+    /// Steps taken before the evaluation.
+    pub step: u64,
+    /// Mean of the weighted sum of rewards.
+    pub reward: f64,
+    /// For each reward, the share of completions that earned more than 0.
+    pub rewarded: Vec<Rewarded>,
+    /// Every completion.
+    pub completions: Vec<CompletionRecord>,
+}
+
+/// The share of completions that earned more than 0 from a reward.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rewarded {
+    /// The reward's name.
+    pub name: String,
+    /// The share.
+    pub share: Proportion,
+}
+
+/// The results of a test before and after training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// Before training.
+    pub before: Evaluated,
+    /// After training.
+    pub after: Evaluated,
+}
+
+/// Answers the tests greedily, one batch of rows at a time; none if interrupted.
+pub(super) fn evaluate<T: Truth>(
+    trainer: &Trainer<Qwen2Policy, T>,
+    tests: &[Test<T>],
+    interrupt: &Interrupt,
+    tell: &mut dyn FnMut(Event<'_, T>),
+) -> Result<Option<Vec<Evaluated>>, Error> {
+    if !tests.is_empty() {
+        tell(Event::Phase(Phase::Evaluating));
+    }
+    let mut all = Vec::new();
+    for test in tests {
+        let problems = problems(test.questions.iter().enumerate(), trainer.policy())?;
+        let mut answers = Vec::new();
+        // The same batch sizes that the sampler would use for all rows together, so that the batches are the same.
+        for batch in problems.chunks(trainer.config().batch_rows) {
+            if interrupt.is_requested() {
+                return Ok(None);
+            }
+            let evaluation = trainer.evaluate(batch, &EvaluationOptions::greedy());
+            let of_test = |cause| Error::Evaluation { test: test.name.clone(), cause };
+            answers.extend(evaluation.map_err(of_test)?.answers);
+            tell(Event::Answered { test: &test.name, done: answers.len(), of: problems.len() });
+        }
+        let evaluation = Evaluation::of(trainer.rubric().names(), answers);
+        all.push(record(trainer, test, &evaluation));
+    }
+    Ok(Some(all))
+}
+
+fn record<T: Truth>(trainer: &Trainer<Qwen2Policy, T>, test: &Test<T>, evaluation: &Evaluation) -> Evaluated {
+    let rubric: &Rubric<T> = trainer.rubric();
+    let text = |problem: u64| problem_text(&test.questions[problem as usize], trainer.policy());
+    let rewarded = |(name, share): &(String, Proportion)| Rewarded { name: name.clone(), share: *share };
+    Evaluated {
+        test: test.name.clone(),
+        step: trainer.steps(),
+        reward: evaluation.reward,
+        rewarded: evaluation.rewarded.iter().map(rewarded).collect(),
+        completions: CompletionRecord::of_evaluation(trainer.steps(), evaluation, rubric, text),
+    }
+}
+
+/// What the record says about a problem.
+pub(super) fn problem_text<T: Truth>(question: &Question<T>, policy: &Qwen2Policy) -> ProblemText {
+    ProblemText {
+        question: question.text().to_string(),
+        truth: serde_json::to_value(&question.truth).unwrap_or_default(),
+        // It has been rendered as a prompt before.
+        prompt: policy.text.template.render(&question.messages, true).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,255 @@
+//! A run: a folder, and the steps taken in it.
+
+mod checks;
+mod evaluate;
+mod event;
+mod folder;
+mod order;
+mod preflight;
+mod prepared;
+mod replay;
+mod saver;
+mod start;
+mod train;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use grpo_reward::Rubric;
+use grpo_trainer::{CheckpointError, LogPosition, Qwen2Policy, RunLog, Trainer};
+use serde_json::Value;
+
+use crate::config::RunConfig;
+use crate::device::Device;
+use crate::{Error, Plan, Settings, Task, Truth};
+
+pub use checks::Checks;
+pub use evaluate::{Comparison, Evaluated, Rewarded};
+pub use event::{Event, Phase};
+pub use folder::RunFolder;
+pub use order::{Problems, problems};
+pub use preflight::{Obstacle, Preflight};
+pub use prepared::Prepared;
+pub use replay::{Compared, Replay, ReplayedStep};
+pub use train::Outcome;
+
+use folder::Lock;
+use order::longest_prompt;
+
+/// A training run in its own folder, locked while this value exists.
+///
+/// Whatever ends the process, [`Run::resume`] continues the run bit-exactly from its newest checkpoint; [`Run::open`] starts
+/// or resumes as needed.
+///
+/// `T` is the type of truths. They are stored in the run folder, which is therefore self-contained.
+pub struct Run<T> {
+    folder: RunFolder,
+    _lock: Lock,
+    config: RunConfig,
+    task: Task<T>,
+    trainer: Trainer<Qwen2Policy, T>,
+    log: RunLog,
+    plan: Plan,
+    interrupt: Interrupt,
+}
+
+/// Asks a run to stop after its current operation.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Asks; true if it was asked before.
+    pub fn request(&self) -> bool {
+        self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether it was asked.
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl<T: Truth> Run<T> {
+    /// Starts a run in `folder`, or resumes the existing one if it has the same configuration (except
+    /// [`execution`](RunConfig::execution)), data and rewards.
+    pub fn open(
+        folder: impl AsRef<Path>,
+        config: RunConfig,
+        task: Task<T>,
+        rubric: Rubric<T>,
+    ) -> Result<Self, Error> {
+        Self::open_with(folder, config, task, rubric, &Checks::default())
+    }
+
+    /// The same with other checks before it begins.
+    pub fn open_with(
+        folder: impl AsRef<Path>,
+        mut config: RunConfig,
+        task: Task<T>,
+        rubric: Rubric<T>,
+        checks: &Checks,
+    ) -> Result<Self, Error> {
+        let path = folder.as_ref();
+        if !RunFolder::is_run(path) {
+            return Self::begin(path, config, task, rubric, checks);
+        }
+        let lock = RunFolder::lock(path)?;
+        let folder = RunFolder::open(path)?;
+        // As it was when the run began.
+        if let Some(adapter) = folder.adapter() {
+            checks::adapter(&mut config, &adapter)?;
+        }
+        folder.check(&config, &rewards(&config, &rubric))?;
+        folder.check_task(&checks::prompts(&config, &folder.model(), task)?)?;
+        Self::continue_run(folder, lock, config, rubric, &[])
+    }
+
+    /// Starts a run in `folder` after all possible checks; nothing is written before that.
+    pub fn begin(
+        folder: impl AsRef<Path>,
+        config: RunConfig,
+        task: Task<T>,
+        rubric: Rubric<T>,
+        checks: &Checks,
+    ) -> Result<Self, Error> {
+        // Before the model is loaded, and again after: another process may have started a run meanwhile.
+        RunFolder::check_free(folder.as_ref())?;
+        Prepared::new(config, task, rubric, checks)?.begin(folder)
+    }
+
+    /// Resumes the run in `folder`, with other [`execution`](RunConfig::execution) settings if given. From here on, the
+    /// problems in `skip` (those on which a step fails) are skipped.
+    pub fn resume(
+        folder: impl AsRef<Path>,
+        settings: &Settings,
+        rubric: Rubric<T>,
+        skip: &[u64],
+    ) -> Result<Self, Error> {
+        let path = folder.as_ref();
+        // Before locking: otherwise a folder without a run would get a lock file.
+        RunFolder::check_run(path)?;
+        let lock = RunFolder::lock(path)?;
+        let folder = RunFolder::open(path)?;
+        let config = settings.config_over(folder.config())?;
+        Self::continue_run(folder, lock, config, rubric, skip)
+    }
+
+    fn continue_run(
+        mut folder: RunFolder,
+        lock: Lock,
+        config: RunConfig,
+        rubric: Rubric<T>,
+        skip: &[u64],
+    ) -> Result<Self, Error> {
+        config.validate()?;
+        folder.check(&config, &rewards(&config, &rubric))?;
+        let task: Task<T> = folder.task()?;
+        folder.check_skip(skip, task.train.len())?;
+        let trainer = of_run(&folder, rubric, &config)?;
+        let latest = folder.checkpoints(config.execution.keep).latest(u64::MAX)?;
+        let (trainer, log) = match latest.checkpoint {
+            Some(checkpoint) => {
+                let (steps, taken) = (config.execution.steps, checkpoint.step);
+                if taken > steps {
+                    return Err(Error::TooFewSteps { path: folder.path().to_owned(), taken, steps });
+                }
+                let (trainer, position) = trainer.resume(&checkpoint)?;
+                let no_record = || CheckpointError::Damaged {
+                    path: checkpoint.path.clone(),
+                    reason: "it doesn't say where the record was".to_string(),
+                };
+                (trainer, RunLog::resume(folder.path(), position.ok_or_else(no_record)?)?)
+            }
+            None => (trainer, RunLog::resume(folder.path(), LogPosition::default())?),
+        };
+        for damaged in latest.damaged {
+            tracing::warn!("{damaged}; resuming from an earlier checkpoint");
+        }
+        let plan = Plan::new(&trainer, &config, longest_prompt(&task, trainer.policy())?);
+        folder.continue_run(trainer.steps(), &config, skip)?;
+        Ok(Self { folder, _lock: lock, config, task, trainer, log, plan, interrupt: Interrupt::default() })
+    }
+}
+
+impl<T: Truth> Run<T> {
+    /// The rewards of the current policy on the first problems, answered for at most about `time`.
+    pub fn preflight(&self, problems: usize, time: Duration) -> Result<Preflight, Error> {
+        let order = Problems::new(&self.task, &self.config).skipping(self.folder.skipped());
+        Preflight::run(&self.trainer, order, problems, time)
+    }
+}
+
+impl<T> Run<T> {
+    /// Its folder.
+    pub fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// What it trains on.
+    pub fn task(&self) -> &Task<T> {
+        &self.task
+    }
+
+    /// The resources that it needs.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The trainer that takes its steps.
+    pub fn trainer(&self) -> &Trainer<Qwen2Policy, T> {
+        &self.trainer
+    }
+
+    /// A handle that asks it to stop; it does so after its current operation, with a checkpoint.
+    pub fn interrupt(&self) -> Interrupt {
+        self.interrupt.clone()
+    }
+}
+
+/// The trainer of a run at its start.
+fn of_run<T: Truth>(
+    folder: &RunFolder,
+    rubric: Rubric<T>,
+    config: &RunConfig,
+) -> Result<Trainer<Qwen2Policy, T>, Error> {
+    config.validate()?;
+    let device = config.execution.device.device()?;
+    let policy = load(&folder.model(), folder.adapter().as_deref(), &device, config)?;
+    trainer(policy.with_clock(folder.began()), rubric, config)
+}
+
+fn load(
+    model: &Path,
+    adapter: Option<&Path>,
+    device: &Device,
+    config: &RunConfig,
+) -> Result<Qwen2Policy, Error> {
+    let policy = Qwen2Policy::load(model, device, &config.policy)?;
+    let policy = match adapter {
+        Some(adapter) => policy.with_adapter(adapter)?,
+        None => policy,
+    };
+    let checkpointing = config.execution.activation_checkpointing;
+    Ok(policy.with_name(&config.task.model).with_activation_checkpointing(checkpointing))
+}
+
+fn trainer<T: Truth>(
+    policy: Qwen2Policy,
+    rubric: Rubric<T>,
+    config: &RunConfig,
+) -> Result<Trainer<Qwen2Policy, T>, Error> {
+    let limit = Duration::from_secs(config.execution.reward_timeout);
+    Ok(Trainer::new(policy, rubric.with_time_limit(limit), config.algorithm.clone())?)
+}
+
+/// What identifies a run's rewards.
+fn rewards<T>(config: &RunConfig, rubric: &Rubric<T>) -> Value {
+    config.algorithm.settings(rubric)["rewards"].take()
+}

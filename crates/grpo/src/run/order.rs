@@ -1,0 +1,156 @@
+//! Which problems a step uses.
+
+use grpo_trainer::{Experiences, Order, Problem, Qwen2Policy, RolloutTimes, Trainer};
+
+use super::folder::Skipped;
+use crate::{Error, Question, RunConfig, Task, Truth};
+
+/// The problems of a run, in the order in which its steps use them: for a custom training loop.
+pub struct Problems<'a, T> {
+    questions: &'a [Question<T>],
+    skipped: &'a [Skipped],
+    order: Order,
+    /// Replacements for problems that are skipped or whose completions all earned the same reward.
+    spare: Order,
+    per_step: usize,
+}
+
+impl<'a, T: Truth> Problems<'a, T> {
+    /// The order for a run with this configuration.
+    pub fn new(task: &'a Task<T>, config: &RunConfig) -> Self {
+        let (n, seed) = (task.train.len(), config.algorithm.seed);
+        let (order, spare) = (Order::new(n, seed), Order::new(n, !seed));
+        Self { questions: &task.train, skipped: &[], order, spare, per_step: config.task.problems_per_step }
+    }
+
+    /// The same, but skips some problems.
+    pub(super) fn skipping(self, skipped: &'a [Skipped]) -> Self {
+        Self { skipped, ..self }
+    }
+
+    /// The next step's problems, answered; problems whose completions all earned the same reward are replaced.
+    pub fn roll_out(
+        &mut self,
+        trainer: &Trainer<Qwen2Policy, T>,
+    ) -> Result<(Experiences, RolloutTimes), Error> {
+        let step = trainer.steps();
+        let mut met = self.passed_over(step);
+        let batch = self.batch(step, &mut met);
+        let first = step * (self.per_step * trainer.config().recipe.max_redraws) as u64;
+        let (questions, spare) = (self.questions, &mut self.spare);
+        let prompts =
+            |indices: &[usize]| problems(indices.iter().map(|i| (*i, &questions[*i])), trainer.policy());
+        trainer.roll_out_dynamic(&prompts(&batch)?, |n| {
+            let others = unmet(spare, first, n, questions.len(), &met);
+            met.extend(&others);
+            prompts(&others)
+        })
+    }
+
+    /// All problems.
+    pub(super) fn len(&self) -> usize {
+        self.questions.len()
+    }
+
+    /// The problems of a future step, answered by the current policy.
+    pub(super) fn preview(
+        &mut self,
+        trainer: &Trainer<Qwen2Policy, T>,
+        step: u64,
+    ) -> Result<(Experiences, RolloutTimes), Error> {
+        let batch = self.batch(step, &mut self.passed_over(step));
+        let prompts = problems(batch.into_iter().map(|i| (i, &self.questions[i])), trainer.policy())?;
+        trainer.roll_out_dynamic(&prompts, |_| Ok(Vec::new()))
+    }
+
+    /// The problems of the step that follows `step` others. Skipped problems are replaced.
+    fn batch(&mut self, step: u64, met: &mut Vec<usize>) -> Vec<usize> {
+        let mut batch = self.order.batch(step, self.per_step);
+        batch.retain(|problem| !met.contains(problem));
+        met.extend(&batch);
+        let (first, missing) = (step * self.per_step as u64, self.per_step - batch.len());
+        let others = unmet(&mut self.spare, first, missing, self.questions.len(), met);
+        met.extend(&others);
+        batch.extend(others);
+        batch
+    }
+
+    fn passed_over(&self, step: u64) -> Vec<usize> {
+        let skipped = self.skipped.iter().filter(|skipped| skipped.after_step <= step);
+        skipped.map(|skipped| skipped.problem as usize).collect()
+    }
+}
+
+/// Questions with their ids, in the form that the trainer takes.
+pub fn problems<'a, T: Truth>(
+    questions: impl IntoIterator<Item = (usize, &'a Question<T>)>,
+    policy: &Qwen2Policy,
+) -> Result<Vec<Problem<T>>, Error> {
+    let problem = |(id, question): (usize, &Question<T>)| {
+        let prompt = policy.prompt(&question.messages)?;
+        Ok(Problem { id: id as u64, prompt, truth: question.truth.clone() })
+    };
+    questions.into_iter().map(problem).collect()
+}
+
+/// Approximate length of the longest prompt in tokens: that of the longest question.
+pub(super) fn longest_prompt<T>(task: &Task<T>, policy: &Qwen2Policy) -> Result<usize, Error> {
+    let longest = task.train.iter().max_by_key(|question| question.text().len());
+    let prompt = longest.map(|question| policy.prompt(&question.messages)).transpose()?;
+    Ok(prompt.map_or(0, |prompt| prompt.len()))
+}
+
+/// The next `n` unused problems from a position on, or as many as there are.
+fn unmet(order: &mut Order, first: u64, n: usize, all: usize, met: &[usize]) -> Vec<usize> {
+    let mut others = Vec::new();
+    // Two passes over the order cover every problem.
+    for position in first..first + 2 * all as u64 {
+        if others.len() == n {
+            break;
+        }
+        let problem = order.problem(position);
+        if !met.contains(&problem) && !others.contains(&problem) {
+            others.push(problem);
+        }
+    }
+    others
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_met_once_and_then_there_are_no_others() {
+        let mut order = Order::new(5, 3);
+        let mut met = vec![2];
+        for (n, expected) in [(1, 1), (2, 2), (3, 1), (1, 0)] {
+            let others = unmet(&mut order, 4, n, 5, &met);
+            assert_eq!(others.len(), expected, "{met:?}");
+            met.extend(others);
+        }
+        met.sort_unstable();
+        assert_eq!(met, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_problem_that_is_passed_over_makes_room_for_another() {
+        let question = |truth: u32| Question::new("", "?", truth);
+        let task = Task::new((0..6).map(question).collect());
+        let config = RunConfig::from_toml("problems_per_step = 3").unwrap();
+        let batches = |skipped: &[Skipped]| -> Vec<Vec<usize>> {
+            let mut problems = Problems::new(&task, &config).skipping(skipped);
+            (0..4).map(|step| problems.batch(step, &mut problems.passed_over(step))).collect()
+        };
+        let all = batches(&[]);
+        let problem = all[2][0];
+        let skipped = batches(&[Skipped { problem: problem as u64, after_step: 2 }]);
+        assert_eq!(all[..2], skipped[..2]);
+        for batch in &skipped[2..] {
+            let mut distinct = batch.clone();
+            distinct.sort_unstable();
+            distinct.dedup();
+            assert!(distinct.len() == 3 && !batch.contains(&problem), "{batch:?}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use chrono::{Local, NaiveDateTime};
+use grpo_data::{Hub, resolve_model};
+use grpo_reward::Rubric;
+use grpo_trainer::{LogPosition, Qwen2Policy, RunLog, Trainer};
+use serde_json::Value;
+
+use super::order::longest_prompt;
+use super::{Checks, Interrupt, Preflight, Problems, Run, RunFolder, checks, load, rewards, trainer};
+use crate::{Error, Plan, RunConfig, Task, Truth};
+
+/// A run before it starts: all possible checks have passed, the model is loaded, and nothing has been written.
+pub struct Prepared<T> {
+    config: RunConfig,
+    task: Task<T>,
+    trainer: Trainer<Qwen2Policy, T>,
+    plan: Plan,
+    model: PathBuf,
+    began: NaiveDateTime,
+    rewards: Value,
+}
+
+impl<T: Truth> Prepared<T> {
+    /// Checks a configuration, a task and its rewards, and loads the model. An id on the Hub is looked up as [`Hub::from_env`] does;
+    /// for another Hub, name the folder that [`resolve_model`] gives.
+    pub fn new(
+        mut config: RunConfig,
+        task: Task<T>,
+        rubric: Rubric<T>,
+        checks: &Checks,
+    ) -> Result<Self, Error> {
+        config.validate()?;
+        let device = config.execution.device.device()?;
+        let model = resolve_model(&config.task.model, &Hub::from_env()?)?;
+        if let Some(adapter) = config.task.adapter.clone() {
+            checks::adapter(&mut config, Path::new(&adapter))?;
+        }
+        let task = checks::prompts(&config, &model, task)?;
+        let rubric = rubric.with_time_limit(Duration::from_secs(config.execution.reward_timeout));
+        checks.rewards(&rubric, &task)?;
+        let (began, rewards) = (Local::now().naive_local(), rewards(&config, &rubric));
+        let policy =
+            load(&model, config.task.adapter.as_deref().map(Path::new), &device, &config)?.with_clock(began);
+        let trainer = trainer(policy, rubric, &config)?;
+        let plan = Plan::new(&trainer, &config, longest_prompt(&task, trainer.policy())?);
+        Ok(Self { config, task, trainer, plan, model, began, rewards })
+    }
+
+    /// The resources that the run needs.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The rewards of the model on the first problems before training, answered for at most about `time`.
+    pub fn preflight(&self, problems: usize, time: Duration) -> Result<Preflight, Error> {
+        Preflight::run(&self.trainer, Problems::new(&self.task, &self.config), problems, time)
+    }
+
+    /// Takes a step to measure its duration.
+    pub fn time_step(mut self) -> Result<Duration, Error> {
+        let start = Instant::now();
+        let (experiences, _) = Problems::new(&self.task, &self.config).roll_out(&self.trainer)?;
+        self.trainer.learn(&experiences)?;
+        Ok(start.elapsed())
+    }
+
+    /// Starts the run in a folder.
+    pub fn begin(self, folder: impl AsRef<Path>) -> Result<Run<T>, Error> {
+        let (path, Self { config, task, trainer, plan, model, began, rewards }) = (folder.as_ref(), self);
+        // Before the lock, which makes the folder, and again under it: another process may have been faster.
+        RunFolder::check_free(path)?;
+        plan.check_disk(path)?;
+        let is_new = !path.exists();
+        let lock = RunFolder::lock(path)?;
+        let begin = || {
+            RunFolder::check_free(path)?;
+            let folder = RunFolder::create(path, began, &config, rewards, &task, &model)?;
+            Ok((folder, RunLog::resume(path, LogPosition::default())?))
+        };
+        let (folder, log) = begin().inspect_err(|_: &Error| {
+            // A start that failed leaves nothing behind; why it failed is the error to report.
+            if is_new {
+                let _ = std::fs::remove_dir_all(path);
+            }
+        })?;
+        Ok(Run { folder, _lock: lock, config, task, trainer, log, plan, interrupt: Interrupt::default() })
+    }
+}

@@ -1,0 +1,149 @@
+//! The training loop of a run.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use grpo_trainer::{CompletionRecord, Experiences, Qwen2Policy, Times, Trainer};
+
+use super::evaluate::{evaluate, problem_text};
+use super::folder::{BEFORE, EVALUATION};
+use super::order::Problems;
+use super::saver::{Saver, save_model};
+use super::{Comparison, Evaluated, Event, Phase, Run};
+use crate::{Error, Task, Test, Truth};
+
+/// The result of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Whether all steps were taken and all tests answered; otherwise the run was interrupted.
+    pub finished: bool,
+    /// Steps taken so far.
+    pub steps: u64,
+    /// The folder of the trained model, in Hugging Face layout; none if it was interrupted before the first step.
+    pub model: Option<PathBuf>,
+    /// The folder of the trained adapters, in PEFT format.
+    pub adapter: Option<PathBuf>,
+    /// The tests before and after training; empty if there are none, or if the run was interrupted.
+    pub comparisons: Vec<Comparison>,
+}
+
+impl<T: Truth> Run<T> {
+    /// Answers the held-out problems before training, or reads the earlier results; none if interrupted.
+    pub fn evaluate_before(
+        &mut self,
+        mut tell: impl FnMut(Event<'_, T>),
+    ) -> Result<Option<Vec<Evaluated>>, Error> {
+        if let Some(before) = self.read_before()? {
+            return Ok(Some(before));
+        }
+        if self.trainer.steps() > 0 {
+            tracing::warn!("{BEFORE} is not there any more, so nothing can be compared with it");
+            return Ok(Some(Vec::new()));
+        }
+        let before = evaluate(&self.trainer, &self.task.tests, &self.interrupt, &mut tell)?;
+        if let Some(before) = &before {
+            self.folder.write_json(BEFORE, before)?;
+        }
+        Ok(before)
+    }
+
+    /// Takes all remaining steps, unless it is [interrupted](Run::interrupt); evaluates before and after, and saves the
+    /// model. The trained model is saved even if a step fails.
+    pub fn train(&mut self, mut tell: impl FnMut(Event<'_, T>)) -> Result<Outcome, Error> {
+        let tell: &mut dyn FnMut(Event<'_, T>) = &mut tell;
+        let Some(before) = self.evaluate_before(&mut *tell)? else {
+            return Ok(Outcome {
+                finished: false,
+                steps: self.trainer.steps(),
+                model: None,
+                adapter: None,
+                comparisons: Vec::new(),
+            });
+        };
+        let finished = self.steps(tell);
+        // What was trained before an error is worth keeping; of two errors, the first is the cause.
+        let saved = match self.trainer.steps() {
+            0 => None,
+            _ => Some(save_model(self.trainer.policy(), &self.folder, tell)),
+        };
+        let finished = finished?;
+        let (model, adapter) =
+            saved.transpose()?.map_or((None, None), |(model, adapter)| (Some(model), adapter));
+        let after =
+            if finished { evaluate(&self.trainer, &self.task.tests, &self.interrupt, tell)? } else { None };
+        let (finished, steps) = (after.is_some(), self.trainer.steps());
+        let pairs = before.into_iter().zip(after.unwrap_or_default());
+        let comparisons: Vec<Comparison> =
+            pairs.map(|(before, after)| Comparison { before, after }).collect();
+        if !comparisons.is_empty() {
+            self.folder.write_json(EVALUATION, &comparisons)?;
+        }
+        Ok(Outcome { finished, steps, model, adapter, comparisons })
+    }
+
+    /// The evaluation before training, if there is one.
+    fn read_before(&self) -> Result<Option<Vec<Evaluated>>, Error> {
+        let Some(before) = self.folder.read_json::<Vec<Evaluated>>(BEFORE)? else { return Ok(None) };
+        let names = || self.trainer.rubric().names();
+        let is_of = |(evaluated, test): (&Evaluated, &Test<T>)| {
+            evaluated.rewarded.iter().map(|reward| reward.name.as_str()).eq(names())
+                && evaluated.completions.len() == test.questions.len()
+                && evaluated.completions.iter().all(|c| names().all(|name| c.rewards.contains_key(name)))
+        };
+        let tests = &self.task.tests;
+        if before.len() == tests.len() && before.iter().zip(tests).all(is_of) {
+            return Ok(Some(before));
+        }
+        Err(Error::Damaged {
+            path: self.folder.path().join(BEFORE),
+            reason: "it is not about the run's held-out problems and rewards".to_string(),
+            advice: "restore it",
+        })
+    }
+
+    /// Takes all steps and returns `true`, or stops at an interrupt.
+    fn steps(&mut self, tell: &mut dyn FnMut(Event<'_, T>)) -> Result<bool, Error> {
+        let Self { folder, config, task, trainer, log, interrupt, .. } = self;
+        let execution = &config.execution;
+        let mut problems = Problems::new(task, config).skipping(folder.skipped());
+        let mut saver =
+            Saver::new(log, folder.checkpoints(execution.keep), execution.save_every, trainer.steps());
+        while trainer.steps() < execution.steps {
+            if interrupt.is_requested() {
+                saver.save(trainer, tell)?;
+                return Ok(false);
+            }
+            tell(Event::Phase(Phase::Sampling));
+            let rolled_out = problems.roll_out(trainer).inspect_err(|failure| {
+                tell(Event::Failed(failure));
+                if let Err(error) = saver.save(trainer, tell) {
+                    tell(Event::NotSavedAtLast(&error));
+                }
+            });
+            let (experiences, times) = rolled_out?;
+            tell(Event::Phase(Phase::Learning));
+            let start = Instant::now();
+            // No checkpoint here: there may have been updates of a step that was not finished.
+            let metrics =
+                trainer.learn(&experiences).map_err(Error::from).inspect_err(|e| tell(Event::Failed(e)))?;
+            let times = Times::new(times, experiences.tokens, start.elapsed());
+            let records = records(trainer, task, &experiences);
+            saver.record(&metrics, &times, &records, tell);
+            let question = &task.train[experiences.groups[0].problem as usize];
+            tell(Event::Step { metrics: &metrics, times: &times, experiences: &experiences, question });
+            saver.save_if_due(trainer, tell);
+        }
+        saver.save(trainer, tell)?;
+        Ok(true)
+    }
+}
+
+/// The last step's completions in the form of the record.
+pub(super) fn records<T: Truth>(
+    trainer: &Trainer<Qwen2Policy, T>,
+    task: &Task<T>,
+    experiences: &Experiences,
+) -> Vec<CompletionRecord> {
+    let text = |problem: u64| problem_text(&task.train[problem as usize], trainer.policy());
+    CompletionRecord::of_step(trainer.steps(), experiences, trainer.rubric(), text)
+}

@@ -1,0 +1,259 @@
+//! Runs of the embedded model, as a program has them.
+
+use std::path::{Path, PathBuf};
+
+use grpo::{
+    Checks, Completion, Error, Event, Message, Question, Replay, Rubric, Run, RunConfig, RunFolder, Settings,
+    Task,
+};
+
+fn embedded(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/embedded").join(name)
+}
+
+fn config(more: &str) -> RunConfig {
+    let (model, dataset) = (embedded("model"), embedded("problems"));
+    let text = format!(
+        "model = '{}'\ndataset = '{}'\nsteps = 3\nproblems_per_step = 2\ngroup_size = 4\nmax_completion_length = 20",
+        model.display(),
+        dataset.display()
+    );
+    Settings::from_toml(&text).unwrap().then(Settings::from_toml(more).unwrap()).config().unwrap()
+}
+
+/// Letters, as many as are asked for; the truth is a number.
+fn letters(n: std::ops::Range<usize>) -> Task<usize> {
+    let question = |n: usize| Question::new("", &format!("Write {n} letters."), n);
+    Task::new(n.clone().map(question).collect()).with_test("letters", n.map(question).collect())
+}
+
+fn rubric() -> Rubric<usize> {
+    let length = |n: &usize, completion: &Completion| {
+        if completion.text.split_whitespace().count() == *n {
+            1.0
+        } else {
+            completion.n_tokens as f32 / 100.0
+        }
+    };
+    Rubric::new().with("length", 1.0, length).version("length", "1").unwrap()
+}
+
+/// Begins or resumes, and takes all steps.
+fn run(folder: &Path, config: RunConfig, task: Task<usize>, rubric: Rubric<usize>) -> Result<u64, Error> {
+    Ok(Run::open(folder, config, task, rubric)?.train(|_| {})?.steps)
+}
+
+#[test]
+fn a_run_of_ones_own_begins_is_resumed_and_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    assert_eq!(run(&whole, config(""), letters(3..9), rubric()).unwrap(), 3);
+    let resumed = folder.path().join("resumed");
+    assert_eq!(run(&resumed, config("steps = 1"), letters(3..9), rubric()).unwrap(), 1);
+    assert_eq!(run(&resumed, config(""), letters(3..9), rubric()).unwrap(), 3);
+    for file in
+        ["metrics.jsonl", "completions.jsonl", "before.json", "evaluation.json", "model/model.safetensors"]
+    {
+        let read = |run: &Path| std::fs::read(run.join(file)).unwrap();
+        assert!(read(&whole) == read(&resumed), "{file}");
+    }
+    let step = Replay { step: 3, from_start: true }.run(&resumed, rubric(), |_| {}).unwrap();
+    assert!(step.is_same() && step.completions.lines == 8, "{step:?}");
+
+    let described = RunFolder::open(&resumed).unwrap();
+    let [first, second] = described.processes() else { panic!("two processes worked on it") };
+    assert_eq!((first.after_step, second.after_step, first.execution.steps), (0, 1, 1));
+    assert!(first.threads > 0 && first.version == env!("CARGO_PKG_VERSION") && first.commit.is_some());
+    assert_eq!(described.config().execution.steps, 3);
+    let completions = std::fs::read_to_string(resumed.join("completions.jsonl")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(completions.lines().next().unwrap()).unwrap();
+    let n = line["truth"].as_u64().unwrap();
+    assert_eq!(line["question"], format!("Write {n} letters."));
+    assert!(line["prompt"].as_str().unwrap().contains(line["question"].as_str().unwrap()));
+    let from_toml = RunConfig::read(resumed.join("config.toml")).unwrap();
+    assert_eq!(from_toml, config("steps = 1"));
+}
+
+#[test]
+fn another_configuration_other_data_and_other_rewards_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    run(&path, config("steps = 1"), letters(3..9), rubric()).unwrap();
+    let refused = |result: Result<u64, Error>, expected: &str| {
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains(expected), "{expected}: {message}");
+    };
+    refused(
+        run(&path, config("seed = 1\nbeta = 0"), letters(3..9), rubric()),
+        "algorithm.recipe.objective.beta: 0.04 -> 0.0; algorithm.seed: 0 -> 1",
+    );
+    refused(run(&path, config(""), letters(3..8), rubric()), "problems.jsonl: ");
+    let other = || rubric().version("length", "2").unwrap();
+    refused(run(&path, config(""), letters(3..9), other()), r#"rewards.length.version: "1" -> "2""#);
+    let heavier = Rubric::new().with("length", 2.0, |_: &usize, _: &Completion| 1.0);
+    refused(run(&path, config(""), letters(3..9), heavier), "rewards.length.weight: 1.0 -> 2.0");
+    let checks = Checks::default();
+    refused(Run::begin(&path, config(""), letters(3..9), rubric(), &checks).map(|_| 0), "already has a run");
+    let mut settings = Settings::default();
+    settings.assign("learning_rate=1").unwrap();
+    refused(Run::resume(&path, &settings, rubric(), &[]).map(|_| 0), "algorithm.learning_rate: 1e-6 -> 1.0");
+    let wrong_type =
+        Rubric::new().with("length", 1.0, |_: &String, _: &Completion| 1.0).version("length", "1");
+    let error = Run::resume(&path, &Settings::default(), wrong_type.unwrap(), &[]).err().unwrap().to_string();
+    assert!(error.contains("problems.jsonl cannot be read: line 1"), "{error}");
+    // All of that has left it as it was.
+    assert_eq!(run(&path, config("steps = 2"), letters(3..9), rubric()).unwrap(), 2);
+}
+
+#[test]
+fn a_run_begins_when_everything_has_been_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let begin = |config: RunConfig, task: Task<usize>| {
+        let error = Run::begin(&path, config, task, rubric(), &Checks::default()).err().unwrap();
+        assert!(!path.exists(), "{error}: nothing has been written");
+        // What a `main` that returns it shows.
+        assert_eq!(format!("{error:?}"), error.to_string());
+        error.to_string()
+    };
+    let mut task = letters(3..9);
+    task.train[4].messages = vec![Message::new("user", "Write 7 letters. ".repeat(200))];
+    let error = begin(config(""), task.clone());
+    for expected in
+        ["training row 4: the prompt has ", "context of 512", "max_prompt_length=492", "Write 7 letters."]
+    {
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    let shorter = || {
+        Run::open(folder.path().join("shorter"), config("max_prompt_length = 492"), task.clone(), rubric())
+    };
+    for _ in 0..2 {
+        assert_eq!(shorter().unwrap().task().train.len(), 5, "it is resumed with the same rows");
+    }
+    let error = begin(config("max_completion_length = 100000"), letters(3..9));
+    assert!(
+        error.starts_with("max_completion_length is 100000: the model's context is 512 tokens"),
+        "{error}"
+    );
+    assert!(begin(config(""), Task::new(Vec::new())).contains("no problem to train on"));
+    assert!(begin(config("adapter = '/no/such/place'"), letters(3..9)).contains("/no/such/place"));
+    assert!(begin(config("keep = 1000000000"), letters(3..9)).contains("at most 65536"));
+    let endless = config("steps = 4294967296\nproblems_per_step = 60000");
+    assert!(begin(endless, letters(3..9)).contains("MiB are free"), "a record that no disk holds");
+}
+
+#[test]
+fn an_adapter_brings_its_numbers_and_contradictions_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = folder.path().join("first");
+    let small = config("steps = 1\nlora.rank = 4\nlora.alpha = 12\nlora.targets = ['q_proj', 'v_proj']");
+    run(&first, small, letters(3..9), rubric()).unwrap();
+    let adapter = format!("adapter = '{}'", first.join("adapter").display());
+    let begin = |more: &str, name: &str| {
+        let config = config(&format!("{adapter}\n{more}"));
+        Run::begin(folder.path().join(name), config, letters(3..9), rubric(), &Checks::default())
+    };
+    let error = begin("lora.rank = 16", "refused").err().unwrap().to_string();
+    assert!(error.contains("lora.rank is 16, but the adapter in ") && error.contains(" has 4"), "{error}");
+    let run = begin("", "taken").unwrap();
+    let lora = run.config().policy.lora.clone().unwrap();
+    assert_eq!((lora.rank, lora.alpha, lora.targets.len()), (4, 12.0, 2));
+    assert_eq!(run.config().algorithm.learning_rate, 1e-5, "that of adapters");
+    drop(run);
+    std::fs::remove_dir_all(&first).unwrap();
+    Run::open(folder.path().join("taken"), config(&adapter), letters(3..9), rubric()).unwrap();
+}
+
+/// A reward that fails at one problem ends the run, which can be resumed without that problem; later processes pass it over, too.
+#[test]
+fn a_problem_that_fails_can_be_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let failing = || {
+        let fails = |n: &usize, completion: &Completion| {
+            assert!(*n != 5, "five is not a number");
+            completion.n_tokens as f32
+        };
+        Rubric::new().with("length", 1.0, fails)
+    };
+    let config = || config("steps = 6\nproblems_per_step = 1");
+    let task = || Task::new(letters(3..9).train);
+    let mut failed = Vec::new();
+    let error = Run::open(&path, config(), task(), failing())
+        .unwrap()
+        .train(|event| {
+            if let Event::Failed(error) = event {
+                failed.push(error.problem());
+            }
+        })
+        .unwrap_err();
+    assert_eq!((error.problem(), failed), (Some(2), vec![Some(2)]));
+    assert!(error.to_string().starts_with("problem 2: reward `length` panicked"), "{error}");
+    let taken =
+        Run::resume(&path, &Settings::default(), failing(), &[2]).unwrap().train(|_| {}).unwrap().steps;
+    assert_eq!(taken, 6);
+    let described = std::fs::read_to_string(path.join("run.json")).unwrap();
+    assert!(described.contains(r#""problem": 2"#), "{described}");
+    let completions = std::fs::read_to_string(path.join("completions.jsonl")).unwrap();
+    assert!(!completions.contains(r#""problem":2,"#));
+    // Neither a longer run nor a replay meets it again.
+    let mut longer = Settings::default();
+    longer.set("steps", 12).unwrap();
+    assert_eq!(Run::resume(&path, &longer, failing(), &[]).unwrap().train(|_| {}).unwrap().steps, 12);
+    assert!(Replay { step: 12, from_start: true }.run(&path, failing(), |_| {}).unwrap().is_same());
+}
+
+#[test]
+fn a_preflight_tells_what_a_model_earns_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let varied = || {
+        let share = |_: &usize, completion: &Completion| completion.text.matches('a').count() as f32 / 10.0;
+        Rubric::new().with("share", 1.0, share)
+    };
+    let open = |name: &str| Run::open(folder.path().join(name), config(""), letters(3..9), varied()).unwrap();
+    let (mut looked, mut plain) = (open("looked"), open("plain"));
+    let preflight = looked.preflight(4, std::time::Duration::MAX).unwrap();
+    assert_eq!((preflight.problems, preflight.group_size, preflight.obstacle()), (4, 4, None));
+    assert!(preflight.rewards[0].1 > 0.0 && preflight.with_signal.trials == 4, "{preflight}");
+    looked.train(|_| {}).unwrap();
+    plain.train(|_| {}).unwrap();
+    let metrics = |name: &str| std::fs::read(folder.path().join(name).join("metrics.jsonl")).unwrap();
+    assert!(metrics("looked") == metrics("plain"));
+
+    let nothing = Rubric::new().with("nothing", 1.0, |_: &usize, _: &Completion| 0.0);
+    let unpaid = Run::open(folder.path().join("unpaid"), config(""), letters(3..9), nothing).unwrap();
+    let obstacle = unpaid.preflight(2, std::time::Duration::MAX).unwrap().obstacle().unwrap();
+    assert!(obstacle.to_string().starts_with("no completion earns anything"), "{obstacle}");
+}
+
+#[test]
+fn files_of_others_stay_as_they_are() {
+    for name in ["README.md", "config.toml", "run.json", "before.json", "start/mine", "model/mine"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "mine").unwrap();
+        let error =
+            Run::begin(folder.path(), config(""), letters(3..9), rubric(), &Checks::default()).err().unwrap();
+        assert!(error.to_string().contains("already has a run or other files"), "{name}: {error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    }
+}
+
+#[test]
+fn rewards_that_pay_for_tricks_are_refused_unless_the_audit_is_switched_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let anywhere = || {
+        let contains =
+            |truth: &String, completion: &Completion| f32::from(u8::from(completion.text.contains(truth)));
+        Rubric::new().with("correctness", 1.0, contains)
+    };
+    let config = config("eval_problems = 0");
+    let task = || Task::load(&config.task, &grpo::Hub::new(folder.path())).unwrap();
+    let begin =
+        |checks: &Checks| Run::begin(folder.path().join("run"), config.clone(), task(), anywhere(), checks);
+    let error = begin(&Checks::default()).err().unwrap().to_string();
+    assert!(error.contains("error: trick: ") && error.contains("Checks::audit"), "{error}");
+    assert!(!folder.path().join("run").exists());
+    begin(&Checks { audit: false, ..Checks::default() }).unwrap();
+}
