@@ -11,7 +11,7 @@ const MODEL: &str = "Model and data";
 const SAMPLING: &str = "Sampling";
 const ALGORITHM: &str = "Algorithm";
 const LORA: &str = "LoRA";
-const EXECUTION: &str = "Execution (may change when a run is resumed)";
+const EXECUTION: &str = "Execution (may change when a run is resumed; then the default is what it was)";
 const OUTPUT: &str = "Output";
 
 /// Options for starting a run. Omitted options come from the --config file or have their defaults.
@@ -48,7 +48,7 @@ pub struct TrainArgs {
     )]
     max_completion_length: Option<u64>,
     /// Sampling temperature, above 0 [default: 1].
-    #[arg(long, allow_negative_numbers = true, help_heading = SAMPLING)]
+    #[arg(long, value_parser = number::<f32>, allow_negative_numbers = true, help_heading = SAMPLING)]
     temperature: Option<f32>,
     /// Dtype of the weights used for sampling: bf16 is faster, takes two more bytes per weight, and the loss corrects for the
     /// rounding [default: f32].
@@ -64,10 +64,10 @@ pub struct TrainArgs {
     #[arg(long, alias = "objective", value_name = "PAPER", help_heading = ALGORITHM, value_parser = paper, long_help = papers())]
     recipe: Option<Paper>,
     /// Coefficient of the KL term; 0 needs no reference model [default: the recipe's, 0.04 or 0].
-    #[arg(long, allow_negative_numbers = true, help_heading = ALGORITHM)]
+    #[arg(long, value_parser = number::<f64>, allow_negative_numbers = true, help_heading = ALGORITHM)]
     beta: Option<f64>,
     /// Learning rate [default: 1e-6; with LoRA: 1e-5].
-    #[arg(long, allow_negative_numbers = true, value_name = "RATE", help_heading = ALGORITHM)]
+    #[arg(long, value_parser = number::<f64>, allow_negative_numbers = true, value_name = "RATE", help_heading = ALGORITHM)]
     learning_rate: Option<f64>,
     /// Exclude truncated completions from the loss.
     #[arg(long, help_heading = ALGORITHM)]
@@ -82,7 +82,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FOLDER", help_heading = LORA)]
     adapter: Option<String>,
     /// LoRA alpha: adapters are scaled by alpha / rank [default: twice the rank].
-    #[arg(long, allow_negative_numbers = true, value_name = "ALPHA", help_heading = LORA)]
+    #[arg(long, value_parser = number::<f64>, allow_negative_numbers = true, value_name = "ALPHA", help_heading = LORA)]
     lora_alpha: Option<f64>,
     /// Linear layers that get adapters, comma-separated [default: all].
     #[arg(long, value_delimiter = ',', value_name = "LAYERS", help_heading = LORA)]
@@ -154,6 +154,12 @@ pub fn paper(name: &str) -> Result<Paper, String> {
     Paper::named(name).ok_or_else(|| format!("choose one of {known}"))
 }
 
+/// A number: neither infinite nor NaN.
+fn number<N: std::str::FromStr + Copy + Into<f64>>(text: &str) -> Result<N, String> {
+    let number = text.parse().ok().filter(|number: &N| Into::<f64>::into(*number).is_finite());
+    number.ok_or_else(|| "it must be a number".to_string())
+}
+
 fn papers() -> String {
     let list: Vec<String> =
         Paper::ALL.iter().map(|paper| format!("- {}: {}", paper.name(), paper.summary())).collect();
@@ -194,16 +200,22 @@ impl TrainArgs {
             "policy.rollout_dtype.kind",
             dtype.map(|dtype| json!(if dtype == Dtype::F32 { "f32" } else { "bf16" })),
         )?;
-        let mut assigned = Settings::default();
-        self.settings.iter().try_for_each(|assignment| assigned.assign(assignment))?;
-        Ok(file.then(options).then(self.execution.settings()?).then(assigned))
+        // One layer, in which their order doesn't matter.
+        self.execution.add_to(&mut options)?;
+        self.settings.iter().try_for_each(|assignment| options.assign(assignment))?;
+        Ok(file.then(options))
     }
 }
 
 impl ExecutionArgs {
-    /// The settings given by the options.
+    /// The settings these options specify.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         let mut settings = Settings::default();
+        self.add_to(&mut settings)?;
+        Ok(settings)
+    }
+
+    fn add_to(&self, settings: &mut Settings) -> Result<(), ConfigError> {
         for (key, value) in [
             ("execution.steps", self.steps.map(|n| json!(n))),
             ("execution.device", self.device.map(|device| json!(device))),
@@ -216,7 +228,7 @@ impl ExecutionArgs {
                 settings.set(key, value)?;
             }
         }
-        Ok(settings)
+        Ok(())
     }
 }
 
@@ -291,5 +303,9 @@ mod tests {
         ];
         assert_eq!(config(&options), config(&keys));
         assert_eq!(config(&["--lora", "4"]).algorithm.learning_rate, 1e-5);
+        let [a, b] = [["--beta", "0.1", "recipe=dapo"], ["--recipe", "dapo", "beta=0.1"]]
+            .map(|options| config(&options));
+        assert_eq!((a.algorithm.recipe.max_redraws, a.algorithm.recipe.objective.beta), (3, 0.1));
+        assert_eq!(a, b);
     }
 }

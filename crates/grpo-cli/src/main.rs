@@ -1,5 +1,6 @@
 //! The `grpo` command.
 
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use clap_complete::Shell;
 use grpo::Settings;
 use grpo_cli::args::{DisplayArgs, ExecutionArgs, TrainArgs};
 use grpo_cli::train::Program;
-use grpo_cli::{AuditArgs, ReplayArgs, say};
+use grpo_cli::{AuditArgs, ReplayArgs};
 
 const PROGRAM: Program = Program { train: "grpo train", resume: "grpo resume", fallback: None };
 
@@ -67,6 +68,14 @@ struct ConfigArgs {
     settings: Vec<String>,
 }
 
+/// Writes to standard output; an error unless nobody reads it.
+fn print(text: &[u8]) -> anyhow::Result<ExitCode> {
+    match std::io::stdout().write_all(text) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
 fn main() -> ExitCode {
     grpo_cli::run(|| match Grpo::parse().command {
         Command::Train(args) => grpo_cli::train::train(&args, &PROGRAM),
@@ -82,14 +91,15 @@ fn main() -> ExitCode {
         Command::Config(args) => {
             let mut settings = Settings::default();
             args.settings.iter().try_for_each(|assignment| settings.assign(assignment))?;
-            say!("{}", settings.config()?.to_toml().trim_end());
-            Ok(ExitCode::SUCCESS)
+            let config = settings.config()?;
+            config.algorithm.validate()?;
+            config.policy.validate()?;
+            print(config.to_toml().as_bytes())
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Grpo::command(), "grpo", &mut script);
-            say!("{}", String::from_utf8_lossy(&script).trim_end());
-            Ok(ExitCode::SUCCESS)
+            print(&script)
         }
     })
 }

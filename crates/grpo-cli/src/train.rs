@@ -123,6 +123,7 @@ pub fn resume(
     let run = Run::resume(folder, settings, gsm8k::rubric(), skip)?;
     let (steps, of) = (run.trainer().steps(), run.config().execution.steps);
     match steps {
+        _ if steps == of => say!("The run has taken all {of} steps: raise --steps to continue it."),
         0 => say!("There is no checkpoint yet: starting from step 1."),
         _ => say!("Resuming after step {steps} of {of}."),
     }
@@ -172,6 +173,7 @@ impl Session<'_> {
             device.label(),
             self.run.folder().path().display()
         );
+        heading += &format!("\n{}", what_is_trained(config));
         if let Some(other) = grpo::DeviceKind::built().first().filter(|_| device == grpo::DeviceKind::Auto) {
             heading += &format!(
                 "\n{} is also available but has not been tested yet: select it with --device {other}.",
@@ -242,6 +244,19 @@ impl Session<'_> {
     }
 }
 
+/// The numbers that decide most.
+fn what_is_trained(config: &RunConfig) -> String {
+    let RunConfig { algorithm, policy, .. } = config;
+    let weights = match &policy.lora {
+        Some(lora) => {
+            let targets: Vec<&str> = lora.targets.iter().map(|target| target.name()).collect();
+            format!("adapters of rank {} (alpha {}; {})", lora.rank, lora.alpha, targets.join(", "))
+        }
+        None => "all weights".to_string(),
+    };
+    format!("Training {weights} at learning rate {:e}, seed {}", algorithm.learning_rate, algorithm.seed)
+}
+
 /// The mean reward of every recorded step.
 fn rewards(folder: &Path) -> Option<Vec<f64>> {
     let text = std::fs::read_to_string(folder.join("metrics.jsonl")).ok()?;
@@ -259,7 +274,7 @@ fn on_interrupt(interrupt: Interrupt) -> anyhow::Result<()> {
         if interrupt.request() {
             std::process::exit(130);
         }
-        warn!("\nFinishing this step, then saving. Press Ctrl-C again to stop at once.");
+        warn!("\nStopping after the current step, evaluation batch or rollout. Ctrl-C again stops at once.");
     })?;
     Ok(())
 }

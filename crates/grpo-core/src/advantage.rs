@@ -27,6 +27,7 @@ pub enum Advantage {
     /// `scale_rewards="group"`, there with [`Ddof::Sample`]).
     Standardized {
         /// Which standard deviation.
+        #[cfg_attr(feature = "serde", serde(default))]
         ddof: Ddof,
     },
     /// `(reward − mean) / (std + 1e-4)`, with the standard deviation over all rewards of the step (TRL's
@@ -34,6 +35,7 @@ pub enum Advantage {
     /// of the others.
     BatchScaled {
         /// Which standard deviation.
+        #[cfg_attr(feature = "serde", serde(default))]
         ddof: Ddof,
     },
     /// `reward − mean`: Dr. GRPO, which drops the division because it favors problems that are nearly always or nearly never

@@ -146,10 +146,10 @@ pub enum Error {
     },
     /// A row's prompt leaves too little of the context for a completion.
     #[error(
-        "{set} row {row}: the prompt has {tokens} tokens, and with max_completion_length {completion} that is more than the \
+        "{set} row {}: the prompt has {tokens} tokens, and with max_completion_length {completion} that is more than the \
          model's context of {context}: leave such rows out with max_prompt_length={}, or lower max_completion_length\n  \
          {question}",
-        context.saturating_sub(*completion)
+        row + 1, context.saturating_sub(*completion)
     )]
     PromptTooLong {
         /// The set that the row is part of.

@@ -120,7 +120,7 @@ fn a_run_begins_when_everything_has_been_checked() {
     task.train[4].messages = vec![Message::new("user", "Write 7 letters. ".repeat(200))];
     let error = begin(config(""), task.clone());
     for expected in
-        ["training row 4: the prompt has ", "context of 512", "max_prompt_length=492", "Write 7 letters."]
+        ["training row 5: the prompt has ", "context of 512", "max_prompt_length=492", "Write 7 letters."]
     {
         assert!(error.contains(expected), "{expected}: {error}");
     }

@@ -1,11 +1,12 @@
 //! A configuration as TOML with comments.
 
-use grpo_core::Paper;
+use grpo_core::{Paper, Recipe};
 use grpo_qwen2::LoraConfig;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::RunConfig;
-use super::settings::{NONE, RECIPE};
+use super::keys::{at, shortest};
+use super::settings::{NONE, RECIPE, last_name};
 
 /// A description of every key, in the order in which they are shown.
 const ABOUT: &[(&str, &str)] = &[
@@ -119,21 +120,46 @@ impl RunConfig {
     /// A value that follows from others (the numbers of a paper's recipe, the scale of adapters) is commented out, so that it
     /// keeps following them.
     pub fn to_toml(&self) -> String {
-        // Via text, so that 0.9 stays 0.9 and does not become the nearest f32 as an f64.
+        // By way of text, in which 0.9 is not what the nearest f32 is as an f64.
         let text = serde_json::to_string(self).expect("names and numbers can be written");
-        let mut config: Value = serde_json::from_str(&text).expect("it has just been written");
-        let paper = self.paper().map(Paper::name);
-        let mut toml = String::new();
+        let config: Value = serde_json::from_str(&text).expect("it has just been written");
+        let mut toml = self.recipe_to_toml(&config);
         for (section, _) in ABOUT.iter().filter(|(key, _)| !key.contains('.')) {
-            write_table(&mut toml, self, section, &config[*section].take(), paper);
+            write_table(&mut toml, self, section, &config[*section]);
         }
-        toml.trim_start().to_string()
+        toml
     }
 
-    /// The paper whose recipe it has, if no number of it is changed.
-    fn paper(&self) -> Option<Paper> {
-        let length = self.algorithm.max_completion_length;
-        Paper::ALL.into_iter().find(|paper| paper.recipe(length) == self.algorithm.recipe)
+    /// The recipe: the paper that it is nearest to, and the numbers that differ.
+    fn recipe_to_toml(&self, config: &Value) -> String {
+        let values = |recipe: &Recipe| -> Vec<(&str, &str, Value)> {
+            let recipe = json!(recipe);
+            let inner = |key: &str| {
+                let value = at(&recipe, key.strip_prefix(RECIPE)?.strip_prefix('.')?).clone();
+                let is_table = value.is_object() && !key.ends_with(".normalization");
+                (!is_table).then_some(value)
+            };
+            ABOUT.iter().filter_map(|(key, about)| Some((*key, *about, inner(key)?))).collect()
+        };
+        let (own, length) = (values(&self.algorithm.recipe), self.algorithm.max_completion_length);
+        let differing = |paper: &Paper| {
+            own.iter().zip(values(&paper.recipe(length))).filter(|((.., a), (.., b))| a != b).count()
+        };
+        let paper = Paper::ALL.into_iter().min_by_key(differing).unwrap_or_default();
+        let names = Paper::ALL.map(Paper::name).join(", ");
+        let mut toml = format!(
+            "# What the paper prescribes, and parts of it to override. Fixed when the run starts.\nrecipe = \"{}\" # {names}.\n",
+            paper.name()
+        );
+        for ((key, about, value), (.., of_paper)) in own.iter().zip(values(&paper.recipe(length))) {
+            // Numbers of other variants are not there.
+            if at(config, key.rsplit_once('.').map_or("", |(table, _)| table)).get(last_name(key)).is_none() {
+                continue;
+            }
+            let comment = if *value == of_paper { "# " } else { "" };
+            toml += &format!("{comment}{} = {} # {about}\n", shortest(key), inline(value));
+        }
+        toml
     }
 
     /// Whether the value of a key is what it is if it is not set.
@@ -151,28 +177,18 @@ impl RunConfig {
     }
 }
 
-fn write_table(toml: &mut String, config: &RunConfig, path: &str, table: &Value, paper: Option<&str>) {
+fn write_table(toml: &mut String, config: &RunConfig, path: &str, table: &Value) {
     let inner = |key: &str| Some(table.get(key.strip_prefix(path)?.strip_prefix('.')?)?.clone());
     let entries: Vec<_> = ABOUT.iter().filter_map(|(key, about)| Some((*key, *about, inner(key)?))).collect();
     let about = ABOUT.iter().find(|(key, _)| *key == path).map_or("", |(_, about)| about);
-    let is_of_paper = paper.is_some() && path.starts_with(RECIPE);
-    *toml += &format!("\n# {about}\n{}[{path}]\n", if is_of_paper { "# " } else { "" });
-    if let (Some(paper), "algorithm") = (paper, path) {
-        *toml += &format!("recipe = \"{paper}\" # The paper whose recipe it is: {}.\n", papers());
+    *toml += &format!("\n# {about}\n[{path}]\n");
+    for (key, about, value) in entries.iter().filter(|(.., value)| !value.is_object()) {
+        let comment = if config.follows(key) { "# " } else { "" };
+        *toml += &format!("{comment}{} = {} # {about}\n", last_name(key), inline(value));
     }
-    let is_table = |key: &str, value: &Value| value.is_object() && !key.ends_with(".normalization");
-    for (key, about, value) in entries.iter().filter(|(key, _, value)| !is_table(key, value)) {
-        let name = &key[path.len() + 1..];
-        let comment = if is_of_paper || config.follows(key) { "# " } else { "" };
-        *toml += &format!("{comment}{name} = {} # {about}\n", inline(value));
+    for (key, _, value) in entries.iter().filter(|(key, _, value)| value.is_object() && *key != RECIPE) {
+        write_table(toml, config, key, value);
     }
-    for (key, _, value) in entries.iter().filter(|(key, _, value)| is_table(key, value)) {
-        write_table(toml, config, key, value, paper);
-    }
-}
-
-fn papers() -> String {
-    Paper::ALL.map(Paper::name).join(", ")
 }
 
 /// A value on one line.

@@ -67,6 +67,13 @@ pub(super) fn resolve(key: &str) -> Result<String, ConfigError> {
     }
 }
 
+/// The shortest form of a key that stands for it.
+pub(super) fn shortest(key: &str) -> &str {
+    let starts = key.rmatch_indices('.').map(|(at, _)| at + 1).chain([0]);
+    let mut forms = starts.map(|start| &key[start..]);
+    forms.find(|form| resolve(form).is_ok_and(|whole| whole == key)).unwrap_or(key)
+}
+
 /// The shortest form of the key most similar to an unknown one.
 fn nearest(key: &str) -> Option<String> {
     let forms = KEYS.iter().flat_map(|whole| {

@@ -20,9 +20,8 @@ const KIND_ENDING: &str = ".kind";
 
 /// Keys and values that override the defaults or another configuration. If a key is set twice, the later value wins.
 ///
-/// A key may omit its sections: `beta` is `algorithm.recipe.objective.beta`. A paper's recipe (`recipe = "dapo"`) replaces
-/// everything that [earlier](Self::then) settings say about the recipe, and other keys override parts of it. `"none"` clears
-/// an optional number.
+/// A key may omit its sections: `beta` is `algorithm.recipe.objective.beta`. Of a paper's recipe (`recipe = "dapo"`), other
+/// keys override parts, wherever they stand. `"none"` clears an optional number.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
     entries: Vec<(String, Value)>,
@@ -66,7 +65,9 @@ impl Settings {
     /// These settings, overridden by `later` ones.
     #[must_use]
     pub fn then(mut self, later: Self) -> Self {
-        self.entries.extend(later.entries);
+        let (recipe, rest): (Vec<_>, Vec<_>) = later.entries.into_iter().partition(|(key, _)| key == RECIPE);
+        recipe.into_iter().for_each(|(key, value)| self.add(key, value));
+        self.entries.extend(rest);
         self
     }
 
@@ -158,7 +159,8 @@ impl Settings {
             match (error, (0..self.entries.len()).find(is_wrong)) {
                 (ConfigError::Incomplete(reason), Some(i)) => {
                     let (key, value) = &self.entries[i];
-                    ConfigError::Value { key: key.clone(), value: value.to_string(), reason }
+                    let value = if value.is_null() { NONE.to_string() } else { value.to_string() };
+                    ConfigError::Value { key: key.clone(), value, reason: plain(&reason) }
                 }
                 (error, _) => error,
             }
@@ -172,9 +174,7 @@ impl Settings {
         for (i, (key, value)) in self.entries.iter().enumerate() {
             let later = &self.entries[i + 1..];
             let (table, _) = key.rsplit_once('.').unwrap_or_default();
-            let is_replaced = later.iter().any(|(other, _)| {
-                *other == format!("{table}.{KIND}") || (other == RECIPE && key.starts_with(RECIPE))
-            });
+            let is_replaced = later.iter().any(|(other, _)| *other == format!("{table}.{KIND}"));
             let is_closed = at(applied, table).is_null();
             if !value.is_null()
                 && !is_replaced
@@ -189,7 +189,19 @@ impl Settings {
     }
 }
 
-fn last_name(key: &str) -> &str {
+/// A reason of serde's without the names of types.
+fn plain(reason: &str) -> String {
+    let expected = reason.split_once("expected ").map_or("", |(_, expected)| expected);
+    match expected.split(' ').next() {
+        Some("struct") => "this is a table: set one of its keys instead".to_string(),
+        Some("usize" | "u64" | "u32") => "it must be a whole number of at least 0".to_string(),
+        Some("f32" | "f64") => "it must be a number".to_string(),
+        _ => reason.to_string(),
+    }
+}
+
+/// The name at the end of a key.
+pub(super) fn last_name(key: &str) -> &str {
     key.rsplit_once('.').map_or(key, |(_, name)| name)
 }
 
@@ -230,14 +242,27 @@ mod tests {
     }
 
     #[test]
-    fn a_recipe_replaces_what_earlier_settings_say_of_it() {
+    fn other_keys_override_parts_of_a_recipe_wherever_they_stand() {
         let dapo = config(&["recipe = 'dapo'"]).unwrap();
         assert_eq!(dapo.algorithm.recipe, Paper::Dapo.recipe(256));
         let complete = RunConfig::default().to_toml();
         assert_eq!(config(&[&complete, "recipe = 'dapo'"]).unwrap(), dapo);
-        let changed = config(&["beta = 0.5\nrecipe = 'dapo'", "epsilon_high = 0.5"]).unwrap();
-        assert_eq!(changed.algorithm.recipe.objective.beta, 0.5);
-        assert_eq!(changed.algorithm.recipe.max_redraws, 3);
+        for layers in [
+            &["beta = 0.5\nrecipe = 'dapo'"][..],
+            &["beta = 0.5", "recipe = 'dapo'"],
+            &["recipe = 'dapo'", "beta = 0.5"],
+        ] {
+            let changed = config(layers).unwrap();
+            assert_eq!(changed.algorithm.recipe.objective.beta, 0.5);
+            assert_eq!(changed.algorithm.recipe.max_redraws, 3);
+            assert_eq!(config(&[&changed.to_toml()]).unwrap(), changed);
+            assert!(
+                changed.to_toml().starts_with("# What the paper")
+                    && changed.to_toml().contains("\nbeta = 0.5 #")
+            );
+            let uncommented = changed.to_toml().replace("\n# max_redraws = 3", "\nmax_redraws = 4");
+            assert_eq!(config(&[&uncommented]).unwrap().algorithm.recipe.max_redraws, 4);
+        }
         let mut twice = Settings::default();
         ["recipe=dapo", "recipe=cispo"].iter().try_for_each(|recipe| twice.assign(recipe)).unwrap();
         assert_eq!(twice.config().unwrap().algorithm.recipe, Paper::Cispo.recipe(256));
@@ -272,7 +297,7 @@ mod tests {
             ("colour = 1", "no key `colour`: see `grpo config`"),
             ("kind = 'linear'", "`kind` could be any of algorithm."),
             ("recipe = 'ppo'", "no recipe `ppo`: choose one of grpo, bnpo, dapo"),
-            ("group_size = 'many'", r#"`algorithm.group_size` is "many": invalid type"#),
+            ("group_size = 'many'", r#"`algorithm.group_size` is "many": it must be a whole number"#),
             ("surrogate = 'cispo'", "missing field `epsilon_high`"),
             (
                 "surrogate = { kind = 'cispo', epsilon_high = 3.0 }\ntemperature = 'hot'",
@@ -283,6 +308,7 @@ mod tests {
                 "recipe = 'dr-grpo'\nddof = 'sample'",
                 "advantage.ddof` has no effect: `algorithm.recipe.advantage.kind` is `centered`",
             ),
+            ("lora = 16", "`policy.lora` is 16: this is a table: set one of its keys"),
             ("device = 'abacus'", "unknown variant `abacus`"),
             ("group_size =", "this is not TOML"),
         ] {

@@ -137,5 +137,12 @@ pub(super) fn prompts<T: Truth>(
         test.questions.retain(|_| kept.next().unwrap_or(true));
     }
     task.tests.retain(|test| !test.questions.is_empty());
+    let dropped = train.len() - task.train.len();
+    if dropped > 0 {
+        tracing::warn!(
+            "{dropped} of {} training rows are dropped: their prompts are longer than max_prompt_length",
+            train.len()
+        );
+    }
     if task.train.is_empty() { Err(Error::NoProblems) } else { Ok(task) }
 }

@@ -177,7 +177,7 @@ impl<T: Truth> Run<T> {
     /// The rewards of the current policy on the first problems, answered for at most about `time`.
     pub fn preflight(&self, problems: usize, time: Duration) -> Result<Preflight, Error> {
         let order = Problems::new(&self.task, &self.config).skipping(self.folder.skipped());
-        Preflight::run(&self.trainer, order, problems, time)
+        Preflight::run(&self.trainer, order, problems, time, &self.interrupt)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use grpo_core::{Finish, mean};
 use grpo_trainer::{Experience, Group, Proportion, Qwen2Policy, Trainer};
 
-use super::Problems;
+use super::{Interrupt, Problems};
 use crate::{Error, Truth};
 
 /// Below this share of groups with a signal, most of the time is spent on groups that teach nothing.
@@ -56,10 +56,14 @@ impl Preflight {
         mut order: Problems<'_, T>,
         problems: usize,
         time: Duration,
+        interrupt: &Interrupt,
     ) -> Result<Self, Error> {
-        let start = Instant::now();
+        let (start, order_len) = (Instant::now(), order.len());
         let (mut groups, mut spent, mut steps) = (Vec::new(), Duration::ZERO, 0);
-        while steps == 0 || (groups.len() < problems.min(order.len()) && start.elapsed() < time) {
+        let is_enough = |groups: usize| {
+            groups >= problems.min(order_len) || start.elapsed() >= time || interrupt.is_requested()
+        };
+        while steps == 0 || !is_enough(groups.len()) {
             let (experiences, times) = order.preview(trainer, trainer.steps() + u64::from(steps))?;
             spent += times.generate + times.reward + times.reference;
             groups.extend(experiences.groups);

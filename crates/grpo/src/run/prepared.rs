@@ -55,7 +55,8 @@ impl<T: Truth> Prepared<T> {
 
     /// The rewards of the model on the first problems before training, answered for at most about `time`.
     pub fn preflight(&self, problems: usize, time: Duration) -> Result<Preflight, Error> {
-        Preflight::run(&self.trainer, Problems::new(&self.task, &self.config), problems, time)
+        let order = Problems::new(&self.task, &self.config);
+        Preflight::run(&self.trainer, order, problems, time, &Interrupt::default())
     }
 
     /// Takes a step to measure its duration.
