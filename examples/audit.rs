@@ -1,4 +1,4 @@
-//! Whether the rewards of the GSM8K task pay for right answers and for nothing else, before anything is trained on them.
+//! Checks that the rewards of the GSM8K task pay for right answers and for nothing else, before anything is trained on them.
 //!
 //! ```text
 //! cargo run --release --example audit

@@ -1,4 +1,4 @@
-//! A task of one's own: letters that read the same backwards. `cargo run --release --example custom_reward`
+//! A custom task: letters that read the same backwards. `cargo run --release --example custom_reward`
 
 use std::collections::HashSet;
 

@@ -5,8 +5,8 @@
 //! cargo run --release --example gsm8k_qwen -- --model Qwen/Qwen2.5-0.5B-Instruct --dataset openai/gsm8k
 //! ```
 //!
-//! The first trains a tiny model that comes with the project, to see it work within minutes; the second the real thing. It is
-//! `grpo train` with that model as the default.
+//! The first command trains a tiny model that comes with the project, so that you can see it work within minutes; the second
+//! trains the real one. Both are `grpo train` with that model as the default.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -4,8 +4,8 @@
 //! cargo run --release --example results
 //! ```
 //!
-//! A run that is in the folder of runs is not run again, so this can be stopped and started again; a new model needs a new folder.
-//! Processes that are given different variants can share the work.
+//! A run that is already in the runs folder is not repeated, so this program can be stopped and restarted; a new model needs a
+//! new folder. Processes that are given different variants can share the work.
 
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,7 @@
 //! cargo run --release --example strawberry -- --model Qwen/Qwen2.5-0.5B-Instruct --trained runs/2026-11-24_10-00-00/model
 //! ```
 //!
-//! The first trains the embedded model to have something to compare; the second compares two models that are there.
+//! The first command trains the embedded model to get something to compare; the second compares two existing models.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Writes the problems that come with the project, in Parquet files as GSM8K has them.
+//! Writes the problems that come with the project, as Parquet files in GSM8K's format.
 //!
 //! ```text
 //! cargo run --release --example word_problems

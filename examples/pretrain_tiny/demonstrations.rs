@@ -1,8 +1,9 @@
-//! What the embedded model learns to imitate before any reinforcement: solutions by a teacher who knows how, but is careless.
+//! What the embedded model learns to imitate before reinforcement learning: solutions by a teacher who is competent but
+//! careless.
 //!
-//! Like the text that a real model learns from, not every demonstration is a good one. In some templates the teacher usually
-//! stops a step too early, in some he usually forgets the tags. An imitator picks up the habits along with the arithmetic; what
-//! is right is in its reach, but not what it does first. That is what reinforcement is for.
+//! As in the text that real models are trained on, not every demonstration is good. In some templates the teacher usually stops
+//! a step too early, in some the teacher usually forgets the tags. An imitator picks up these habits along with the arithmetic:
+//! it can give the right answer, but that is not its first choice. Reinforcement learning changes that.
 
 use grpo::{Question, gsm8k};
 use grpo_examples::dice::Dice;

@@ -1,4 +1,4 @@
-//! Everything in a model folder but the weights.
+//! Everything in a model folder except the weights.
 
 use std::path::Path;
 

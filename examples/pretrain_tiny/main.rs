@@ -1,5 +1,5 @@
-//! Makes the embedded model: a tiny Qwen2 with random weights learns from demonstrations, and stops early, when it solves
-//! about a third of the problems, so that reinforcement has something to do.
+//! Makes the embedded model: a tiny Qwen2 with random weights learns from demonstrations. It stops early, when it solves about
+//! a third of the problems, so that there is something left for reinforcement learning.
 //!
 //! ```text
 //! cargo run --release --example pretrain_tiny

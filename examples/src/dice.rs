@@ -1,4 +1,4 @@
-//! Random choices that the same seed makes again.
+//! Random choices that the same seed repeats.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

@@ -1,4 +1,4 @@
-//! Runs on the embedded task that differ in one thing, to say what it changes.
+//! Runs on the embedded task that differ in one setting, to show its effect.
 
 use std::time::Instant;
 

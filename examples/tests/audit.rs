@@ -1,4 +1,4 @@
-//! The audit of the task's rewards as a user runs it.
+//! Runs the audit of the task's rewards as a user does.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! The embedded material: what it is said to be, and as its programs make it.
+//! The embedded material: it matches its description, and its programs reproduce it.
 
 use std::collections::HashSet;
 use std::path::Path;

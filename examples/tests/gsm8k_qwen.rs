@@ -1,4 +1,4 @@
-//! The example as a user runs it, on a tiny checkpoint whose tokens are single characters.
+//! Runs the example as a user does, on a tiny checkpoint whose tokens are single characters.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! Long runs need no more memory and no more files than short ones. The short form is this; the long one:
+//! Long runs need no more memory and no more files than short ones. This is the short form; the long one is:
 //!
 //! ```text
 //! GRPO_LOAD=long cargo test --workspace load -- --nocapture

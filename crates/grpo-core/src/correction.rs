@@ -1,27 +1,28 @@
-//! Importance sampling ratios for tokens that were not drawn from quite the old policy.
+//! Importance sampling ratios for tokens drawn from a policy that differs slightly from the old one.
 
-/// What becomes of a ratio outside its range.
+/// How a ratio outside its range is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Bound {
-    /// It is set to the nearer end of the range (TRL's `"…_truncate"`).
+    /// It is clamped to the nearer end of the range (TRL's `"…_truncate"`).
     Truncate,
-    /// It is set to 0: what is so unlikely for one of the two is not learned from (TRL's `"…_mask"`).
+    /// It is set to 0: nothing is learned from what is so unlikely under one of the two policies (TRL's `"…_mask"`).
     Mask,
 }
 
-/// What has a ratio of its own.
+/// What each ratio belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Level {
     /// Every token (TRL's `"token_…"`).
     Token,
-    /// Every completion: the product of its tokens' (TRL's `"sequence_…"`).
+    /// Every completion: the product of its tokens' ratios (TRL's `"sequence_…"`).
     Sequence,
 }
 
-/// Importance sampling from a sampler that is not quite the old policy, because its weights are rounded, say (Yao et al. 2025,
-/// "Your Efficient RL Framework Secretly Brings You Off-Policy Training"; TRL's `vllm_importance_sampling_correction`).
+/// Importance sampling for a sampler that differs slightly from the old policy, for example because its weights are rounded
+/// (Yao et al. 2025, "Your Efficient RL Framework Secretly Brings You Off-Policy Training"; TRL's
+/// `vllm_importance_sampling_correction`).
 ///
 /// The ratio `exp(old − sampled)`, bounded by `min` and `max`, is the weight of a token in
 /// [`LogProbs::with_token_weights`](crate::LogProbs::with_token_weights) (TRL's `importance_sampling_ratio`).
@@ -42,9 +43,9 @@ pub enum Level {
     serde(default, deny_unknown_fields)
 )]
 pub struct SamplerCorrection {
-    /// What has a ratio of its own.
+    /// What each ratio belongs to.
     pub level: Level,
-    /// What becomes of a ratio outside `min` to `max`.
+    /// How a ratio outside `min` to `max` is treated.
     pub bound: Bound,
     /// The lower end of the range (TRL's `vllm_importance_sampling_clip_min`).
     #[cfg_attr(feature = "serde", serde(rename = "importance_sampling_clip_min"))]
@@ -55,7 +56,7 @@ pub struct SamplerCorrection {
 }
 
 impl Default for SamplerCorrection {
-    /// TRL's: completions that are more than three times as probable for the old policy are masked.
+    /// TRL's default: completions that are more than three times as probable under the old policy are masked.
     fn default() -> Self {
         Self { level: Level::Sequence, bound: Bound::Mask, min: 0.0, max: 3.0 }
     }
@@ -63,7 +64,7 @@ impl Default for SamplerCorrection {
 
 impl SamplerCorrection {
     /// The bounded ratio of every token of a completion, given its log-probabilities under the old policy and under the
-    /// sampler; with [`Level::Sequence`] that of the completion, once for each token.
+    /// sampler; with [`Level::Sequence`] the ratio of the completion, once per token.
     pub fn ratios(&self, old: &[f64], sampled: &[f64]) -> Vec<f64> {
         let log_ratios = old.iter().zip(sampled).map(|(old, sampled)| old - sampled);
         match self.level {

@@ -2,10 +2,9 @@
 
 use std::{error, fmt};
 
-/// The log-probabilities (natural logarithm) of the sampled tokens of one completion, under up to three
-/// policies.
+/// The log-probabilities (natural logarithm) of the sampled tokens of one completion, under up to three policies.
 ///
-/// All slices are as long as the completion has tokens, the sampled stop token included.
+/// All slices have one element per token of the completion, including the sampled stop token.
 ///
 /// ```
 /// use grpo_core::{LogProbs, LogProbsError};
@@ -28,32 +27,33 @@ impl<'a> LogProbs<'a> {
     ///
     /// # Errors
     ///
-    /// [`LogProbsError::LengthMismatch`] where their lengths differ.
+    /// [`LogProbsError::LengthMismatch`] if their lengths differ.
     pub fn new(current: &'a [f64], old: &'a [f64]) -> Result<Self, LogProbsError> {
         check_length("old", current, old)?;
         Ok(Self { current, old, reference: None, token_weights: None })
     }
 
-    /// Adds the log-probabilities under the reference, which the KL divergence is measured from.
+    /// Adds the log-probabilities under the reference, from which the KL divergence is measured.
     ///
     /// # Errors
     ///
-    /// [`LogProbsError::LengthMismatch`] where the length is not that of the others.
+    /// [`LogProbsError::LengthMismatch`] if the length differs from that of the others.
     pub fn with_reference(self, reference: &'a [f64]) -> Result<Self, LogProbsError> {
         check_length("reference", self.current, reference)?;
         Ok(Self { reference: Some(reference), ..self })
     }
 
-    /// Adds the weight of each token, the factor of its surrogate loss; 1 where none were given. The KL term has no such
-    /// factor, and no gradient flows through it.
+    /// Adds the weight of each token, the factor of its surrogate loss; 1 if none are given. The KL term has no such factor,
+    /// and no gradient flows through it.
     ///
-    /// A 0 masks a token: all but those of high entropy, say ([`Objective::entropy_threshold`](crate::Objective::entropy_threshold)).
-    /// Another number corrects for a sampler that is not quite the old policy ([`SamplerCorrection`](crate::SamplerCorrection)); so
-    /// does TRL, except for VESPO, where it puts that number into φ.
+    /// A 0 masks a token: all except those of high entropy, for example
+    /// ([`Objective::entropy_threshold`](crate::Objective::entropy_threshold)). Another number corrects for a sampler that
+    /// differs slightly from the old policy ([`SamplerCorrection`](crate::SamplerCorrection)). TRL does the same, except for
+    /// VESPO, where that number is part of φ.
     ///
     /// # Errors
     ///
-    /// [`LogProbsError::LengthMismatch`] where there are not as many as tokens.
+    /// [`LogProbsError::LengthMismatch`] if the numbers of weights and tokens differ.
     pub fn with_token_weights(self, token_weights: &'a [f64]) -> Result<Self, LogProbsError> {
         check_length("token_weights", self.current, token_weights)?;
         Ok(Self { token_weights: Some(token_weights), ..self })
@@ -69,7 +69,7 @@ impl<'a> LogProbs<'a> {
         self.current.len()
     }
 
-    /// Whether the completion has no token. That is legal: its loss is 0.
+    /// Whether the completion has no tokens. That is valid: its loss is 0.
     pub fn is_empty(&self) -> bool {
         self.current.is_empty()
     }
@@ -83,19 +83,20 @@ pub(crate) fn check_length(list: &'static str, current: &[f64], other: &[f64]) -
     }
 }
 
-/// Log-probabilities that an objective cannot be computed from.
+/// Log-probabilities from which an objective cannot be computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogProbsError {
-    /// Two lists have different numbers of tokens, so they are not of the same completion.
+    /// Two lists have different numbers of tokens, so they cannot belong to the same completion.
     LengthMismatch {
-        /// The list that disagrees with the current log-probabilities: `old`, `reference`, `token_weights` or `advantages`.
+        /// The list that differs in length from the current log-probabilities: `old`, `reference`, `token_weights` or
+        /// `advantages`.
         list: &'static str,
         /// Number of tokens under the current policy.
         current: usize,
         /// Number of tokens of `list`.
         other: usize,
     },
-    /// The objective has a KL term (`beta` is not zero), and the reference log-probabilities were not given.
+    /// The objective has a KL term (`beta` is not zero), but the reference log-probabilities were not given.
     MissingReference,
 }
 

@@ -6,7 +6,7 @@ use crate::logprobs::check_length;
 use crate::surrogate::{Phi, Term, TokenLoss};
 use crate::{Kl, LogProbs, LogProbsError, Objective, Ratio, mean};
 
-/// The loss of one completion, its derivatives, and what metrics need. Nothing here is scaled yet: see
+/// The loss of one completion, its derivatives, and what metrics need. These numbers are not scaled yet: see
 /// [`Objective::scales`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -15,31 +15,28 @@ pub struct CompletionLoss {
     pub loss: f64,
     /// The derivative of `loss` with respect to each current log-probability, in the order of the tokens.
     pub gradient: Vec<f64>,
-    /// Number of ratios: one per token, or with [`Ratio::Sequence`] one (also of a completion without
-    /// tokens). Of a step, TRL's `clip_ratio/low_mean` is `Σ clipped_low / Σ n_ratios`; `high_mean` likewise;
-    /// `region_mean` is their sum.
+    /// Number of ratios: one per token, or one in all with [`Ratio::Sequence`] (also for a completion without tokens). For a
+    /// step, TRL's `clip_ratio/low_mean` is `Σ clipped_low / Σ n_ratios`; `high_mean` likewise; `region_mean` is their sum.
     pub n_ratios: usize,
-    /// Ratios below `1 − low` with a negative advantage: already discouraged enough. A sequence ratio counts once if
-    /// that holds for any token.
+    /// Ratios below `1 − low` with a negative advantage: already discouraged enough. A sequence ratio counts once if this is
+    /// true for any token.
     pub clipped_low: usize,
     /// Ratios above `1 + high` with a positive advantage: already encouraged enough. With
-    /// [`Surrogate::Cispo`](crate::Surrogate::Cispo) those above `max` (of a step, TRL's `cispo_clip_ratio`). A sequence
-    /// ratio counts once if that holds for any token.
+    /// [`Surrogate::Cispo`](crate::Surrogate::Cispo) those above `max` (for a step, TRL's `cispo_clip_ratio`). A sequence ratio
+    /// counts once if this is true for any token.
     pub clipped_high: usize,
-    /// The factor φ of [`Surrogate::Vespo`](crate::Surrogate::Vespo), 1 under the others. It depends on the sign of the
-    /// advantage: where signs differ, this is the mean over tokens. The mean over completions is TRL's
-    /// `vespo/phi_seq_mean`.
+    /// The factor φ of [`Surrogate::Vespo`](crate::Surrogate::Vespo), 1 for other surrogates. It depends on the sign of the
+    /// advantage: if signs differ, this is the mean over tokens. The mean over completions is TRL's `vespo/phi_seq_mean`.
     pub phi: f64,
-    /// Whether the completion was too far off the policy for its tokens with a negative advantage, of which there is at
-    /// least one, to have a surrogate loss: see [`Objective::off_policy_threshold`].
+    /// Whether the completion was too far off the policy for its tokens with a negative advantage, of which there is at least
+    /// one, to have a surrogate loss: see [`Objective::off_policy_threshold`].
     pub off_policy: bool,
-    /// Sum over tokens of the estimated KL divergence from the reference, in nats, as the loss has it (so
-    /// bias corrected where that is on) but without `beta`; 0 where no reference was given. Of a step, TRL's
-    /// `kl` is `Σ kl / Σ tokens`.
+    /// Sum over tokens of the estimated KL divergence from the reference, in nats, as in the loss (bias-corrected if that is
+    /// on) but without `beta`; 0 if no reference was given. For a step, TRL's `kl` is `Σ kl / Σ tokens`.
     pub kl: f64,
 }
 
-/// Tokens in a row with one ratio and one advantage, and so with one surrogate.
+/// Consecutive tokens with one ratio and one advantage, and so with one surrogate.
 struct Stretch {
     tokens: Range<usize>,
     term: Term,
@@ -49,10 +46,10 @@ struct Stretch {
 impl Objective {
     /// The loss of one completion and its gradient.
     ///
-    /// `advantages` has one number for each token: in GRPO the same for all tokens of a completion, with rewards for parts
-    /// of it (steps, turns) different ones. Each token's surrogate has its own, also where they share a
-    /// [sequence ratio](Ratio::Sequence), as in TRL with advantages of shape (B, T). At kinks (a ratio on the edge of the
-    /// trust region, say) the gradient is the one that torch 2.15 gives.
+    /// `advantages` has one number per token. In GRPO it is the same for all tokens of a completion; with rewards for parts of
+    /// it (steps, turns) the numbers differ. Each token's surrogate uses its own advantage, even if tokens share a [sequence
+    /// ratio](Ratio::Sequence), as in TRL with advantages of shape (B, T). At kinks (a ratio on the edge of the trust region,
+    /// for example) the gradient is the same as in torch 2.15.
     ///
     /// ```
     /// use grpo_core::{LogProbs, Recipe};
@@ -69,8 +66,8 @@ impl Objective {
     ///
     /// # Errors
     ///
-    /// [`LogProbsError::LengthMismatch`] where there are not as many advantages as tokens.
-    /// [`LogProbsError::MissingReference`] where the objective has a KL term and `logprobs` no reference.
+    /// [`LogProbsError::LengthMismatch`] if the numbers of advantages and tokens differ.
+    /// [`LogProbsError::MissingReference`] if the objective has a KL term and `logprobs` has no reference.
     pub fn completion_loss(
         &self,
         logprobs: LogProbs<'_>,
@@ -109,7 +106,7 @@ impl Objective {
         })
     }
 
-    /// The ratio of each token, or the one of the completion.
+    /// The ratio of each token, or the single ratio of the completion.
     fn ratios(&self, logprobs: &LogProbs<'_>) -> Vec<f64> {
         match self.ratio {
             Ratio::Token => logprobs.log_ratios().map(f64::exp).collect(),
@@ -125,7 +122,7 @@ impl Objective {
         phi: Phi,
         advantages: &[f64],
     ) -> Vec<Stretch> {
-        // What is not a number is no reason to leave a token out: the loss is to show it.
+        // NaN is no reason to leave a token out: the loss must show it.
         let too_far =
             self.off_policy_threshold.is_some_and(|threshold| -mean(logprobs.log_ratios()) > threshold);
         let mut end = 0;

@@ -1,35 +1,34 @@
-//! What a reward sees, and what it gives.
+//! What a reward sees, and what it returns.
 
 /// How a completion ended.
 ///
-/// Never guessed from padding or from the text: only what sampled the tokens knows.
+/// Never guessed from padding or from the text: only the sampler knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Finish {
-    /// The model ended it, with a token of its stop set.
+    /// The model ended it with a stop token.
     Stop,
-    /// It was cut off at the limit on its length.
+    /// It was cut off at the length limit.
     Length,
 }
 
 /// What the model wrote for a prompt, as rewards see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Completion {
-    /// The text, without the stop token. Where the prompt already holds the first words of the answer (a
-    /// prefilled `<reasoning>`, say), whoever builds the completion puts them in front, so that rewards see
-    /// the whole.
+    /// The text, without the stop token. If the prompt already contains the first words of the answer (a prefilled
+    /// `<reasoning>`, for example), whoever builds the completion prepends them, so that rewards see the whole answer.
     pub text: String,
-    /// Number of sampled tokens, the stop token included.
+    /// Number of sampled tokens, including the stop token.
     pub n_tokens: usize,
     /// How it ended.
     pub finish: Finish,
 }
 
-/// Scores one completion against what is true of its problem.
+/// Scores one completion against the truth of its problem.
 ///
-/// `T` is the truth: the right answer, the tests that code must pass, whatever the verifier compares with. A
-/// reward is higher for a better completion, and must be finite. There is no way to refuse: a completion that
-/// cannot be graded is a wrong completion.
+/// `T` is the truth: the right answer, the tests that code must pass, or anything else that the verifier compares with. A
+/// reward is higher for a better completion, and must be finite. A reward cannot fail: a completion that cannot be graded is a
+/// wrong completion.
 ///
 /// # Closures are rewards
 ///
@@ -47,7 +46,7 @@ pub struct Completion {
 ///
 /// # Implementing it
 ///
-/// A reward with settings, or one that is named in an interface, is a type:
+/// A reward that has settings, or that an interface names, is a type:
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};
@@ -73,12 +72,11 @@ pub struct Completion {
 /// assert_eq!(near.score(&4, &completion("four")), 0.0);
 /// ```
 pub trait Reward<T: ?Sized>: Send + Sync {
-    /// The reward of `completion`, where `truth` is what is true of its problem.
+    /// The reward of `completion` for a problem whose truth is `truth`.
     fn score(&self, truth: &T, completion: &Completion) -> f32;
 
-    /// What a run calls the present form of the reward: a run that began with one version is not resumed with another.
-    /// Change it whenever the reward pays for something else. Empty, as here, it tells nothing, and a changed reward is not
-    /// noticed.
+    /// The version of the reward, which a run records: a run that began with one version is not resumed with another. Change it
+    /// whenever the reward pays for something else. With an empty version, the default, a changed reward goes unnoticed.
     fn version(&self) -> String {
         String::new()
     }

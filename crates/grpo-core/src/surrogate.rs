@@ -11,7 +11,7 @@ pub(crate) struct Term {
     pub(crate) clipped_high: bool,
 }
 
-/// The loss of each token that has the ratio.
+/// The loss of each token with this ratio.
 #[derive(Clone, Copy)]
 pub(crate) enum TokenLoss {
     /// A function of the ratio.
@@ -32,7 +32,7 @@ impl Surrogate {
                 clipped(ratio, advantage, 1.0 - low, 1.0 + high, delta.unwrap_or(f64::INFINITY))
             }
             Self::Cispo { max } => Term {
-                // Not `min`, which would hide a ratio that is not a number.
+                // Not `min`, which would hide a NaN ratio.
                 loss: TokenLoss::OfLogProb { factor: -if ratio > max { max } else { ratio } * advantage },
                 clipped_low: false,
                 clipped_high: ratio > max && advantage > 0.0,
@@ -40,7 +40,7 @@ impl Surrogate {
             Self::Sapo { temperature_pos, temperature_neg } => {
                 let temperature = if advantage > 0.0 { temperature_pos } else { temperature_neg };
                 let gate = 1.0 / (1.0 + (-temperature * (ratio - 1.0)).exp());
-                // A gate that is closed stays so, even where the ratio is infinite.
+                // A closed gate stays closed, even if the ratio is infinite.
                 let opening = if gate == 1.0 { 0.0 } else { (1.0 - gate) * ratio };
                 Term::unclipped(TokenLoss::OfRatio {
                     value: -4.0 / temperature * gate * advantage,
@@ -53,7 +53,7 @@ impl Surrogate {
         }
     }
 
-    /// VESPO's factor of a completion; 1 for the others.
+    /// VESPO's factor for a completion; 1 for the other surrogates.
     pub(crate) fn phi(&self, logprobs: &LogProbs<'_>) -> Phi {
         let Self::Vespo { k_pos, lambda_pos, k_neg, lambda_neg } = *self else {
             return Phi { not_negative: 1.0, negative: 1.0 };
@@ -65,7 +65,7 @@ impl Surrogate {
     }
 }
 
-/// VESPO's factor of a completion, which depends on the sign of the advantage.
+/// VESPO's factor for a completion, which depends on the sign of the advantage.
 #[derive(Clone, Copy)]
 pub(crate) struct Phi {
     not_negative: f64,
@@ -77,7 +77,7 @@ impl Phi {
         if advantage >= 0.0 { self.not_negative } else { self.negative }
     }
 
-    /// The mean over tokens. It is one of the two, to the bit, where all advantages have the same sign.
+    /// The mean over tokens. If all advantages have the same sign, it equals one of the two, bit for bit.
     pub(crate) fn mean(self, advantages: &[f64]) -> f64 {
         let not_negative = advantages.iter().filter(|advantage| **advantage >= 0.0).count();
         match not_negative as f64 / advantages.len().max(1) as f64 {
@@ -95,8 +95,8 @@ impl Term {
 }
 
 fn clipped(ratio: f64, advantage: f64, lowest: f64, highest: f64, delta: f64) -> Term {
-    // Pairs of a value and its derivative with respect to the logarithm of the ratio. As in torch, clamping to a bound
-    // has no gradient on the bound itself, and the minimum of equals has half of each gradient.
+    // Pairs of a value and its derivative with respect to the logarithm of the ratio. As in torch, clamping to a bound has no
+    // gradient at the bound itself, and the minimum of two equal values passes half of the gradient to each.
     let bounded = if ratio >= delta { (delta, 0.0) } else { (ratio, ratio) };
     let clipped = if ratio <= lowest {
         (lowest, 0.0)

@@ -1,4 +1,4 @@
-//! What can be wrong with a dataset, and with what a user asked for.
+//! What can be wrong with a dataset, or with what a user asked for.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use crate::{HubError, Split};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// The path leads nowhere.
+    /// The path does not exist.
     #[error("{path}: no such file or folder; check the path", path = path.display())]
     NotFound {
-        /// The path asked for.
+        /// The requested path.
         path: PathBuf,
     },
     /// The operating system refused to read.
@@ -23,7 +23,7 @@ pub enum LoadError {
         /// The system's reason.
         cause: io::Error,
     },
-    /// A Git LFS pointer stands in place of a file that was not downloaded.
+    /// The file is a Git LFS pointer; its content was not downloaded.
     #[error(
         "{path}: a Git LFS pointer, not the file itself; run `git lfs pull` in the cloned repository",
         path = path.display()
@@ -49,12 +49,12 @@ pub enum LoadError {
     NoSplit {
         /// The folder or repository.
         place: String,
-        /// The split asked for.
+        /// The requested split.
         split: Split,
         /// The names of the files there.
         found: Vec<String>,
     },
-    /// The names of the shards announce another number of them, or several.
+    /// The names of the shards state a different number of shards, or several numbers.
     #[error(
         "{place}: there should be {expected} shards; found: {found}; get the missing ones, or remove those of \
          another dataset",
@@ -68,7 +68,7 @@ pub enum LoadError {
         /// The shards there.
         found: Vec<String>,
     },
-    /// A file is neither Parquet nor JSONL by its name.
+    /// A file is neither Parquet nor JSONL, judging by its name.
     #[error(
         "{path}: only `.parquet` and `.jsonl` files hold datasets; convert or rename it",
         path = path.display()
@@ -77,7 +77,7 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
     },
-    /// A file is not Parquet, cut short or damaged.
+    /// A file is not Parquet, is cut short or is damaged.
     #[error(
         "{path}: not a readable Parquet file ({reason}); download or write it again",
         path = path.display()
@@ -85,10 +85,10 @@ pub enum LoadError {
     Parquet {
         /// The file.
         path: PathBuf,
-        /// What the reader stumbled over.
+        /// The reader's error.
         reason: String,
     },
-    /// A Parquet file is compressed in a way that is not known here.
+    /// A Parquet file uses an unsupported compression.
     #[error(
         "{path}: compressed with {codec}, which cannot be unpacked here; write it again with zstd or snappy",
         path = path.display()
@@ -132,17 +132,17 @@ pub enum LoadError {
         /// The row.
         row: usize,
     },
-    /// A line is no JSON object.
+    /// A line is not a JSON object.
     #[error("{path}: line {line} is not a JSON object: {reason}", path = path.display())]
     Json {
         /// The file.
         path: PathBuf,
         /// The line.
         line: usize,
-        /// What the parser stumbled over, with the column.
+        /// The parser's error, with the column.
         reason: String,
     },
-    /// A file is text of another encoding than UTF-8.
+    /// A file is text in an encoding other than UTF-8.
     #[error(
         "{path}: the text is {encoding}; convert it to UTF-8, as `iconv -f {encoding} -t UTF-8` does",
         path = path.display()
@@ -153,7 +153,7 @@ pub enum LoadError {
         /// The name of the encoding, as in `UTF-16LE`.
         encoding: &'static str,
     },
-    /// A line is no text.
+    /// A line is not text.
     #[error(
         "{path}: line {line} is not valid UTF-8 (byte {byte}); save the file as UTF-8",
         path = path.display()
@@ -218,22 +218,22 @@ impl LoadError {
     }
 }
 
-/// Why what a user asked for is not to be had.
+/// Why a user's request failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A dataset could not be read.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The Hub did not deliver.
+    /// A request to the Hub failed.
     #[error(transparent)]
     Hub(#[from] HubError),
-    /// What was given reads neither as a path nor as an id.
+    /// The argument is neither a path nor an id.
     #[error("`{arg}` is neither an existing path nor an id on the Hub (`owner/name`, as in `{example}`)")]
     Unresolved {
         /// What was given.
         arg: String,
-        /// An id of the kind that is wanted.
+        /// An example of a valid id.
         example: &'static str,
     },
     /// A model was given as a file.

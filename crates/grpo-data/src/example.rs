@@ -10,7 +10,7 @@ pub struct Example {
     /// The whole column `answer`: the worked solution with its result.
     pub solution: String,
     /// The rest of the line after the last `####` of the solution, trimmed. Numbers lose the commas between groups of
-    /// three digits and the dollar sign: `#### $1,250` is `1250`. All else stays: `#### (3, 5)` is `(3, 5)`.
+    /// three digits and the dollar sign: `#### $1,250` is `1250`. Everything else stays: `#### (3, 5)` is `(3, 5)`.
     pub truth: String,
 }
 

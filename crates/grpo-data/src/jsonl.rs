@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{Example, LoadError};
 
-/// What some editors begin a file with, and where such files were joined, a line.
+/// What some editors put at the start of a file, and so at the start of a line if such files were joined.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Reads a whole file. Blank lines are skipped.
@@ -53,7 +53,7 @@ impl Line<'_> {
     fn parse(&self, text: &str) -> Result<Example, LoadError> {
         let Fields { questions, answers } =
             serde_json::from_slice(&with_json_numbers(text)).map_err(|e| {
-                // The parser counts lines, too, and sees one.
+                // The parser also counts lines, and sees only one.
                 let reason = e.to_string().replace(" at line 1 column ", " at column ");
                 LoadError::Json { path: self.path.to_owned(), line: self.number, reason }
             })?;
@@ -63,7 +63,7 @@ impl Line<'_> {
             .ok_or_else(|| LoadError::NoTruth { path: self.path.to_owned(), row: self.number })
     }
 
-    /// The text of a field, out of all values that the line gives it.
+    /// The text of a field, from all values that the line gives it.
     fn text(&self, mut values: Vec<Value>, field: &'static str) -> Result<String, LoadError> {
         let last = values.pop();
         if values.iter().any(|value| Some(value) != last.as_ref()) {
@@ -83,7 +83,7 @@ impl Line<'_> {
     }
 }
 
-/// What the text of a file begins like if it is not UTF-8.
+/// The encoding that the start of a file suggests, if it is not UTF-8.
 fn other_encoding(start: &[u8]) -> Option<&'static str> {
     match start {
         [0xff, 0xfe, 0, 0, ..] => Some("UTF-32LE"),
@@ -94,8 +94,8 @@ fn other_encoding(start: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The line with 0 in place of the words `NaN`, `Infinity` and `-Infinity`, which Python writes although JSON has no
-/// such numbers. In a field that is read they are an error, as every number is.
+/// The line with 0 instead of the words `NaN`, `Infinity` and `-Infinity`, which Python writes although JSON has no
+/// such numbers. In a field that is read, they are an error, like every number.
 fn with_json_numbers(line: &str) -> Cow<'_, [u8]> {
     const WORDS: [&[u8]; 2] = [b"NaN", b"Infinity"];
     if !line.contains("NaN") && !line.contains("Infinity") {
@@ -111,7 +111,7 @@ fn with_json_numbers(line: &str) -> Cow<'_, [u8]> {
             _ => {
                 let word = WORDS.into_iter().find(|word| bytes[at..].starts_with(word));
                 if let Some(word) = word.filter(|word| begins_a_value(&bytes[..at], word)) {
-                    bytes[at..at + word.len()].fill(b' '); // columns in errors stay right
+                    bytes[at..at + word.len()].fill(b' '); // keeps the columns in errors correct
                     bytes[at] = b'0';
                 }
             }
@@ -121,13 +121,13 @@ fn with_json_numbers(line: &str) -> Cow<'_, [u8]> {
     bytes.into()
 }
 
-/// Whether a word that follows `before` is a value, and no end of `1e-Infinity`.
+/// Whether a word that follows `before` is a value, not the end of `1e-Infinity`.
 fn begins_a_value(before: &[u8], word: &[u8]) -> bool {
     let before = if word == b"Infinity" { before.strip_suffix(b"-").unwrap_or(before) } else { before };
     before.last().is_some_and(|byte| byte.is_ascii_whitespace() || b":,[".contains(byte))
 }
 
-/// What an object has under the names that are read; the other fields may hold what no program could.
+/// The values of the fields that are read; the other fields may hold values that no program could represent.
 struct Fields {
     questions: Vec<Value>,
     answers: Vec<Value>,

@@ -2,11 +2,11 @@
 //!
 //! A dataset has two string columns, `question` and `answer`; the answer is a worked solution whose truth
 //! follows `####` (the layout of GSM8K). [`load`] reads one from a file or a folder, [`Hub`] fetches datasets
-//! and models into the cache that Hugging Face's own tools share, and [`resolve_dataset`] and
-//! [`resolve_model`] take what a user typed, path or id.
+//! and models into the cache that is shared with Hugging Face's own tools, and [`resolve_dataset`] and
+//! [`resolve_model`] take what a user typed: a path or an id.
 //!
-//! This crate knows nothing of models or training. It is the only library of the workspace that uses the
-//! network or reads the environment ([`Hub::from_env`]). It never prints: a callback hears of every chunk
+//! This crate knows nothing about models or training. It is the only library in the workspace that uses the
+//! network or reads the environment ([`Hub::from_env`]). It never prints: it calls a callback for every chunk
 //! that arrives.
 //!
 //! ```no_run

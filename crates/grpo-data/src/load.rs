@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use crate::split::FOLDERS;
 use crate::{Example, LoadError, Split, jsonl, parquet};
 
-/// What the files begin with that Git LFS leaves where it was not run (<https://git-lfs.com>).
+/// The start of the pointer files that remain if Git LFS was not run (<https://git-lfs.com>).
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// Reads the examples at `path`: a `.parquet` or `.jsonl` file (whatever the split), or a folder that holds
-/// `{split}-*.parquet`, `{split}.parquet` or `{split}/*.parquet`, or `.jsonl` in their place, itself or in `main`,
+/// `{split}-*.parquet`, `{split}.parquet` or `{split}/*.parquet` (or `.jsonl` instead), either directly or in `main`,
 /// `data` or `default`.
 ///
 /// # Errors
 ///
-/// [`LoadError`] names the file and the row or line. A dataset is read whole or not at all.
+/// [`LoadError`] names the file and the row or line. A dataset is read completely or not at all.
 pub fn load(path: impl AsRef<Path>, split: Split) -> Result<Vec<Example>, LoadError> {
     let path = path.as_ref();
     let meta = fs::metadata(path).map_err(LoadError::io(path))?;
@@ -24,7 +24,7 @@ pub fn load(path: impl AsRef<Path>, split: Split) -> Result<Vec<Example>, LoadEr
     load_files(&files)
 }
 
-/// All examples of files that make up one dataset.
+/// All examples in the files that make up one dataset.
 pub(crate) fn load_files(files: &[PathBuf]) -> Result<Vec<Example>, LoadError> {
     let mut examples = Vec::new();
     for file in files {
@@ -44,7 +44,7 @@ pub(crate) fn load_files(files: &[PathBuf]) -> Result<Vec<Example>, LoadError> {
 pub(crate) fn split_files(folder: &Path, split: Split) -> Result<Vec<PathBuf>, LoadError> {
     let mut names = Vec::new();
     for prefix in FOLDERS {
-        // A conversion of the Hub that was cut at a size is `partial-train`; it is listed, not read.
+        // A Hub conversion that was cut off at a size limit is `partial-train`; it is listed, not read.
         for inner in [String::new(), format!("{split}/"), format!("partial-{split}/")] {
             names.extend(file_names(folder, &format!("{prefix}{inner}"))?);
         }
@@ -56,7 +56,7 @@ pub(crate) fn split_files(folder: &Path, split: Split) -> Result<Vec<PathBuf>, L
 fn file_names(folder: &Path, prefix: &str) -> Result<Vec<String>, LoadError> {
     let folder = folder.join(prefix);
     let entries = match fs::read_dir(&folder) {
-        // No single one of the folders need be there.
+        // None of these folders is required.
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }
@@ -81,7 +81,7 @@ fn load_file(path: &Path) -> Result<Vec<Example>, LoadError> {
     }
 }
 
-/// Refuses what stands in place of a file, or around it, whatever its name says.
+/// Refuses pointers to a file and compressed files, whatever their name says.
 fn check_start(path: &Path) -> Result<(), LoadError> {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LFS_POINTER.len() as u64).read_to_end(&mut start));

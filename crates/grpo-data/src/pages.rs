@@ -1,7 +1,7 @@
-//! What the pages of a Parquet file unpack to, before they are.
+//! Checks the unpacked size of a Parquet file's pages before they are unpacked.
 //!
-//! A kilobyte can unpack to gigabytes, and the decoder (parquet 60.1) takes the sizes that pages claim on trust, and
-//! has no limit for gzip and brotli.
+//! A kilobyte can unpack to gigabytes. The decoder (parquet 60.1) trusts the sizes that pages claim, and has no
+//! limit for gzip and brotli.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -9,16 +9,16 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
-/// What any file may unpack to, and for each byte of it: many times what real ones do.
+/// How much any file may unpack to, plus an allowance per byte of it: many times what real files need.
 const LIMIT: u64 = 64 << 20;
 const LIMIT_PER_BYTE: u64 = 256;
 
-/// The bytes that a file of this length may unpack to.
+/// How many bytes a file of this length may unpack to.
 pub(crate) fn limit(length: u64) -> u64 {
     LIMIT.saturating_add(length.saturating_mul(LIMIT_PER_BYTE))
 }
 
-/// Whether the pages of these columns unpack to no more than they claim, and all of them to no more than the limit.
+/// Whether the pages of these columns unpack to no more than they claim, and together to no more than the limit.
 pub(crate) fn are_bounded(file: &File, metadata: &ParquetMetaData, columns: &[usize]) -> io::Result<bool> {
     let length = file.metadata()?.len();
     let mut left = limit(length);
@@ -28,7 +28,7 @@ pub(crate) fn are_bounded(file: &File, metadata: &ParquetMetaData, columns: &[us
         let mut input = BufReader::new(file);
         input.seek(SeekFrom::Start(start))?;
         let mut input = input.take(compressed.min(length.saturating_sub(start)));
-        // What is no page is for the decoder to refuse.
+        // The decoder refuses anything that is not a page.
         while let Ok(page) = Page::read(&mut input) {
             let unpacked = u64::from(page.unpacked);
             let mut body = input.by_ref().take(page.packed.into());
@@ -42,7 +42,7 @@ pub(crate) fn are_bounded(file: &File, metadata: &ParquetMetaData, columns: &[us
     Ok(true)
 }
 
-/// The header of a page, as far as it says how large the page is.
+/// The parts of a page header that say how large the page is.
 #[derive(Default)]
 struct Page {
     packed: u32,
@@ -75,8 +75,8 @@ impl Page {
         Ok(page)
     }
 
-    /// Whether the body unpacks to no more than the header says; known of codecs other than gzip and brotli, which
-    /// stop there.
+    /// Whether the body unpacks to no more than the header says; always true for codecs other than gzip and brotli,
+    /// which stop at that size.
     fn keeps_its_word(&self, chunk: &ColumnChunkMetaData, body: &mut impl Read) -> bool {
         if self.is_plain {
             return true;
@@ -93,7 +93,7 @@ impl Page {
             Compression::GZIP(_) => unpack(&mut flate2::read::MultiGzDecoder::new(body)),
             _ => unpack(&mut brotli::Decompressor::new(body, 4096)),
         };
-        // Damage is for the decoder to refuse, too.
+        // The decoder also refuses damaged pages.
         unpacked.map_or(true, |unpacked| unpacked <= claimed)
     }
 }
@@ -103,7 +103,7 @@ const TRUE: u8 = 1;
 const FALSE: u8 = 2;
 const I32: u8 = 5;
 const STRUCT: u8 = 12;
-/// How deep values may lie in each other; in a page's header it is three.
+/// How deeply values may nest; in a page header it is three.
 const MAX_DEPTH: u32 = 8;
 
 /// The type of the next field of a struct, whose number is left in `id`; `None` at the end.
@@ -117,7 +117,7 @@ fn field(input: &mut impl Read, id: &mut u64) -> io::Result<Option<u8>> {
     Ok(Some(head & 0x0f))
 }
 
-/// Passes over a value.
+/// Skips a value.
 fn skip(input: &mut impl Read, kind: u8, depth: u32) -> io::Result<()> {
     if depth > MAX_DEPTH {
         return Err(io::ErrorKind::InvalidData.into());

@@ -18,7 +18,7 @@ use crate::{Example, LoadError, pages};
 const QUESTION: &str = "question";
 const ANSWER: &str = "answer";
 
-/// What reading a file may take, and for each megabyte of it: many times what any whole file does.
+/// How long reading a file may take, plus an allowance per megabyte of it: many times what any intact file needs.
 const LIMIT: Duration = Duration::from_secs(10);
 const LIMIT_PER_MEGABYTE: Duration = Duration::from_secs(1);
 
@@ -26,14 +26,14 @@ const TOO_LARGE: &str = "it unpacks to more than any real file of its size";
 
 /// Reads the columns `question` and `answer`; the others are never decoded.
 ///
-/// On a thread of its own, because the decoder (parquet 60.1) panics on some damaged pages, and goes on for hours over a few
+/// Runs on its own thread, because the decoder (parquet 60.1) panics on some damaged pages, and can spend hours on a few
 /// bytes that claim to be a list of billions. A thread that takes too long is left behind.
 pub(crate) fn read(path: &Path) -> Result<Vec<Example>, LoadError> {
     let megabytes = fs::metadata(path).map_err(LoadError::io(path))?.len() >> 20;
     let limit = LIMIT + LIMIT_PER_MEGABYTE * u32::try_from(megabytes).unwrap_or(u32::MAX);
     let (done, result) = mpsc::channel();
     let owned = path.to_owned();
-    // Where it cannot be sent any more, nobody waits for it.
+    // If it can no longer be sent, nobody is waiting for it.
     let work = move || drop(done.send(panic::catch_unwind(|| read_columns(&owned))));
     thread::Builder::new().name("parquet".to_owned()).spawn(work).map_err(LoadError::io(path))?;
     match result.recv_timeout(limit) {
@@ -49,7 +49,7 @@ fn read_columns(path: &Path) -> Result<Vec<Example>, LoadError> {
     let damaged = |e: &dyn std::fmt::Display| refused(path, e.to_string());
     let file = File::open(path).map_err(LoadError::io(path))?;
     let pages = file.try_clone().map_err(LoadError::io(path))?;
-    // What Arrow type the writer had (large, view, dictionary) is ignored: in the file all are strings, and
+    // The writer's Arrow type (large, view, dictionary) is ignored: in the file, all are strings, and they are
     // read as `Utf8`.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let builder =
@@ -86,7 +86,7 @@ fn find(
     })
 }
 
-/// Refuses what cannot be unpacked, or would fill the memory.
+/// Refuses what cannot be unpacked or would fill the memory.
 fn check_pages(
     builder: &ParquetRecordBatchReaderBuilder<File>,
     path: &Path,
@@ -106,11 +106,11 @@ fn check_pages(
     Ok(())
 }
 
-/// What has been read of a file.
+/// What has been read from a file so far.
 struct Rows<'a> {
     path: &'a Path,
     examples: Vec<Example>,
-    /// Bytes of text that may still come: rows can repeat what is in the file once.
+    /// Bytes of text that may still be read: rows can repeat text that the file holds only once.
     left: u64,
 }
 

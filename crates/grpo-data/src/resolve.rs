@@ -1,4 +1,4 @@
-//! What a user typed: a path, or an id on the Hub.
+//! Resolves what a user typed: a path, or an id on the Hub.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::{Error, Example, Hub, Split, load};
 ///
 /// # Errors
 ///
-/// [`Error::Unresolved`] if `arg` is neither a path nor of the form `owner/name`; else what the Hub answers.
+/// [`Error::Unresolved`] if `arg` is neither a path nor of the form `owner/name`; else the Hub's error.
 pub fn resolve_model(arg: &str, hub: &Hub) -> Result<PathBuf, Error> {
     let path = Path::new(arg);
     if path.is_dir() {
@@ -27,8 +27,8 @@ pub fn resolve_model(arg: &str, hub: &Hub) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::Unresolved`] if `arg` is neither a path nor of the form `owner/name`; else what is wrong with the
-/// dataset, or what the Hub answers.
+/// [`Error::Unresolved`] if `arg` is neither a path nor of the form `owner/name`; else the error of the dataset
+/// or of the Hub.
 pub fn resolve_dataset(arg: &str, split: Split, hub: &Hub) -> Result<Vec<Example>, Error> {
     if Path::new(arg).exists() {
         Ok(load(arg, split)?)

@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::LoadError;
 
-/// Folders that a dataset keeps its files in, best first: `main` is GSM8K's configuration of that name, `default` what
-/// the Hub calls one without a name.
+/// Folders that a dataset keeps its files in, best first: `main` is GSM8K's configuration of that name, `default` is
+/// the Hub's name for an unnamed one.
 pub(crate) const FOLDERS: [&str; 4] = ["main/", "", "data/", "default/"];
 
 /// How the files of a split are named.
@@ -23,9 +23,9 @@ enum Layout {
 /// A part of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// What is learned from.
+    /// The examples to learn from.
     Train,
-    /// What is measured on.
+    /// The examples to measure on.
     Test,
 }
 
@@ -38,7 +38,7 @@ impl Split {
         }
     }
 
-    /// Chooses the files of this split out of `names` (with `/` between folders): all shards, in order.
+    /// Chooses the files of this split from `names` (with `/` between folders): all shards, in order.
     /// `place` is for errors.
     pub(crate) fn choose(self, place: &str, names: &[String]) -> Result<Vec<String>, LoadError> {
         for folder in FOLDERS {
@@ -77,8 +77,8 @@ impl fmt::Display for Split {
     }
 }
 
-/// A name like `train-00001-of-00003.parquet` says how many there are, and `train/0001.parquet` that there is one before
-/// it; training on some of them would go unnoticed.
+/// Checks that no shard is missing, since training on only some of them would go unnoticed. A name like
+/// `train-00001-of-00003.parquet` says how many there are; `train/0001.parquet` implies that one comes before it.
 fn check_shards(place: &str, files: Vec<String>) -> Result<Vec<String>, LoadError> {
     let stems = || files.iter().map(|name| name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem));
     // A hash may follow, as in `train-00000-of-00001-b42a775f407cee45`.
@@ -86,7 +86,7 @@ fn check_shards(place: &str, files: Vec<String>) -> Result<Vec<String>, LoadErro
     let announced: BTreeSet<usize> = stems().filter_map(number).collect();
     let counted: Option<Vec<usize>> = stems().map(|stem| stem.rsplit_once('/')?.1.parse().ok()).collect();
     let expected = match (announced.last(), counted.unwrap_or_default().last()) {
-        // Shards of two datasets in one folder announce two numbers.
+        // Shards of two datasets in one folder state two numbers.
         (Some(&last), _) if announced.len() > 1 => Some(last),
         (Some(&last), _) => Some(last).filter(|&last| last != files.len()),
         (None, Some(&last)) => Some(last.saturating_add(1)).filter(|&n| n != files.len()),

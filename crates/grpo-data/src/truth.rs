@@ -3,10 +3,10 @@
 /// What separates the worked solution from its result.
 const MARK: &str = "####";
 
-/// The line ends of Unicode; `\r\n` begins with one of them.
+/// Unicode's line endings; `\r\n` begins with one of them.
 const LINE_ENDS: [char; 7] = ['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'];
 
-/// The rest of the line after the last mark, as rewards compare it; `None` if nothing is there.
+/// The rest of the line after the last mark, in the form that rewards compare; `None` if it is empty.
 pub(crate) fn truth(solution: &str) -> Option<String> {
     let (_, rest) = solution.rsplit_once(MARK)?;
     let line = rest.split(LINE_ENDS).next()?;
@@ -20,7 +20,7 @@ fn trimmed(text: &str) -> &str {
     text.trim_matches(is_blank)
 }
 
-/// Whether nothing is seen of a character: space, or a mark that web pages and editors leave behind.
+/// Whether a character is invisible: whitespace, or a mark that web pages and editors leave behind.
 fn is_blank(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2060}' | '\u{feff}')
 }
@@ -68,7 +68,7 @@ fn ungrouped(text: &str) -> String {
     kept + rest
 }
 
-/// Whether a number has commas, and each between groups as in `1,234,567.89`. `0,500` is a decimal in other languages.
+/// Whether a number has commas, each between groups as in `1,234,567.89`. `0,500` is a decimal in other languages.
 fn is_grouped(number: &str) -> bool {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let mut groups = whole.split(',');

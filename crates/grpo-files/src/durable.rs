@@ -1,11 +1,11 @@
-//! Files that are whole or not there, even after a power failure.
+//! Files that are either complete or absent, even after a power failure.
 
 use std::fs::File;
 use std::io::{Result, Write};
 use std::path::Path;
 
-/// Lets `write` fill a file beside `path`, syncs it and renames it to `path`: a write that fails (a full disk, say) leaves what
-/// was there before.
+/// Lets `write` fill a file next to `path`, syncs it and renames it to `path`: a write that fails (on a full disk, for example)
+/// leaves the previous file unchanged.
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
@@ -14,24 +14,24 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> Result<()>
         .and_then(|mut file| write(&mut file).and_then(|()| file.sync_all()))
         .and_then(|()| rename_durably(partial, path));
     if result.is_err() {
-        // The partial file is of no use; that it could not be written is the error to report.
+        // The partial file is useless; the error to report is the failed write.
         let _ = std::fs::remove_file(partial);
     }
     result
 }
 
-/// [`write_atomically`], of bytes that are at hand.
+/// [`write_atomically`] for bytes in memory.
 pub fn write_bytes(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
     write_atomically(path, |file| file.write_all(bytes.as_ref()))
 }
 
-/// Renames a file or a folder in its folder, and returns when that is on the disk.
+/// Renames a file or a folder within its folder, and returns once the rename is on the disk.
 pub fn rename_durably(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to)?;
     sync_folder(to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }
 
-/// Writes the names that a folder has to the disk, where the system has a way to.
+/// Syncs the names in a folder to the disk, if the system supports it.
 pub fn sync_folder(folder: &Path) -> Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! What tells a file from every other.
+//! Fingerprints of files.
 
 use std::fs::File;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// How many bytes a file has, and their SHA-256 in hexadecimal digits.
+/// The size of a file in bytes, and its SHA-256 in hexadecimal digits.
 pub fn sha256(path: &Path) -> io::Result<(u64, String)> {
     let mut hasher = Sha256::new();
     let bytes = io::copy(&mut File::open(path)?, &mut hasher)?;
@@ -31,7 +31,7 @@ pub fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// The sum of "abc" is an example of FIPS 180-2.
+    /// The digest of "abc" is an example in FIPS 180-2.
     #[test]
     fn a_file_has_its_length_and_its_sum() {
         let folder = tempfile::tempdir().unwrap();

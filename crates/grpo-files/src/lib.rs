@@ -1,5 +1,5 @@
-//! What models, datasets and runs need of files: to be whole or not there, even after a power failure; a fingerprint; and
-//! names that lead nowhere but into their folder.
+//! What models, datasets and runs require of files: to be either complete or absent, even after a power failure; a fingerprint;
+//! and names that cannot lead outside their folder.
 
 mod durable;
 mod fingerprint;

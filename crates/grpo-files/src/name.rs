@@ -1,8 +1,8 @@
-//! Names of files that others have chosen.
+//! File names that come from others.
 
 use std::path::{Component, Path};
 
-/// Whether a file of this name lies inside the folder it is joined to, on any system.
+/// Whether a file with this name lies inside the folder that it is joined to, on any system.
 pub fn is_inside(name: &str) -> bool {
     let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     inside && !name.is_empty() && !name.contains(['\\', ':', '\0'])

@@ -1,6 +1,6 @@
 //! Attention of packed sequences.
 //!
-//! Composed, segments of about the same length are gathered into padded tiles, so that the number of operations does not
+//! In the composed form, segments of similar length are gathered into padded tiles, so that the number of operations does not
 //! grow with the number of completions.
 
 use std::ops::Range;
@@ -12,28 +12,28 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 /// A run of tokens that attend to `prefix` and, causally, to each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
-    /// Tokens that all of its own see.
+    /// Tokens that all of its own tokens see.
     pub prefix: Range<usize>,
-    /// Its own; never empty.
+    /// Its own tokens; never empty.
     pub own: Range<usize>,
 }
 
 /// Scaled dot-product attention of packed sequences, with grouped key-value heads.
 pub struct CausalAttention {
     segments: Arc<Vec<Segment>>,
-    /// None where a kernel takes the segments as they are.
+    /// None if a kernel takes the segments directly.
     tiled: Option<Tiled>,
 }
 
 impl CausalAttention {
-    /// Attention of `tokens` tokens of which each is one segment's own.
+    /// Attention of `tokens` tokens, each of which belongs to exactly one segment as its own.
     pub fn new(segments: &[Segment], tokens: usize, device: &Device) -> Self {
         let in_memory = cfg!(feature = "flex") && in_memory(device);
         let tiled = (!in_memory).then(|| Tiled::new(segments, tokens, device));
         Self { segments: Arc::new(segments.to_vec()), tiled }
     }
 
-    /// Queries `[tokens, heads, head_dim]`, keys and values `[tokens, key_value_heads, head_dim]`, all in f32, to
+    /// Maps queries `[tokens, heads, head_dim]`, keys and values `[tokens, key_value_heads, head_dim]`, all in f32, to
     /// `[tokens, heads * head_dim]`.
     pub fn attend(&self, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2> {
         match &self.tiled {
@@ -56,23 +56,23 @@ fn kernel(_q: Tensor<3>, _k: Tensor<3>, _v: Tensor<3>, _segments: &Arc<Vec<Segme
     unreachable!("without the kernels all attention is tiled")
 }
 
-/// The most scores of a head that a tile has, padding included, unless one segment alone has more.
+/// The most scores that a tile has per head, padding included, unless a single segment has more.
 const TILE: usize = 1 << 20;
 
 /// The composed form.
 struct Tiled {
     tiles: Vec<Tile>,
-    /// For every token, where in the outputs of all tiles its own is.
+    /// For every token, the position of its output among the outputs of all tiles.
     places: Tensor<1, Int>,
 }
 
-/// Segments that are attended together, padded to the longest.
+/// Segments that are computed together, padded to the longest.
 struct Tile {
     rows: usize,
-    /// Which tokens ask, `[rows * own]`, and which are seen, `[rows * seen]`. Padding repeats a token.
+    /// The tokens of the queries, `[rows * own]`, and those of the keys, `[rows * seen]`. Padding repeats a token.
     queries: Tensor<1, Int>,
     keys: Tensor<1, Int>,
-    /// Added to the scores: `[rows, 1, own, seen]`, causal, and without the padding of the keys.
+    /// Added to the scores: `[rows, 1, own, seen]`; causal, and masks the padding of the keys.
     mask: Tensor<4>,
 }
 
@@ -108,7 +108,7 @@ impl Tile {
             queries.extend(padded(segment.own.clone(), own));
             keys.extend(padded(segment.prefix.clone().chain(segment.own.clone()), seen));
             for i in 0..own {
-                // A row of padding sees what the last token sees: no row is without a key.
+                // A padding row sees what the last token sees: every row has a key.
                 let visible = segment.prefix.len() + i.min(segment.own.len() - 1) + 1;
                 mask.extend((0..seen).map(|j| if j < visible { 0.0 } else { f32::NEG_INFINITY }));
             }
@@ -135,8 +135,8 @@ impl Tile {
     }
 }
 
-/// Which segments share a tile: from short to long, each joins the one before it while the tile does not hold too many
-/// scores, nor more than a third of them for padding.
+/// Which segments share a tile: in order of length, each joins the previous one as long as the tile does not hold too many
+/// scores, and padding is at most a third of them.
 fn plan(segments: &[Segment]) -> Vec<Vec<&Segment>> {
     let mut sorted: Vec<&Segment> = segments.iter().collect();
     sorted.sort_by_key(|segment| (segment.seen_len(), segment.own_len()));
@@ -172,7 +172,7 @@ fn longest(segments: &[&Segment], length: fn(&Segment) -> usize) -> usize {
     segments.iter().map(|segment| length(segment)).max().expect("a tile has a segment")
 }
 
-/// Token indices, the last of them repeated until there are `n`.
+/// Token indices, with the last one repeated until there are `n`.
 fn padded(tokens: impl Iterator<Item = usize> + Clone, n: usize) -> impl Iterator<Item = u32> {
     let last = tokens.clone().last().expect("a segment has a token");
     tokens.chain(std::iter::repeat(last)).take(n).map(|token| token as u32)
@@ -183,7 +183,7 @@ fn padded(tokens: impl Iterator<Item = usize> + Clone, n: usize) -> impl Iterato
 pub(crate) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<4>>) -> Tensor<4> {
     let [rows, heads, tokens, dim] = q.dims();
     let [_, kv_heads, seen, _] = k.dims();
-    // The queries of a key-value head are stacked, so that the keys need no copies.
+    // The queries of a key-value head are stacked, so that the keys need not be copied.
     let stacked = q.reshape([rows, kv_heads, heads / kv_heads * tokens, dim]) * (dim as f32).powf(-0.5);
     let scores = stacked.matmul(k.swap_dims(2, 3));
     let scores = match mask {
@@ -226,7 +226,7 @@ mod tests {
     fn segments_of_about_the_same_length_share_a_tile() {
         check(&[], &[]);
         check(&[(0, 9), (9, 4), (9, 4), (0, 10)], &[&[(0, 9), (0, 10)], &[(9, 4), (9, 4)]]);
-        // A short one would be padding for the most part.
+        // A short segment would be mostly padding.
         check(&[(0, 100), (0, 1), (0, 99)], &[&[(0, 1)], &[(0, 99), (0, 100)]]);
     }
 
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn the_kernel_is_what_it_is_composed_of() {
         use crate::tests::{check3, matrix};
-        // A prompt with two completions, one of them longer than a block of queries, and a prompt alone.
+        // A prompt with two completions, one of them longer than a block of queries, and a prompt without completions.
         let ranges = [(0..0, 0..9), (0..9, 9..80), (0..9, 80..81), (0..0, 81..150)];
         let segments = ranges.map(|(prefix, own)| Segment { prefix, own });
         let device = Device::flex();

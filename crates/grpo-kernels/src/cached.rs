@@ -5,11 +5,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::attention::{attention, merge_heads};
 use crate::on_cpu;
 
-/// Attention of one new token of every row to cached keys and values: row `i` sees the slots `starts[i]..len`.
+/// Attention of one new token per row to cached keys and values: row `i` sees the slots `starts[i]..len`.
 pub struct CachedAttention {
     starts: Vec<usize>,
     len: usize,
-    /// Made at the first use: all layers share it.
+    /// Created on first use and shared by all layers.
     mask: OnceLock<Option<Tensor<4>>>,
 }
 
@@ -19,7 +19,7 @@ impl CachedAttention {
         Self { starts, len, mask: OnceLock::new() }
     }
 
-    /// Queries `[rows, heads, head_dim]`, keys and values `[rows, key_value_heads, slots, head_dim]`, all in f32, to
+    /// Maps queries `[rows, heads, head_dim]`, keys and values `[rows, key_value_heads, slots, head_dim]`, all in f32, to
     /// `[rows, heads * head_dim]`.
     pub fn attend(&self, q: Tensor<3>, k: &Tensor<4>, v: &Tensor<4>) -> Tensor<2> {
         on_cpu!(q, crate::cpu::cached_attention(q, k.clone(), v.clone(), &self.starts, self.len));

@@ -3,7 +3,7 @@ use burn::tensor::activation::silu;
 
 use crate::{on_cpu, product};
 
-/// `silu(gate) · up` of two `[rows, columns]` in f32: the gated activation of an MLP (SwiGLU).
+/// `silu(gate) · up` of two `[rows, columns]` tensors in f32: the gated activation of an MLP (SwiGLU).
 pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     on_cpu!(gate, crate::cpu::swiglu(gate, up));
     composed_swiglu(gate, up)
@@ -13,8 +13,8 @@ fn composed_swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     silu(gate) * up
 }
 
-/// `swiglu(gate, up) · w` with `w` `[columns, out]`. For the backward pass a kernel keeps the inputs alone, not the activation
-/// between, which only the gradient with respect to `w` needs: that is computed again, for a hundredth of the product's time.
+/// `swiglu(gate, up) · w` with `w` `[columns, out]`. For the backward pass, a kernel stores only the inputs, not the activation
+/// between, which only the gradient with respect to `w` needs: recomputing it takes a hundredth of the product's time.
 pub fn swiglu_product(gate: Tensor<2>, up: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if crate::cpu::is_host(&gate.device()) && w.is_require_grad() {

@@ -1,8 +1,8 @@
-//! The operations of a transformer that burn has no fast primitive for on the CPU, with their gradients.
+//! The transformer operations for which burn has no fast primitive on the CPU, with their gradients.
 //!
-//! The crate's one design decision: **an operation is burn's own functions composed, and a kernel only makes it faster.** With
-//! the feature `flex`, tensors in this process's memory go to kernels that read them once, in vector instructions and on all
-//! cores; on every other device, and without the feature, the same function is composed of burn's operations. The tests
+//! The crate's one design decision: **an operation is composed of burn's own functions, and a kernel only makes it faster.**
+//! With the feature `flex`, tensors in this process's memory go to kernels that read them once, with vector instructions and on
+//! all cores. On every other device, and without the feature, the same function is composed of burn's operations. The tests
 //! compare the two, values and gradients.
 //!
 //! Kernels reduce in an order that does not depend on the number of cores.
@@ -25,7 +25,7 @@ pub use product::{product, product_transposed};
 pub use rope::Rope;
 pub use softmax::{Statistics, softmax_vjp};
 
-/// Returns `kernel` from the function around it if `tensor` is in this process's memory.
+/// Returns `kernel` from the enclosing function if `tensor` is in this process's memory.
 macro_rules! on_cpu {
     ($tensor:expr, $kernel:expr) => {
         #[cfg(feature = "flex")]

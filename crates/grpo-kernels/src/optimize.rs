@@ -7,19 +7,19 @@ use crate::on_cpu;
 pub struct AdamWUpdate {
     /// The learning rate.
     pub learning_rate: f64,
-    /// Decay of the mean of gradients.
+    /// Decay rate of the mean of gradients.
     pub beta1: f32,
-    /// Decay of the mean of squared gradients.
+    /// Decay rate of the mean of squared gradients.
     pub beta2: f32,
-    /// Added to the root of the latter.
+    /// Added to the square root of the latter.
     pub epsilon: f32,
     /// Decoupled weight decay.
     pub weight_decay: f32,
-    /// Updates so far, this one included.
+    /// Updates so far, including this one.
     pub time: usize,
 }
 
-/// What the moments are divided by for having begun at 0, and what the weight is multiplied with.
+/// The divisors that correct the moments for starting at 0, and the factor of the weight.
 pub(crate) struct Factors {
     pub(crate) first: f32,
     pub(crate) second: f32,
@@ -38,7 +38,7 @@ impl AdamWUpdate {
         }
     }
 
-    /// The weight and the two moments after the update; all in f32 and of one shape.
+    /// The weight and the two moments after the update, all in f32 and of the same shape.
     pub fn apply<const D: usize>(
         &self,
         weight: Tensor<D>,

@@ -1,6 +1,6 @@
 use burn::tensor::{DType, Tensor};
 
-/// `x · w`: `[rows, inner] · [inner, columns]`, computed in f32; `w` may be stored in BF16, and is a constant then.
+/// `x · w`: `[rows, inner] · [inner, columns]`, computed in f32; `w` may be stored in BF16, and is then a constant.
 pub fn product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if crate::cpu::few_rows(&x, &w, w.dims()[1]) {

@@ -4,20 +4,20 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::on_cpu;
 
-/// Rotary position embedding of a set of positions: half-split, as Qwen2 has it (the first half of a head turns
-/// with the second), not interleaved.
+/// Rotary position embedding of a set of positions: half-split, as in Qwen2 (the first half of a head rotates with the second),
+/// not interleaved.
 #[derive(Debug, Clone)]
 pub struct Rope {
     head_dim: usize,
     /// `[positions, head_dim / 2]`, both.
     cos: Arc<Vec<f32>>,
     sin: Arc<Vec<f32>>,
-    /// The same as tensors `[positions, 1, head_dim / 2]`, made at the first use: all layers share them.
+    /// The same as tensors `[positions, 1, head_dim / 2]`, created on first use and shared by all layers.
     tensors: OnceLock<[Tensor<3>; 2]>,
 }
 
 impl Rope {
-    /// The rotations of `positions` with the base `theta`.
+    /// The rotations of `positions` for the base `theta`.
     pub fn new(positions: &[usize], head_dim: usize, theta: f64) -> Self {
         let half = head_dim / 2;
         // The angle is a product of two f32 numbers, as in transformers.
@@ -28,7 +28,7 @@ impl Rope {
         Self { head_dim, cos: Arc::new(cos), sin: Arc::new(sin), tensors: OnceLock::new() }
     }
 
-    /// Turns the heads `x` `[positions, heads, head_dim]`, in f32.
+    /// Rotates the heads `x` `[positions, heads, head_dim]`, in f32.
     pub fn apply(&self, x: Tensor<3>) -> Tensor<3> {
         on_cpu!(x, crate::cpu::rotate(x, &self.cos, &self.sin));
         self.composed(x)

@@ -5,7 +5,7 @@ use crate::on_cpu;
 /// Running statistics of rows of logits `z`, each `[rows, 1]`.
 #[derive(Debug, Clone)]
 pub struct Statistics {
-    /// The largest.
+    /// The maximum.
     pub max: Tensor<2>,
     /// `Σ e^(z - max)`
     pub sum: Tensor<2>,
@@ -14,7 +14,7 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Those of a tile `[rows, columns]`.
+    /// The statistics of a tile `[rows, columns]`.
     pub fn of(z: Tensor<2>) -> Self {
         on_cpu!(z, Self::from_columns(crate::cpu::statistics(z)));
         Self::composed(z)
@@ -33,14 +33,14 @@ impl Statistics {
         Self { max, sum, weighted }
     }
 
-    /// Those of both tiles, side by side.
+    /// The statistics of both tiles together.
     pub fn merge(self, other: Self) -> Self {
         let max = self.max.clone().max_pair(other.max.clone());
         let [a, b] = [self, other].map(|s| s.from(max.clone()));
         Self { max, sum: a.sum + b.sum, weighted: a.weighted + b.weighted }
     }
 
-    /// The same statistics counted from another maximum.
+    /// The same statistics relative to another maximum.
     fn from(self, max: Tensor<2>) -> Self {
         let shift = self.max - max.clone();
         let scale = shift.clone().exp();
@@ -52,8 +52,8 @@ impl Statistics {
     }
 }
 
-/// `-g · e^(z - log_sum_exp)` for a tile of logits `z` `[rows, columns]`, with one `log_sum_exp` and one `g` `[rows, 1]` for
-/// every row: the gradient with respect to `z` of `-Σ g · log_sum_exp`.
+/// `-g · e^(z - log_sum_exp)` for a tile of logits `z` `[rows, columns]`, with one `log_sum_exp` and one `g` `[rows, 1]` per
+/// row: the gradient with respect to `z` of `-Σ g · log_sum_exp`.
 pub fn softmax_vjp(z: Tensor<2>, log_sum_exp: Tensor<2>, g: Tensor<2>) -> Tensor<2> {
     on_cpu!(z, crate::cpu::softmax_vjp(z, log_sum_exp, g));
     composed_softmax_vjp(z, log_sum_exp, g)

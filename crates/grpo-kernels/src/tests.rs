@@ -1,8 +1,8 @@
-//! What the tests of all operations share: numbers, and the comparison of a kernel with what it is composed of.
+//! What the tests of all operations share: numbers, and the comparison of a kernel with its composed form.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Numbers between `-scale` and `scale`, the same at every run.
+/// Numbers between `-scale` and `scale`, the same in every run.
 pub(crate) fn matrix<const D: usize>(seed: u64, shape: [usize; D], scale: f32) -> Tensor<D> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut next = || {
@@ -17,7 +17,7 @@ pub(crate) fn numbers<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     x.into_data().convert::<f32>().try_into_vec().unwrap()
 }
 
-/// Compares with a tolerance relative to the largest number expected.
+/// Compares with a tolerance relative to the largest expected number.
 pub(crate) fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let scale = expected.iter().fold(1e-6f32, |largest, x| largest.max(x.abs()));
@@ -26,7 +26,7 @@ pub(crate) fn assert_close(what: &str, found: &[f32], expected: &[f32], toleranc
     }
 }
 
-/// Values without autodiff and under it, and the gradients of `Σ y · c` with respect to both inputs, for some `c`.
+/// Values with and without autodiff, and the gradients of `Σ y · c` with respect to both inputs, for some `c`.
 pub(crate) fn check2<const A: usize, const B: usize, const Y: usize>(
     what: &str,
     kernel: impl Fn(Tensor<A>, Tensor<B>) -> Tensor<Y>,

@@ -1,12 +1,12 @@
-/// `e^x` to 2 units in the last place, in a form that loops become vector instructions with.
+/// `e^x` to 2 units in the last place, in a form that the compiler can vectorize in loops.
 ///
-/// 0 below -87.3, where it is no normal number any more; `e^88` above 88; NaN of NaN.
+/// 0 below -87.3, where the result is no longer a normal number; `e^88` above 88; NaN for NaN.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³: adding it rounds to an integer, in the lowest bits
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Comparisons, not min and max: what is not a number stays so.
+    // Comparisons, not min and max: NaN stays NaN.
     let clamped = if x > 88.0 { 88.0 } else { x };
     let clamped = if clamped < -87.3 { -87.3 } else { clamped };
     let rounded = clamped * std::f32::consts::LOG2_E + ROUND;

@@ -1,4 +1,4 @@
-//! The arithmetic that kernels and the sampler share: the same bits on every machine.
+//! The arithmetic that kernels and the sampler share: bitwise the same on every machine.
 
 mod exp;
 

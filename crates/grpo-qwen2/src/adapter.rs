@@ -17,7 +17,7 @@ use crate::{Dtype, LoraConfig, LoraTarget, ModelError, Qwen2, TensorFile, weight
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 
-/// What of PEFT's configuration decides what an adapter computes.
+/// The parts of PEFT's configuration that decide what an adapter computes.
 #[derive(Deserialize)]
 struct PeftConfig {
     peft_type: String,
@@ -30,8 +30,8 @@ struct PeftConfig {
     rest: Map<String, Value>,
 }
 
-/// Options that do not change what a trained adapter computes. Any other one must be off: PEFT has many that do, and new ones
-/// with every version.
+/// Options that do not change what a trained adapter computes. Any other option must be off: PEFT has many that do, and every
+/// version adds new ones.
 const HARMLESS: [&str; 15] = [
     "task_type",
     "base_model_name_or_path",
@@ -47,14 +47,14 @@ const HARMLESS: [&str; 15] = [
     "megatron_core",
     "qalora_group_size",
     "eva_config",
-    // It is for adapters of the embedding, whose tensors no model here has a place for.
+    // For adapters of the embedding, whose tensors have no place in the models here.
     "ensure_weight_tying",
 ];
 
-/// Ways to begin that leave the matrix beside the adapter as it is.
+/// Initializations that leave the matrix next to the adapter unchanged.
 const BEGINNINGS: [&str; 3] = ["gaussian", "orthogonal", "eva"];
 
-/// Whether an option has the value that it has where nobody has asked for it.
+/// Whether an option has the value that it has by default.
 fn is_off(key: &str, value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -96,7 +96,7 @@ impl PeftConfig {
 }
 
 impl LoraConfig {
-    /// The numbers of the adapters in a folder in PEFT's format. Their seed, which is not known, is 0.
+    /// The adapter configuration of a folder in PEFT's format. Its seed, which is not known, is 0.
     pub fn of_adapter(folder: &Path) -> Result<Self, ModelError> {
         let config = PeftConfig::read(&folder.join(CONFIG))?;
         let path = folder.join(WEIGHTS);
@@ -115,8 +115,8 @@ impl LoraConfig {
 }
 
 impl Qwen2 {
-    /// Writes the adapters to `folder` in PEFT's format and F32, so that PEFT loads them onto `base_model`, a folder or an id on
-    /// the Hub. Safe as [`save`](Self::save) is.
+    /// Writes the adapters to `folder` in PEFT's format and in F32, so that PEFT can load them onto `base_model`, a folder or a
+    /// Hub id. As safe as [`save`](Self::save).
     ///
     /// # Panics
     ///
@@ -156,8 +156,8 @@ impl Qwen2 {
     }
 
     /// The model with the adapters of a folder in PEFT's format, and its own weights frozen: see
-    /// [`with_lora`](Self::with_lora). Layers and projections may be any; a tensor that is no adapter of this model's
-    /// projections is an error, and so is a file without any.
+    /// [`with_lora`](Self::with_lora). Any layers and projections may have adapters. A tensor that is not an adapter of this
+    /// model's projections is an error, and so is a file without adapters.
     pub fn load_adapter(self, folder: &Path) -> Result<Self, ModelError> {
         let config = PeftConfig::read(&folder.join(CONFIG))?;
         let path = folder.join(WEIGHTS);
@@ -209,7 +209,7 @@ impl Qwen2 {
     }
 }
 
-/// Why a tensor is no adapter of the model: PEFT's name for it may have the adapter's own name in it, as in memory.
+/// Why a tensor is not an adapter of the model: PEFT's name for it may include the adapter's own name, as it does in memory.
 fn unknown_tensor(path: PathBuf, found: String) -> ModelError {
     let mut parts: Vec<&str> = found.split('.').collect();
     let matrix = parts.iter().position(|part| ["lora_A", "lora_B"].contains(part));

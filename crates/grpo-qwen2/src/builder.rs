@@ -10,10 +10,10 @@ use crate::transpose::transpose;
 use crate::weight_source::WeightSource;
 use crate::{Config, LoraTarget, Qwen2};
 
-/// Makes a model of the values that a source has.
+/// Builds a model from the values of a source.
 pub(crate) struct Builder<'a, S> {
     pub(crate) source: &'a mut S,
-    /// Whether matrices are held in BF16 where that holds them exactly.
+    /// Whether matrices are held in BF16 where BF16 represents them exactly.
     pub(crate) frozen: bool,
     pub(crate) device: &'a Device,
 }
@@ -61,7 +61,7 @@ impl<S: WeightSource> Builder<'_, S> {
         Ok(self.matrix(values, shape))
     }
 
-    /// A linear layer of `[in, out]`, laid out for `x · W`; files hold `[out, in]`.
+    /// A linear layer `[in, out]`, stored for `x · W`; files hold `[out, in]`.
     fn linear(
         &mut self,
         name: &str,

@@ -5,9 +5,9 @@ use grpo_rollout::{Decoder, PromptCompletions};
 use crate::model::{Attend, Qwen2, int_tensor};
 use crate::packed::Packed;
 
-/// Keys and values of the rows of a batch, in slots allocated once.
+/// Keys and values of the rows of a batch, in slots that are allocated once.
 ///
-/// Rows end at the same slot: a shorter prompt starts later, and the slots before it are masked.
+/// All rows end at the same slot: a shorter prompt starts later, and the slots before it are masked.
 #[derive(Debug, Clone)]
 pub struct KvCache {
     layers: Vec<Layer>,
@@ -25,7 +25,7 @@ struct Layer {
 }
 
 impl Layer {
-    /// Writes keys and values `[1 or rows, key_value_heads, tokens, head_dim]` from `row` and `slot` on, in place.
+    /// Writes keys and values `[1 or rows, key_value_heads, tokens, head_dim]` in place, starting at `row` and `slot`.
     fn write(&mut self, row: usize, slot: usize, k: Tensor<4>, v: Tensor<4>) {
         for (cache, new) in [(&mut self.k, k), (&mut self.v, v)] {
             let [rows, heads, tokens, dim] = new.dims();
@@ -34,7 +34,7 @@ impl Layer {
     }
 }
 
-/// Packed attention that also keeps keys and values.
+/// Packed attention that also caches keys and values.
 struct Prefill<'a> {
     attention: CausalAttention,
     packed: &'a Packed,
@@ -51,7 +51,7 @@ impl Attend for Prefill<'_> {
     }
 }
 
-/// Attention of one new token of every row to the row's cache.
+/// Attention of one new token per row to that row's cache.
 struct Step<'a> {
     attention: CachedAttention,
     cache: &'a mut KvCache,

@@ -6,7 +6,7 @@ use crate::text_file::read_json;
 use crate::tokenizer_config::TokenizerConfig;
 use crate::{ChatTemplate, Config, Message, ModelError, Tokenizer};
 
-/// From conversations to token ids and back: the tokenizer of a model folder, its chat template and its stop tokens.
+/// Turns conversations into token ids and back: the tokenizer of a model folder, its chat template and its stop tokens.
 pub struct ChatTokenizer {
     /// The tokenizer.
     pub tokenizer: Tokenizer,
@@ -31,8 +31,8 @@ struct Generation {
 }
 
 impl ChatTokenizer {
-    /// Reads `tokenizer.json`, the chat template, and the stop tokens: those of `generation_config.json` (or, where
-    /// there is none, of `config.json`), the `eos_token` of `tokenizer_config.json`, and `<|im_end|>`.
+    /// Reads `tokenizer.json`, the chat template, and the stop tokens: those of `generation_config.json` (or of `config.json`
+    /// if there is none), the `eos_token` of `tokenizer_config.json`, and `<|im_end|>`.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let config_path = folder.join("config.json");
         let config = Config::read(&config_path)?;
@@ -68,15 +68,15 @@ impl ChatTokenizer {
         Ok(Self { tokenizer, template, stop, prefill })
     }
 
-    /// The text of a sample as rewards see it: the prefill and all tokens except the stop tokens. Other special
-    /// tokens are text like any other, because a model may have learned its tags as such. (TRL leaves all of them out:
+    /// The text of a sample as rewards see it: the prefill and all tokens except the stop tokens. Other special tokens are
+    /// ordinary text, because a model may have learned its tags as special tokens. (TRL omits all of them:
     /// `skip_special_tokens=True`.)
     pub fn completion(&self, tokens: &[u32]) -> String {
         let said: Vec<u32> = tokens.iter().copied().filter(|token| !self.stop.contains(token)).collect();
         self.prefill.clone() + &self.tokenizer.decode(&said)
     }
 
-    /// The ids of a conversation up to where the assistant's turn begins.
+    /// The token ids of a conversation up to where the assistant's turn begins.
     pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
         self.tokenizer.encode(&self.template.render(messages, true)?)
     }

@@ -3,10 +3,9 @@ use std::path::Path;
 use crate::config_file::ConfigFile;
 use crate::{LoraConfig, LoraTarget, ModelError};
 
-/// The shape of a Qwen2 model: what `config.json` says.
+/// The shape of a Qwen2 model, as specified by `config.json`.
 ///
-/// Both forms are read: that of the published checkpoints (`rope_theta`) and that of transformers 5
-/// (`rope_parameters`).
+/// Both forms are supported: that of the published checkpoints (`rope_theta`) and that of transformers 5 (`rope_parameters`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Rows of the embedding; at least the number of tokens of the tokenizer.
@@ -25,7 +24,7 @@ pub struct Config {
     pub head_dim: usize,
     /// The most positions a sequence may have.
     pub max_position_embeddings: usize,
-    /// Added to the mean square under the root of RMSNorm.
+    /// Added to the mean square under the square root of RMSNorm.
     pub rms_norm_eps: f64,
     /// Base of the rotary position embedding.
     pub rope_theta: f64,
@@ -34,7 +33,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Weights of a model of this shape.
+    /// The number of weights of a model of this shape.
     pub fn parameters(&self) -> usize {
         let tables = if self.tie_word_embeddings { 1 } else { 2 };
         let matrices: usize = LoraTarget::ALL.map(|t| self.projection(t)).iter().map(|[i, o]| i * o).sum();
@@ -43,18 +42,18 @@ impl Config {
         tables * self.vocab_size * self.hidden_size + self.num_hidden_layers * layer + self.hidden_size
     }
 
-    /// Weights of the adapters that `lora` asks for.
+    /// The number of weights of the adapters that `lora` describes.
     pub fn adapter_parameters(&self, lora: &LoraConfig) -> usize {
         let of_layer: usize = lora.targets.iter().map(|t| self.projection(*t)).map(|[i, o]| i + o).sum();
         self.num_hidden_layers * lora.rank * of_layer
     }
 
-    /// Keys and values of a token, in all layers together.
+    /// The number of keys and values per token, over all layers.
     pub fn cached_per_token(&self) -> usize {
         2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim
     }
 
-    /// Width of the input and of the output of a linear layer.
+    /// Width of the input and the output of a linear layer.
     pub(crate) fn projection(&self, target: LoraTarget) -> [usize; 2] {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
         let (q, kv) = (self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim);
@@ -67,8 +66,8 @@ impl Config {
         }
     }
 
-    /// Reads a `config.json`. A value that would make it another model than this crate computes is refused; a key that is not
-    /// used (`attention_dropout`, say, or one that is unknown) is named in a warning.
+    /// Reads a `config.json`. A value that describes a different model from the one this crate computes is an error; an unused
+    /// key (`attention_dropout`, for example, or an unknown one) is named in a warning.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         ConfigFile::read(path)?.config()
     }

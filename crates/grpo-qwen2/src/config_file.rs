@@ -1,4 +1,4 @@
-//! `config.json`: its keys, of both forms, and which of their values this crate's model is not.
+//! `config.json`: its keys, in both forms, and the values that this crate's model does not support.
 
 use std::path::{Path, PathBuf};
 
@@ -48,20 +48,20 @@ const KNOWN: [&str; 36] = [
     "vocab_size",
 ];
 
-/// Keys under which tools say that weights are quantized.
+/// Keys under which tools record that weights are quantized.
 const QUANTIZATION: [&str; 3] = ["quantization_config", "quantization", "compression_config"];
 
-/// A key, the values of it that are supported, and why the others are not.
+/// A key, its supported values, and why others are not supported.
 type Rule<'a> = (&'a str, &'a dyn Fn(&Value) -> bool, &'a str);
 
-/// The file, and what the model is made of.
+/// The file, and the parts of it that describe the model.
 pub(crate) struct ConfigFile {
     path: PathBuf,
     all: Map<String, Value>,
     sizes: Sizes,
 }
 
-/// Keys that are absent where they are null.
+/// Keys for which null means the same as absent.
 #[derive(Deserialize)]
 struct Sizes {
     vocab_size: usize,
@@ -77,7 +77,7 @@ struct Sizes {
 }
 
 impl ConfigFile {
-    /// Reads the file; another kind of model is refused before its sizes, which may have other names, are looked for.
+    /// Reads the file. It rejects another kind of model before it looks for sizes, which may have other names there.
     pub(crate) fn read(path: &Path) -> Result<Self, ModelError> {
         if !path.exists() {
             return Err(weight_files::missing_of_model(path));
@@ -92,14 +92,14 @@ impl ConfigFile {
         if let Some(method) = quantization(&all) {
             return Err(ModelError::Quantized { path: path.into(), method });
         }
-        // From the text, so that an error has its line.
+        // Parsed from the text, so that an error has its line.
         let file = Self { path: path.into(), sizes: parse_json(path, &text)?, all };
         file.check_keys()?;
         file.check_sizes()?;
         Ok(file)
     }
 
-    /// The model's shape, with what transformers' Qwen2Config takes for a key that is null.
+    /// The model's shape, with the defaults of transformers' Qwen2Config for keys that are null.
     pub(crate) fn config(&self) -> Result<Config, ModelError> {
         let sizes = &self.sizes;
         Ok(Config {
@@ -150,7 +150,7 @@ impl ConfigFile {
             }
         }
         let off = |value: &Value| value.is_null() || value == false || value.as_f64() == Some(0.0);
-        // Tools keep their own notes under names that begin with an underscore.
+        // Tools keep their own notes under names that start with an underscore.
         let is_known = |key: &str| {
             key.starts_with('_') || KNOWN.contains(&key) || rules.iter().any(|rule| rule.0 == key)
         };
@@ -179,7 +179,7 @@ impl ConfigFile {
             ("max_position_embeddings", sizes.max_position_embeddings.unwrap_or(1)),
             ("head_dim", sizes.head_dim.unwrap_or(1)),
         ] {
-            // Far above any real model, and far below where a product of two would overflow.
+            // Far above any real model, and far below where a product of two of them would overflow.
             if value == 0 || value > 1 << 28 {
                 return Err(error(key, value, "it must be at least 1 and at most 2^28"));
             }
@@ -208,7 +208,7 @@ impl ConfigFile {
 /// How the weights are quantized, if they are.
 fn quantization(all: &Map<String, Value>) -> Option<String> {
     let (key, value) = QUANTIZATION.iter().find_map(|key| Some((*key, all.get(*key)?.as_object()?)))?;
-    // bitsandbytes names itself in its keys alone where the file is old, and MLX nowhere.
+    // In old files bitsandbytes is identified only by its keys, and MLX is never named.
     let named = value.get("quant_method").and_then(Value::as_str);
     let loads = |bits: &str| value.get(bits) == Some(&Value::Bool(true));
     let method = match named {

@@ -4,8 +4,8 @@ use grpo_rollout::InvalidOption;
 
 use crate::LoraTarget;
 
-/// Why a model folder could not be read or written. Every variant names the file and, where there is one, the
-/// tensor or key, and says how to mend it.
+/// Why a model folder could not be read or written. Every variant names the file and, where applicable, the tensor or key, and
+/// says how to fix it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
@@ -17,19 +17,19 @@ pub enum ModelError {
         /// The operating system's reason.
         cause: std::io::Error,
     },
-    /// A file that every model folder has is not there.
+    /// A file that every model folder must have is missing.
     #[error("{}: no such file; the folder needs it: download or restore it", path.display())]
     MissingFile {
         /// The missing file.
         path: PathBuf,
     },
-    /// A Git LFS pointer stands in place of a file that was not downloaded.
+    /// The file is a Git LFS pointer, because the actual file was not downloaded.
     #[error("{}: a Git LFS pointer, not the file itself: run `git lfs pull` in the cloned repository", path.display())]
     LfsPointer {
         /// The file.
         path: PathBuf,
     },
-    /// There are weights, but not as safetensors.
+    /// There are weights, but not in the safetensors format.
     #[error("{}: no such file; there is `{found}`: {advice}", path.display())]
     OtherWeights {
         /// The missing file.
@@ -39,7 +39,7 @@ pub enum ModelError {
         /// How to convert it.
         advice: String,
     },
-    /// A JSON file is not what it should be.
+    /// A JSON file is invalid.
     #[error("{}: {reason}", path.display())]
     Json {
         /// The file.
@@ -59,7 +59,7 @@ pub enum ModelError {
         /// What is supported.
         expected: String,
     },
-    /// The weights are quantized: they cannot be trained, and their values are not those of a matrix.
+    /// The weights are quantized: they cannot be trained, and the stored values are not those of a matrix.
     #[error(
         "{}: the weights are quantized ({method}): training needs them in BF16, F16 or F32; use the original, unquantized model",
         path.display()
@@ -67,7 +67,7 @@ pub enum ModelError {
     Quantized {
         /// The file that says so.
         path: PathBuf,
-        /// How, as far as the file says.
+        /// How they are quantized, as far as the file says.
         method: String,
     },
     /// A weights file is damaged.
@@ -78,7 +78,7 @@ pub enum ModelError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A tensor that the architecture has is in no weights file.
+    /// No weights file has a tensor that the architecture requires.
     #[error("{}: tensor `{tensor}` is missing: the weights are of another model than the configuration beside them", path.display())]
     MissingTensor {
         /// The weights file or index.
@@ -86,7 +86,7 @@ pub enum ModelError {
         /// The tensor's name.
         tensor: String,
     },
-    /// A tensor that the architecture has is there under another name.
+    /// A tensor that the architecture requires exists under another name.
     #[error("{}: tensor `{tensor}` is there as `{found}`: {reason}", path.display())]
     OtherNames {
         /// The weights file or index.
@@ -95,10 +95,10 @@ pub enum ModelError {
         tensor: String,
         /// The name that it has.
         found: String,
-        /// Where the name comes from, and how to mend it.
+        /// Where the name comes from, and how to fix it.
         reason: String,
     },
-    /// The weights have tensors that the model of the configuration does not use.
+    /// The weights have tensors that the configured model does not use.
     #[error(
         "{}: the model that config.json describes does not use {}: it would compute something else without them; use the \
          config.json that belongs to the weights, or save the causal language model alone", path.display(), list(tensors)
@@ -109,7 +109,7 @@ pub enum ModelError {
         /// The names of the tensors.
         tensors: Vec<String>,
     },
-    /// The configuration ties the head to the embedding, and the weights have another head.
+    /// The configuration ties the head to the embedding, but the weights have a different head.
     #[error(
         "{}: config.json has `tie_word_embeddings: true`, but `lm_head.weight` is not the embedding: set it to false, or \
          remove the tensor", path.display()
@@ -118,7 +118,7 @@ pub enum ModelError {
         /// The weights file or index.
         path: PathBuf,
     },
-    /// An adapter's file has a tensor that is none of this model's adapters.
+    /// An adapter's file has a tensor that belongs to none of this model's adapters.
     #[error(
         "{}: tensor `{tensor}` is no adapter of this model: it is of another model, or of a layer that adapters are not \
          implemented for (all but {} are not)", path.display(), targets()
@@ -129,7 +129,7 @@ pub enum ModelError {
         /// The tensor's name.
         tensor: String,
     },
-    /// A file of an optimizer's state does not fit what is trained.
+    /// An optimizer state file does not match what is trained.
     #[error("{}: tensor `{tensor}` {reason}: the file is of another run, or damaged", path.display())]
     State {
         /// The file.
@@ -142,13 +142,13 @@ pub enum ModelError {
     /// An option is outside its range.
     #[error(transparent)]
     InvalidOption(#[from] InvalidOption),
-    /// A linear layer that an adapter is asked for has a name that no layer has.
+    /// An adapter is requested for a linear layer that does not exist.
     #[error("there is no linear layer `{name}`: choose from {}", targets())]
     UnknownTarget {
         /// The name.
         name: String,
     },
-    /// A tensor has another shape than the configuration says.
+    /// A tensor's shape differs from the one in the configuration.
     #[error("{}: tensor `{tensor}` has shape {found:?}, but the configuration says {expected:?}", path.display())]
     WrongShape {
         /// The weights file.
@@ -157,10 +157,10 @@ pub enum ModelError {
         tensor: String,
         /// Its shape.
         found: Vec<usize>,
-        /// The shape the configuration asks for.
+        /// The shape that the configuration requires.
         expected: Vec<usize>,
     },
-    /// A model is of another shape than the one whose place it is to take.
+    /// A model's shape differs from that of the model it is to replace.
     #[error("{}: the model has another shape (config.json) than the one that the run began with", path.display())]
     OtherShape {
         /// The model's folder.
@@ -191,7 +191,7 @@ pub enum ModelError {
         /// Its index in row-major order.
         index: usize,
     },
-    /// The tokenizer file is not one, or does not fit the model.
+    /// The tokenizer file is invalid, or does not fit the model.
     #[error("{}: {reason}", path.display())]
     Tokenizer {
         /// The tokenizer file.
@@ -199,12 +199,12 @@ pub enum ModelError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The chat template is missing, or fails on the messages it was given.
+    /// The chat template is missing, or fails on the given messages.
     #[error("{}: the chat template {reason}", path.display())]
     Template {
         /// The file that holds the template.
         path: PathBuf,
-        /// The template engine's reason.
+        /// The template engine's error message.
         reason: String,
     },
 }
@@ -213,7 +213,7 @@ fn targets() -> String {
     LoraTarget::ALL.map(LoraTarget::name).join(", ")
 }
 
-/// The first names of a list that may be long.
+/// The first few names of a list that may be long.
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 6;
     let shown =

@@ -1,8 +1,8 @@
 //! Log-probabilities of given tokens, forward and backward, in tiles of positions and vocabulary.
 //!
 //! With hidden states `h` `[n, hidden]` and a head `W` `[vocab, hidden]`, the logits `h Wᵀ / temperature` are never
-//! held whole: a tile of [`POSITIONS`] × [`VOCABULARY`] of them exists at a time, whatever `n` is. The forward pass keeps a
-//! running maximum and sum per position; the backward pass computes each tile again. All reductions are in f32.
+//! materialized in full: only one tile of [`POSITIONS`] × [`VOCABULARY`] of them exists at a time, whatever `n` is. The forward
+//! pass keeps a running maximum and sum per position; the backward pass recomputes each tile. All reductions are in f32.
 
 use std::ops::Range;
 
@@ -11,18 +11,18 @@ use grpo_kernels::{Statistics, softmax_vjp};
 
 use crate::model::int_tensor;
 
-/// Positions of a tile.
+/// Positions per tile.
 const POSITIONS: usize = 512;
-/// Vocabulary entries of a tile.
+/// Vocabulary entries per tile.
 const VOCABULARY: usize = 8192;
 
-/// The log-probabilities of tokens and what the backward pass needs again.
+/// The log-probabilities of tokens, and what the backward pass needs.
 pub(crate) struct HeadPass {
     /// `[n, hidden]`, divided by the temperature.
     h: Tensor<2>,
     targets: Vec<u32>,
     temperature: f32,
-    /// The logarithm of the sum of exponentials of each position's logits, `[n, 1]`.
+    /// The log-sum-exp of each position's logits, `[n, 1]`.
     log_sum_exp: Tensor<2>,
     /// The log-probability of each target, in nats.
     pub(crate) logprobs: Vec<f32>,
@@ -35,7 +35,7 @@ fn tiles(n: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     (0..n).step_by(size).map(move |start| start..(start + size).min(n))
 }
 
-/// Rows of a matrix in f32.
+/// Rows of a matrix, in f32.
 fn rows(x: &Tensor<2>, range: Range<usize>) -> Tensor<2> {
     x.clone().slice(range).cast(DType::F32)
 }
@@ -47,7 +47,7 @@ impl HeadPass {
         let chunks: Vec<_> = tiles(targets.len(), POSITIONS).map(|at| statistics(rows(&h, at), w)).collect();
         let column = |pick: fn(&Statistics) -> Tensor<2>| Tensor::cat(chunks.iter().map(pick).collect(), 0);
         let log_sum_exp = column(|s| s.max.clone() + s.sum.clone().log());
-        // H = log Σ e^z - Σ p z, with z counted from the maximum on both sides.
+        // H = log Σ e^z - Σ p z, with the maximum subtracted from z on both sides.
         let entropies = column(|s| s.sum.clone().log() - s.weighted.clone() / s.sum.clone());
         let chosen = w.clone().select(0, int_tensor(targets, &w.device())).cast(DType::F32);
         let logprobs = (h.clone() * chosen).sum_dim(1) - log_sum_exp.clone();
@@ -61,8 +61,9 @@ impl HeadPass {
         }
     }
 
-    /// The vector-Jacobian product of `gradient`, that of a loss with respect to each log-probability: returns the gradient
-    /// with respect to `h` `[n, hidden]` and adds that with respect to `W` to `dw` `[vocab, hidden]`, if it is wanted.
+    /// The vector-Jacobian product of `gradient`, the gradient of a loss with respect to each log-probability: returns the
+    /// gradient with respect to `h` `[n, hidden]` and, if wanted, adds the gradient with respect to `W` to `dw`
+    /// `[vocab, hidden]`.
     pub(crate) fn backward(
         self,
         w: &Tensor<2>,
@@ -111,7 +112,7 @@ impl HeadPass {
     }
 }
 
-/// Running statistics of the logits of some positions, over the whole vocabulary.
+/// Running statistics of the logits of some positions over the whole vocabulary.
 fn statistics(h: Tensor<2>, w: &Tensor<2>) -> Statistics {
     tiles(w.dims()[0], VOCABULARY)
         .map(|of| Statistics::of(h.clone().matmul(rows(w, of).transpose())))
@@ -136,7 +137,7 @@ mod tests {
     const VOCAB: usize = 2 * VOCABULARY + 100;
     const HIDDEN: usize = 8;
 
-    /// Numbers between -1 and 1, the same at every run.
+    /// Numbers between -1 and 1, the same in every run.
     fn random(seed: u64, n: usize) -> Vec<f32> {
         let key = SampleKey { seed, step: 0, problem: 0, sample: 0 };
         (0..n).map(|i| 2.0 * key.uniform(i) as f32 - 1.0).collect()
@@ -174,7 +175,7 @@ mod tests {
             let pass = HeadPass::new(h, &w, &targets, temperature);
             assert_close("log-probabilities", &pass.logprobs, &host(chosen.inner()), 1e-4);
             assert_close("entropies", &pass.entropies, &host(entropies.inner()), 1e-4);
-            // Gradients are added to what is there.
+            // Gradients are added to the existing ones.
             let mut dw = Tensor::ones(w.shape(), &w.device());
             let dh = pass.backward(&w, &g, Some(&mut dw));
             assert_close(

@@ -1,4 +1,4 @@
-//! Weights of a model that has learned nothing.
+//! Weights of an untrained model.
 
 use std::convert::Infallible;
 
@@ -11,11 +11,11 @@ use crate::builder::Builder;
 use crate::weight_source::WeightSource;
 use crate::{Config, Qwen2};
 
-/// The deviation of a matrix's values (transformers' `initializer_range`).
+/// The standard deviation of a matrix's values (transformers' `initializer_range`).
 const DEVIATION: f32 = 0.02;
 
 impl Qwen2 {
-    /// A model that has learned nothing, to be trained: matrices drawn from a normal distribution of deviation 0.02
+    /// An untrained model with random weights: matrices drawn from a normal distribution with standard deviation 0.02
     /// (transformers' `initializer_range`), biases 0 and norms 1. The same seed gives the same model.
     pub fn init(config: Config, seed: u64, device: &Device) -> Self {
         let Ok(model) = Builder { source: &mut Random::new(seed), frozen: false, device }.model(config);

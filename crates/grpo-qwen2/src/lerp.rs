@@ -9,11 +9,11 @@ use burn::tensor::{DType, Tensor};
 use crate::Qwen2;
 
 impl Qwen2 {
-    /// `α · other + (1 − α) · self`, weight by weight and in f32.
+    /// `α · other + (1 − α) · self`, weight by weight, in f32.
     ///
     /// # Panics
     ///
-    /// If the models are not of one shape, or one of them has adapters.
+    /// If the models differ in shape, or one of them has adapters.
     pub fn lerp(self, other: &Self, alpha: f64) -> Self {
         assert!(!self.has_lora() && !other.has_lora(), "adapters cannot be interpolated");
         let mut weights = Weights::default();
@@ -22,7 +22,7 @@ impl Qwen2 {
     }
 }
 
-/// Weights in the order of a module's visit, whatever their rank.
+/// Weights in the order in which a module visits them, whatever their rank.
 #[derive(Default)]
 struct Weights(VecDeque<Box<dyn Any>>);
 

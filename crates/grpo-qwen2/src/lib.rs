@@ -1,11 +1,11 @@
 //! Qwen2 and Qwen2.5 on burn: the model, its weights, tokenizer and chat template, and the log-probabilities of given
 //! tokens with their gradients with respect to the weights.
 //!
-//! The crate's one design decision: **batches are packed, not padded.** Hidden states are `[tokens, hidden_size]` with all
-//! sequences one after the other; a prompt stands once however many completions continue it, and only attention knows
-//! which tokens see each other.
+//! The crate's one design decision: **batches are packed, not padded.** Hidden states are `[tokens, hidden_size]`, with all
+//! sequences concatenated. A prompt appears once, however many completions continue it, and only attention knows which tokens
+//! see each other.
 //!
-//! The crate names no backend: it runs on the device its weights are loaded to. It knows nothing of reinforcement
+//! The crate names no backend: it runs on the device that its weights are loaded to. It knows nothing of reinforcement
 //! learning; it implements [`grpo_rollout::Decoder`] so that the model can be sampled from.
 
 mod adapter;

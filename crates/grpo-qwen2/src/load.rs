@@ -8,19 +8,20 @@ use crate::model_tensors::ModelTensors;
 use crate::{Config, ModelError, Qwen2};
 
 impl Qwen2 {
-    /// Loads the model of a folder in Hugging Face layout: `config.json`, and `model.safetensors` or its shards and
-    /// their index, in BF16, F16 or F32. Held in F32, to be trained.
+    /// Loads a model folder in Hugging Face layout: `config.json`, and `model.safetensors` or its shards and their index, in
+    /// BF16, F16 or F32. The weights are held in F32, for training.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         load(folder, false, device)
     }
 
-    /// Loads a model that is not to be trained, in as little memory as holds it exactly: a matrix whose values are all BF16
-    /// numbers, as in the published checkpoints, is held as such. Computes the same as [`load`](Self::load)'s.
+    /// Loads a model that is not trained, in as little memory as represents it exactly: a matrix whose values are all BF16
+    /// numbers, as in the published checkpoints, is held in BF16. It computes the same as the model that [`load`](Self::load)
+    /// returns.
     pub fn load_frozen(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         Ok(load(folder, true, device)?.no_grad())
     }
 
-    /// The model, which was read from `folder`, if it is of this shape.
+    /// The model, which was read from `folder`, if it has this shape.
     pub fn of_shape(self, config: &Config, folder: &Path) -> Result<Self, ModelError> {
         if self.config != *config {
             return Err(ModelError::OtherShape { path: folder.into() });

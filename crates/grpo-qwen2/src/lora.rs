@@ -1,4 +1,4 @@
-//! Low-rank adapters (LoRA, arXiv 2106.09685): a few parameters beside frozen matrices, which are trained in their place.
+//! Low-rank adapters (LoRA, arXiv 2106.09685): a few parameters next to frozen matrices, trained instead of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,10 +15,10 @@ use crate::model::Block;
 use crate::projection::{Adapter, Projection};
 use crate::{ModelError, Qwen2};
 
-/// Far above what anyone has use for, and far below where memory is sure to end.
+/// Far above any useful rank, and far below where memory is certain to run out.
 const MAX_RANK: usize = 1 << 16;
 
-/// Which adapters a model gets, in PEFT's terms.
+/// Which adapters a model has, in PEFT's terms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoraConfig {
@@ -26,14 +26,14 @@ pub struct LoraConfig {
     pub rank: usize,
     /// An adapter's output is scaled by `alpha / rank` (PEFT's `lora_alpha`).
     pub alpha: f64,
-    /// The linear layers that get one, in every decoder layer (PEFT's `target_modules`).
+    /// The linear layers that have an adapter, in every decoder layer (PEFT's `target_modules`).
     pub targets: Vec<LoraTarget>,
-    /// Key of the random numbers that new adapters begin with.
+    /// Seed of the random numbers that initialize new adapters.
     pub seed: u64,
 }
 
 impl Default for LoraConfig {
-    /// Rank 16 and alpha 32 beside every linear layer.
+    /// Rank 16 and alpha 32 for every linear layer.
     fn default() -> Self {
         Self { rank: 16, alpha: 32.0, targets: LoraTarget::ALL.to_vec(), seed: 0 }
     }
@@ -78,7 +78,7 @@ impl LoraTarget {
     pub const ALL: [Self; 7] =
         [Self::QProj, Self::KProj, Self::VProj, Self::OProj, Self::GateProj, Self::UpProj, Self::DownProj];
 
-    /// The name that checkpoints have for it.
+    /// Its name in checkpoints.
     pub fn name(self) -> &'static str {
         match self {
             Self::QProj => "q_proj",
@@ -145,11 +145,11 @@ impl Block {
 }
 
 impl Qwen2 {
-    /// The model with new adapters, its own weights frozen: a backward pass gives gradients of the adapters alone. It
-    /// computes the same at first, because the second matrix of every adapter is zero; the first is drawn as by PEFT
-    /// (uniform within ±1/√in), the same from the same seed.
+    /// The model with new adapters, its own weights frozen: a backward pass computes gradients of the adapters alone. At first
+    /// its outputs are unchanged, because the second matrix of every adapter is zero. The first matrix is drawn as in PEFT
+    /// (uniform within ±1/√in); the same seed gives the same values.
     ///
-    /// Weights are shared, not copied: a clone kept from before is the reference model at no cost in memory.
+    /// Weights are shared, not copied: an earlier clone serves as the reference model at no cost in memory.
     ///
     /// # Panics
     ///
@@ -171,7 +171,7 @@ impl Qwen2 {
         })
     }
 
-    /// The model with its own weights frozen and the adapters that `adapter` gives for a layer's projection.
+    /// The model with its own weights frozen and the adapters that `adapter` returns for each projection of a layer.
     pub(crate) fn adapted(
         self,
         mut adapter: impl FnMut(usize, LoraTarget, &Projection) -> Option<Adapter>,
@@ -197,18 +197,18 @@ impl Qwen2 {
         model
     }
 
-    /// Whether adapters are trained in place of the weights.
+    /// Whether adapters are trained instead of the weights.
     pub fn has_lora(&self) -> bool {
         self.adapters().next().is_some()
     }
 
-    /// The matrices `[in, rank]` and `[rank, out]` of an adapter; none where there is none.
+    /// The matrices `[in, rank]` and `[rank, out]` of an adapter; none if there is no adapter.
     pub fn adapter_weights(&self, layer: usize, target: LoraTarget) -> Option<[&Param<Tensor<2>>; 2]> {
         let adapter = self.layers.get(layer)?.projection(target).adapter.as_ref()?;
         Some([&adapter.a, &adapter.b])
     }
 
-    /// Every adapter, with its layer and the projection that it stands beside.
+    /// Every adapter, with its layer and its projection.
     pub(crate) fn adapters(&self) -> impl Iterator<Item = (usize, LoraTarget, &Adapter)> {
         self.layers.iter().enumerate().flat_map(|(layer, block)| {
             let adapter = move |target| block.projection(target).adapter.as_ref().map(|a| (layer, target, a));

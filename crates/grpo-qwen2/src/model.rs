@@ -1,8 +1,8 @@
 //! The Qwen2 architecture, top to bottom.
 //!
-//! Hidden states are packed: `[tokens, hidden_size]` with the tokens of all sequences one after the other and no
-//! padding. Only attention knows which tokens belong together; it is handed in as an [`Attend`], so that
-//! training, prefill and cached decoding run the same code.
+//! Hidden states are packed: `[tokens, hidden_size]`, with the tokens of all sequences concatenated and without padding. Only
+//! attention knows which tokens belong together. It is passed in as an [`Attend`], so that training, prefill and cached
+//! decoding run the same code.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::RmsNorm;
@@ -12,9 +12,9 @@ use grpo_kernels::{CausalAttention, Rope, product_transposed, rms_norm};
 use crate::Config;
 use crate::projection::Projection;
 
-/// What attention makes of the queries, keys and values of a layer.
+/// How attention combines the queries, keys and values of a layer.
 pub(crate) trait Attend {
-    /// Queries `[tokens, heads, head_dim]`, keys and values `[tokens, key_value_heads, head_dim]`, positions
+    /// Maps queries `[tokens, heads, head_dim]`, keys and values `[tokens, key_value_heads, head_dim]`, all with positions
     /// applied, to the heads' outputs `[tokens, heads * head_dim]`.
     fn attend(&mut self, layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2>;
 }
@@ -27,20 +27,20 @@ impl Attend for CausalAttention {
 
 /// A Qwen2 causal language model.
 ///
-/// Matrices may be stored in BF16 to halve their memory; products and reductions are computed in f32 all the same.
+/// Matrices may be stored in BF16 to halve their memory; products and reductions are still computed in f32.
 #[derive(Module, Debug)]
 pub struct Qwen2 {
     /// `[vocab_size, hidden_size]`
     pub(crate) embed_tokens: Param<Tensor<2>>,
     pub(crate) layers: Vec<Block>,
     pub(crate) norm: RmsNorm,
-    /// `[vocab_size, hidden_size]`; none if the head is the embedding.
+    /// `[vocab_size, hidden_size]`; none if the head is tied to the embedding.
     pub(crate) lm_head: Option<Param<Tensor<2>>>,
     #[module(skip)]
     pub(crate) config: Config,
 }
 
-/// A decoder layer: attention and MLP, each behind a norm and added to the residual stream.
+/// A decoder layer: attention and MLP, each preceded by a norm and added to the residual stream.
 #[derive(Module, Debug)]
 pub(crate) struct Block {
     pub(crate) input_layernorm: RmsNorm,
@@ -82,7 +82,7 @@ impl Qwen2 {
         self.embed_tokens.val().dtype() == DType::BF16
     }
 
-    /// The model with its matrices rounded to BF16, to be sampled from: reads half as much for every token.
+    /// The model with its matrices rounded to BF16, for sampling: it reads half as much memory per token.
     pub fn to_bf16(&self) -> Self {
         self.clone().no_grad().map(&mut ToBf16)
     }
@@ -112,8 +112,8 @@ impl Qwen2 {
             .fold(embedded, |x, (layer, block)| block.forward(layer, x, rope, &self.config, attend))
     }
 
-    /// Logits `[rows, vocab_size]` of residual streams `[rows, hidden_size]`: only for the few rows that are
-    /// about to be sampled from.
+    /// Logits `[rows, vocab_size]` of residual streams `[rows, hidden_size]`: only for the few rows that are about to be
+    /// sampled from.
     pub(crate) fn logits(&self, x: Tensor<2>) -> Tensor<2> {
         product_transposed(normalize(&self.norm, x), self.head().val())
     }

@@ -13,19 +13,19 @@ use crate::{Config, ModelError, TensorFile, tensor_names, weight_files};
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// What older versions of transformers saved of rotary positions, which the configuration determines.
+/// Tensors of rotary positions that older versions of transformers saved, and that the configuration determines.
 const POSITIONS: &str = ".rotary_emb.inv_freq";
 
 /// The tensors of a model folder, read one at a time.
 pub(crate) struct ModelTensors {
-    /// The file to name when a tensor is in none.
+    /// The file to name when no file has a tensor.
     root: PathBuf,
     shards: Vec<TensorFile>,
     /// Which shard holds a tensor.
     places: HashMap<String, usize>,
-    /// The name that the embedding has.
+    /// The name of the embedding.
     table: &'static str,
-    /// Tensors that nobody has read yet, with their shards.
+    /// Tensors that have not been read yet, with their shards.
     unread: BTreeSet<(String, usize)>,
 }
 
@@ -35,10 +35,10 @@ struct Index {
 }
 
 impl ModelTensors {
-    /// Opens the files of a model, whose head may be tied.
+    /// Opens the weights files of a model, whose head may be tied.
     pub(crate) fn open(folder: &Path, config: &Config) -> Result<Self, ModelError> {
         let mut tensors = Self::open_files(folder)?;
-        // Of two names for the same memory, safetensors' save_model keeps one.
+        // If two names share memory, safetensors' save_model keeps one of them.
         let has = |name: &str| tensors.places.contains_key(name);
         if config.tie_word_embeddings && has(LM_HEAD) && !has(EMBED_TOKENS) {
             tensors.table = LM_HEAD;
@@ -92,8 +92,8 @@ impl ModelTensors {
         Self { root, shards, places, table: EMBED_TOKENS, unread }
     }
 
-    /// Refuses weights that the model of `config` has no place for: they were trained as a part of it. A head that equals the
-    /// embedding is in a tied model already.
+    /// Rejects weights that have no place in the model of `config`: they were trained as a part of it. A head that equals the
+    /// embedding is already part of a tied model.
     pub(crate) fn check_all_read(mut self, config: &Config) -> Result<(), ModelError> {
         let has_head = config.tie_word_embeddings && self.places.contains_key(LM_HEAD);
         if has_head && self.table != LM_HEAD && !self.is_tied(config)? {
@@ -110,7 +110,7 @@ impl ModelTensors {
         Ok(())
     }
 
-    /// Whether the head that is stored equals the embedding. Compared in pieces, so that neither is held a second time.
+    /// Whether the stored head equals the embedding. Compared piece by piece, so that neither is in memory twice.
     fn is_tied(&mut self, config: &Config) -> Result<bool, ModelError> {
         const PIECE: usize = 1 << 20;
         let shape = [config.vocab_size, config.hidden_size];

@@ -1,4 +1,4 @@
-//! The names that tensors have in a Hugging Face folder.
+//! The names of tensors in a Hugging Face folder.
 
 use burn::module::{Param, ParamId};
 use burn::nn::RmsNorm;
@@ -9,7 +9,7 @@ use crate::{LoraTarget, Qwen2};
 
 /// A weight of the model, as it is held in memory.
 pub enum Weight<'a> {
-    /// A linear layer's matrix `[in, out]`; its file has `[out, in]`.
+    /// The matrix of a linear layer, `[in, out]`; its file has `[out, in]`.
     Matrix(&'a Param<Tensor<2>>),
     /// The embedding or the head `[vocab_size, hidden_size]`, as in its file.
     Table(&'a Param<Tensor<2>>),
@@ -18,7 +18,7 @@ pub enum Weight<'a> {
 }
 
 impl Weight<'_> {
-    /// What the module calls it.
+    /// Its name in the module.
     pub fn id(&self) -> ParamId {
         match self {
             Self::Matrix(w) | Self::Table(w) => w.id,
@@ -26,7 +26,7 @@ impl Weight<'_> {
         }
     }
 
-    /// How many numbers it has.
+    /// Its number of values.
     pub fn elements(&self) -> usize {
         match self {
             Self::Matrix(w) | Self::Table(w) => w.dims().iter().product(),
@@ -36,7 +36,7 @@ impl Weight<'_> {
 }
 
 impl Qwen2 {
-    /// What is trained, by name: the adapters where there are some (with PEFT's names), or all weights.
+    /// What is trained, by name: the adapters if there are any (with PEFT's names), or all weights.
     pub fn trained(&self) -> Vec<(String, Weight<'_>)> {
         let adapters: Vec<_> = self
             .adapters()
@@ -48,7 +48,7 @@ impl Qwen2 {
         if adapters.is_empty() { self.weights() } else { adapters }
     }
 
-    /// Every weight with the name that transformers gives it, in the order of the forward pass; without adapters.
+    /// Every weight with its name in transformers, in the order of the forward pass; without adapters.
     pub fn weights(&self) -> Vec<(String, Weight<'_>)> {
         let mut all = vec![(EMBED_TOKENS.to_string(), Weight::Table(&self.embed_tokens))];
         for (i, block) in self.layers.iter().enumerate() {

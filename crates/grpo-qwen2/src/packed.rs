@@ -1,5 +1,5 @@
-//! Packed batches: prompts and the completions that continue them, one after the other without padding. A prompt
-//! stands once, however many completions it has; they attend to its keys and values.
+//! Packed batches: prompts and the completions that continue them, concatenated without padding. A prompt appears once, however
+//! many completions it has; they attend to its keys and values.
 
 use std::ops::Range;
 
@@ -13,11 +13,11 @@ pub(crate) struct Packed {
     pub(crate) tokens: Vec<u32>,
     pub(crate) positions: Vec<usize>,
     pub(crate) segments: Vec<Segment>,
-    /// For every token of a completion, in the order of prompts, completions and tokens: where it is predicted.
+    /// For every token of a completion, in the order of prompts, completions and tokens: the position that predicts it.
     pub(crate) predictors: Vec<u32>,
-    /// The tokens of completions.
+    /// The tokens of the completions.
     pub(crate) targets: Vec<u32>,
-    /// How many of them each completion has.
+    /// The number of tokens of each completion.
     pub(crate) lengths: Vec<usize>,
 }
 
@@ -35,7 +35,7 @@ impl Packed {
         for completion in completions {
             self.lengths.push(completion.len());
             let Some((_, inputs)) = completion.split_last() else { continue };
-            // The last token is predicted, but predicts nothing.
+            // The last token is predicted, but predicts no other.
             let own = self.append(inputs, shared.clone(), prompt.len());
             self.predictors.push(shared.end as u32 - 1);
             self.predictors.extend(own.map(|i| i as u32));

@@ -1,9 +1,8 @@
 //! Token log-probabilities of packed batches and their gradients with respect to the weights.
 //!
-//! The backward pass goes through the model layer by layer. The forward pass stores
-//! everything that a layer's gradient needs, or, with [`ActivationCheckpointing`], the layer's input alone. Then the backward
-//! pass runs the layer again, and memory is that of one layer's activations, whatever the depth. The result is the same to
-//! the bit.
+//! The backward pass goes through the model layer by layer. The forward pass stores everything that a layer's gradient needs
+//! or, with [`ActivationCheckpointing`], only the layer's input. In that case the backward pass runs the layer again, and
+//! memory is that of one layer's activations, whatever the depth. The result is identical, bit for bit.
 
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
@@ -20,14 +19,14 @@ use crate::packed::Packed;
 pub enum ActivationCheckpointing {
     /// The forward pass stores all activations that gradients need: nothing is computed twice.
     Off,
-    /// The forward pass stores the input of each layer: little memory, and a second forward pass of every layer.
+    /// The forward pass stores only the input of each layer: less memory, but a second forward pass through every layer.
     EveryLayer,
 }
 
 /// A forward pass that can be differentiated.
 pub struct Pass {
     packed: Packed,
-    /// None if no completion has a token.
+    /// None if no completion has any tokens.
     layers: Option<LayerPasses>,
 }
 
@@ -41,7 +40,7 @@ struct LayerPasses {
     head: HeadPass,
 }
 
-/// What is stored of a layer.
+/// What is stored for a layer.
 #[allow(clippy::large_enum_variant)] // there are as many as layers: their size is nothing
 enum LayerPass {
     Input(Tensor<2>),
@@ -56,11 +55,11 @@ struct LayerGraph {
 }
 
 impl Qwen2 {
-    /// The log-probabilities of the completions of `batch`: one element for each completion, prompt after prompt.
+    /// The log-probabilities of the completions of `batch`: one element per completion, prompt by prompt.
     ///
     /// # Panics
     ///
-    /// If the temperature is not above 0, a prompt is empty, or a token id is not below the vocabulary's size.
+    /// If the temperature is not above 0, a prompt is empty, or a token id is not below the vocabulary size.
     pub fn logprobs(&self, batch: &[PromptCompletions<'_>], temperature: f32) -> Vec<TokenLogProbs> {
         let packed = self.pack(batch, temperature);
         if packed.targets.is_empty() {
@@ -71,11 +70,11 @@ impl Qwen2 {
         split(&packed, Some(&self.head_pass(&packed, x, temperature)))
     }
 
-    /// Like [`logprobs`](Self::logprobs), with what [`Pass::backward`] needs.
+    /// Like [`logprobs`](Self::logprobs), together with what [`Pass::backward`] needs.
     ///
     /// # Panics
     ///
-    /// As [`logprobs`](Self::logprobs) does.
+    /// Under the same conditions as [`logprobs`](Self::logprobs).
     pub fn forward(
         &self,
         batch: &[PromptCompletions<'_>],
@@ -110,7 +109,7 @@ impl Qwen2 {
         (logprobs, Pass { packed, layers: Some(LayerPasses { rope, attention, layers, x, head }) })
     }
 
-    /// The layout of a batch; panics on one that would get the log-probabilities of something else.
+    /// The layout of a batch. Panics on a batch whose log-probabilities would be those of something else.
     fn pack(&self, batch: &[PromptCompletions<'_>], temperature: f32) -> Packed {
         assert!(temperature > 0.0, "the temperature is {temperature}, but it must be above 0");
         assert!(batch.iter().all(|item| !item.prompt.is_empty()), "a prompt is empty");
@@ -129,12 +128,12 @@ impl Qwen2 {
 }
 
 impl Pass {
-    /// Adds to `gradients` the gradient of a loss with respect to every trainable weight. `slopes` is the gradient
-    /// of the loss with respect to the log-probabilities: one element for each completion, in their order.
+    /// Adds the gradient of a loss with respect to every trainable weight to `gradients`. `slopes` is the gradient of the loss
+    /// with respect to the log-probabilities: one element per completion, in their order.
     ///
     /// # Panics
     ///
-    /// If `slopes` does not have a number for every token of a completion.
+    /// If `slopes` does not have one number per token of each completion.
     pub fn backward(self, model: &Qwen2, slopes: &[TokenGradients], gradients: &mut GradientsParams) {
         let Self { packed, layers } = self;
         let of_completions = || slopes.iter().map(|completion| completion.logprobs.as_slice());
@@ -161,7 +160,7 @@ impl Pass {
     }
 }
 
-/// Through the output head and the final norm: the gradient with respect to the last residual stream.
+/// Backward through the output head and the final norm: the gradient with respect to the last residual stream.
 fn head_backward(
     model: &Qwen2,
     packed: &Packed,
@@ -192,8 +191,8 @@ impl LayerGraph {
     }
 }
 
-/// The vector-Jacobian product of `dy`, the gradient of a loss with respect to `y`: returns the gradient with respect to `x`, and
-/// adds that with respect to the weights of `module` to `gradients`.
+/// The vector-Jacobian product of `dy`, the gradient of a loss with respect to `y`: returns the gradient with respect to `x`,
+/// and adds the gradients with respect to the weights of `module` to `gradients`.
 fn vjp<M: Module>(
     module: &M,
     x: Tensor<2>,
@@ -207,7 +206,7 @@ fn vjp<M: Module>(
     dx
 }
 
-/// Adds the gradients of a module to those already there.
+/// Adds the gradients of a module to the existing ones.
 struct Accumulate<'a> {
     found: GradientsParams,
     sum: &'a mut GradientsParams,
@@ -233,7 +232,7 @@ fn take_or_zeros(gradients: &mut GradientsParams, param: &burn::module::Param<Te
     take(gradients, param.id).unwrap_or_else(|| Tensor::zeros(value.shape(), &value.device()))
 }
 
-/// What the head gives of every completion; no `head` if none has a token.
+/// What the head computes for every completion; no `head` if no completion has any tokens.
 fn split(packed: &Packed, head: Option<&HeadPass>) -> Vec<TokenLogProbs> {
     let (logprobs, entropies) = head.map_or((&[][..], &[][..]), |head| (&head.logprobs, &head.entropies));
     let mut start = 0;

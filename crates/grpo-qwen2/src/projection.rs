@@ -1,10 +1,10 @@
-//! Linear layers, with or without a low-rank adapter beside the matrix.
+//! Linear layers, with or without a low-rank adapter next to the matrix.
 
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
 use grpo_kernels::{product, swiglu_product};
 
-/// `x · weight + bias`, plus what the adapter says; computed in f32 whatever the weight is stored in.
+/// `x · weight + bias`, plus the adapter's output; computed in f32, however the weight is stored.
 #[derive(Module, Debug)]
 pub(crate) struct Projection {
     /// `[in, out]`
@@ -14,17 +14,17 @@ pub(crate) struct Projection {
     pub(crate) adapter: Option<Adapter>,
 }
 
-/// `x · a · b` times a scale: a change of the matrix beside it that has few parameters (LoRA).
+/// `x · a · b` times a scale: a change, with few parameters, to the matrix next to it (LoRA).
 #[derive(Module, Debug)]
 pub(crate) struct Adapter {
     /// `[in, rank]`
     pub(crate) a: Param<Tensor<2>>,
     /// `[rank, out]`
     pub(crate) b: Param<Tensor<2>>,
-    /// The scale is this divided by the rank.
+    /// The scale is this value divided by the rank.
     #[module(skip)]
     pub(crate) alpha: f64,
-    /// … or by its root (rsLoRA, arXiv 2312.03732).
+    /// … or by the square root of the rank (rsLoRA, arXiv 2312.03732).
     #[module(skip)]
     pub(crate) rank_stabilized: bool,
 }
@@ -45,13 +45,13 @@ impl Projection {
         self.add(product(x.clone(), self.weight.val()), |a| product(x, a))
     }
 
-    /// The same of `swiglu(gate, up)`, which is not kept for the backward pass.
+    /// The same for `swiglu(gate, up)`, which is not stored for the backward pass.
     pub(crate) fn apply_gated(&self, gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
         let y = swiglu_product(gate.clone(), up.clone(), self.weight.val());
         self.add(y, |a| swiglu_product(gate, up, a))
     }
 
-    /// Bias and adapter added to `y`; `inward` is the input times the adapter's first matrix.
+    /// Adds the bias and the adapter's output to `y`; `inward` is the input times the adapter's first matrix.
     fn add(&self, y: Tensor<2>, inward: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
         let y = match &self.bias {
             Some(bias) => y + bias.val().unsqueeze(),
@@ -66,7 +66,7 @@ impl Projection {
         }
     }
 
-    /// The matrix with the adapter's change in it, in f32.
+    /// The matrix with the adapter merged into it, in f32.
     pub(crate) fn merged(&self) -> Tensor<2> {
         let weight = self.weight.val().cast(DType::F32);
         match &self.adapter {
@@ -75,7 +75,7 @@ impl Projection {
         }
     }
 
-    /// Width of the input and of the output.
+    /// Width of the input and the output.
     pub(crate) fn dims(&self) -> [usize; 2] {
         self.weight.val().dims()
     }

@@ -1,17 +1,17 @@
-//! What `config.json` says of rotary positions, under whichever of its keys.
+//! The settings of rotary positions in `config.json`, under any of its keys.
 
 use serde_json::{Map, Value};
 
 use crate::text_file::shown;
 
-/// Parameters, and the key that they stand under.
+/// Parameters, and the key that they are under.
 type Named<'a> = (String, &'a Map<String, Value>);
 
-/// A key, its value, and what is supported in its place.
+/// A key, its value, and what is supported instead.
 type Refused = [String; 3];
 
 /// The base of the positions, on which all keys must agree: `rope_theta` of the published checkpoints, `rope_parameters` of
-/// transformers 5 and its older name `rope_scaling`, either of them once or for each type of layer.
+/// transformers 5 and its older name `rope_scaling`, either of them once or once per type of layer.
 pub(crate) fn theta(config: &Map<String, Value>) -> Result<f64, Refused> {
     let mut found =
         number("rope_theta", config.get("rope_theta"))?.map(|theta| ("rope_theta".to_owned(), theta));
@@ -35,7 +35,7 @@ pub(crate) fn theta(config: &Map<String, Value>) -> Result<f64, Refused> {
     }
 }
 
-/// Every set of parameters, by name: those under a key, and those of types of layers in them.
+/// Every set of parameters, by name: those under a key, and those of each type of layer within them.
 fn parameters(config: &Map<String, Value>) -> Result<Vec<Named<'_>>, Refused> {
     let mut all = Vec::new();
     for key in ["rope_parameters", "rope_scaling"] {
@@ -61,11 +61,11 @@ fn number(name: &str, value: Option<&Value>) -> Result<Option<f64>, Refused> {
     }
 }
 
-/// Refuses whatever would change the positions.
+/// Rejects any setting that would change the positions.
 fn check_default(name: &str, parameters: &Map<String, Value>) -> Result<(), Refused> {
     let is_type = |key: &str| ["rope_type", "type"].contains(&key);
     let set = parameters.iter().filter(|(_, value)| !value.is_null() && !value.is_object());
-    // The type first: it says what the others mean.
+    // The type first: it determines what the others mean.
     let (types, others): (Vec<_>, Vec<_>) = set.partition(|(key, _)| is_type(key));
     for (key, value) in types.into_iter().chain(others) {
         let fits = match key.as_str() {

@@ -11,7 +11,7 @@ use crate::projection::Projection;
 use crate::text_file::{check_pointer, read_json};
 use crate::{Dtype, ModelError, NamedTensor, Qwen2, Weight, write_tensors};
 
-/// Files of a model folder that training does not change.
+/// Files of a model folder that training leaves unchanged.
 const UNCHANGED: [&str; 8] = [
     "generation_config.json",
     "tokenizer.json",
@@ -23,9 +23,9 @@ const UNCHANGED: [&str; 8] = [
     "merges.txt",
 ];
 
-/// What a model folder holds besides weights: the configuration, and the tokenizer's files byte by byte.
+/// The contents of a model folder other than weights: the configuration, and the tokenizer's files byte for byte.
 ///
-/// Read when the model is loaded, so that a save at the end of a long run needs nothing that may have gone by then.
+/// Read when the model is loaded, so that a save at the end of a long run does not depend on files that may be gone by then.
 #[derive(Debug, Clone)]
 pub struct ModelFiles {
     config: Map<String, Value>,
@@ -48,7 +48,7 @@ impl ModelFiles {
         Ok(Self { config, unchanged })
     }
 
-    /// `config.json` with the number format of the saved weights, in the form that the file has.
+    /// `config.json` with the number format of the saved weights, in the same form as the original file.
     fn config(&self, dtype: Dtype) -> String {
         let mut config = self.config.clone();
         let key = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
@@ -62,12 +62,12 @@ impl ModelFiles {
 }
 
 impl Qwen2 {
-    /// Writes the model to `folder` in Hugging Face layout, so that transformers loads it: `model.safetensors` in
-    /// the given dtype, `config.json` saying so, and the other `files` as they were. Adapters are merged into their
-    /// matrices; by themselves they are saved with [`save_adapter`](Self::save_adapter).
+    /// Writes the model to `folder` in Hugging Face layout, so that transformers can load it: `model.safetensors` in the given
+    /// dtype, a `config.json` that names it, and the other `files` unchanged. Adapters are merged into their matrices; use
+    /// [`save_adapter`](Self::save_adapter) to save them alone.
     ///
-    /// Every file is written under another name, synced and then renamed: a save that fails (a full disk, say) leaves
-    /// what was there before.
+    /// Every file is written under another name, synced and then renamed: a save that fails (on a full disk, for example)
+    /// leaves the previous files unchanged.
     pub fn save(&self, files: &ModelFiles, folder: &Path, dtype: Dtype) -> Result<(), ModelError> {
         std::fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
         write_tensors(&folder.join("model.safetensors"), &self.stored(), dtype)?;
@@ -86,7 +86,7 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
 }
 
 impl Qwen2 {
-    /// Every weight as a file has it, adapters merged.
+    /// Every weight as it is stored in a file, with adapters merged.
     fn stored(&self) -> Vec<NamedTensor<'_>> {
         let mut merged: HashMap<String, &Projection> = self
             .adapters()
@@ -113,7 +113,7 @@ fn unchanged(name: String, weight: Weight<'_>) -> NamedTensor<'_> {
     }
 }
 
-/// A matrix as a file has it.
+/// A matrix as it is stored in a file.
 pub(crate) fn transposed(name: String, matrix: &Param<Tensor<2>>) -> NamedTensor<'_> {
     let [rows, columns] = matrix.dims();
     NamedTensor::new(name, [columns, rows], || matrix.val().transpose())

@@ -14,10 +14,10 @@ use safetensors::tensor::{Dtype as StoredDtype, Metadata, TensorInfo};
 use crate::text_file::check_pointer;
 use crate::{Dtype, ModelError};
 
-/// The most bytes a header may have, as the format's own reader has it.
+/// The most bytes a header may have, the same limit as in the reference implementation.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// A safetensors file, read one tensor at a time. Whatever the file holds, a mistake is an error.
+/// A safetensors file, read one tensor at a time. Whatever the file contains, a fault in it is an error.
 pub struct TensorFile {
     path: PathBuf,
     file: File,
@@ -27,7 +27,7 @@ pub struct TensorFile {
 }
 
 impl TensorFile {
-    /// Opens a file, and checks that its header and its length belong together.
+    /// Opens a file, and checks that its header matches its length.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let damaged = |reason: String| ModelError::Damaged { path: path.into(), reason };
         let mut file = File::open(path).map_err(ModelError::io(path))?;
@@ -44,7 +44,7 @@ impl TensorFile {
         }
         let mut header = vec![0; header_len as usize];
         file.read_exact(&mut header).map_err(ModelError::io(path))?;
-        // Checks that the tensors fill the data without gaps or overlaps, too.
+        // Also checks that the tensors fill the data without gaps or overlaps.
         let metadata: Metadata = serde_json::from_slice(&header).map_err(|e| damaged(e.to_string()))?;
         let (found, expected) = (len - 8 - header_len, metadata.data_len() as u64);
         if found != expected {
@@ -54,17 +54,17 @@ impl TensorFile {
         Ok(Self { path: path.into(), file, data_start: 8 + header_len, tensors })
     }
 
-    /// The names of the tensors, in no order.
+    /// The names of the tensors, in no particular order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The values of a tensor of this shape in f32, row by row, all finite.
+    /// The values of a tensor of this shape in f32, in row-major order, all finite.
     pub fn read(&mut self, tensor: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         self.read_part(tensor, shape, 0..usize::MAX)
     }
 
-    /// Those of its values that are in a range.
+    /// The values in a range.
     pub(crate) fn read_part(
         &mut self,
         tensor: &str,
@@ -118,7 +118,7 @@ fn decode(dtype: StoredDtype, bytes: &[u8]) -> Option<Vec<f32>> {
     }
 }
 
-/// A tensor that is about to be written. Its values are computed when it is its turn, so that there is one at a time.
+/// A tensor to be written. Its values are computed only when it is written, so that there is one in memory at a time.
 pub struct NamedTensor<'a> {
     name: String,
     shape: Vec<usize>,
@@ -126,7 +126,7 @@ pub struct NamedTensor<'a> {
 }
 
 impl<'a> NamedTensor<'a> {
-    /// The tensor that `tensor` makes, under a name.
+    /// A tensor with this name and the values that `tensor` computes.
     pub fn new<const D: usize>(name: String, shape: [usize; D], tensor: impl Fn() -> Tensor<D> + 'a) -> Self {
         let values = move || tensor().cast(DType::F32).into_data();
         Self { name, shape: shape.to_vec(), values: Box::new(values) }
@@ -142,7 +142,7 @@ impl<'a> NamedTensor<'a> {
     }
 }
 
-/// Writes tensors to a file: the header's length, the header, the tensors. Safe as [`write_atomically`] is.
+/// Writes tensors to a file: the header's length, the header, the tensors. As safe as [`write_atomically`].
 pub fn write_tensors(path: &Path, tensors: &[NamedTensor<'_>], dtype: Dtype) -> Result<(), ModelError> {
     let header = header(tensors, dtype);
     let written = write_atomically(path, |file| {
@@ -157,7 +157,7 @@ pub fn write_tensors(path: &Path, tensors: &[NamedTensor<'_>], dtype: Dtype) -> 
     written.map_err(|cause| ModelError::Io { path: path.into(), cause })
 }
 
-/// The JSON that says what the tensors are and where, padded so that they begin at a multiple of 8 bytes.
+/// The JSON that describes the tensors and their offsets, padded so that the data begins at a multiple of 8 bytes.
 fn header(tensors: &[NamedTensor<'_>], dtype: Dtype) -> Vec<u8> {
     let (stored, size) = match dtype {
         Dtype::F32 => (StoredDtype::F32, 4),
@@ -170,7 +170,7 @@ fn header(tensors: &[NamedTensor<'_>], dtype: Dtype) -> Vec<u8> {
         (tensor.name.clone(), TensorInfo { dtype: stored, shape, data_offsets: (start, end) })
     };
     let tensors = tensors.iter().map(place).collect();
-    // Versions of transformers refuse a file that does not say which framework wrote it.
+    // Some versions of transformers reject a file that does not say which framework wrote it.
     let format = HashMap::from([("format".to_string(), "pt".to_string())]);
     let metadata = Metadata::new(Some(format), tensors).expect("tensors stand one after the other");
     let mut header = serde_json::to_vec(&metadata).expect("names and numbers can be written");

@@ -1,4 +1,4 @@
-//! What to say of weights that have other names than transformers gives them.
+//! Error messages for weights whose names differ from those in transformers.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ const VISION: &str =
     "it is part of a vision-language model: save its language model alone, as Qwen2ForCausalLM";
 const MERGE: &str = "an adapter is not merged, or only in part: save what PEFT's merge_and_unload returns";
 
-/// What wrappers put in front of every name, and how to get rid of it.
+/// Prefixes that wrappers add to every name, and how to remove them.
 const PREFIXES: [(&str, &str); 6] = [
     ("_orig_mod.", "the model was saved while compiled: save the module that torch.compile was given"),
     ("base_model.model.", MERGE),
@@ -18,7 +18,7 @@ const PREFIXES: [(&str, &str); 6] = [
     ("model.language_model.", VISION),
 ];
 
-/// Endings that stand beside a matrix or in place of `weight` where it is quantized.
+/// Suffixes found next to a quantized matrix, or instead of its `weight`.
 const QUANTIZED: [&str; 8] = [
     "qweight",
     "scales",
@@ -30,7 +30,7 @@ const QUANTIZED: [&str; 8] = [
     "weight.quant_state.bitsandbytes__nf4",
 ];
 
-/// The error in place of `error` for a matrix that is quantized, as the names of the tensors tell.
+/// Replaces `error` for a matrix that is quantized, as the names of the tensors show.
 pub(crate) fn explained(
     error: ModelError,
     path: &Path,
@@ -52,7 +52,7 @@ pub(crate) fn explained(
     }
 }
 
-/// Why the file at `path`, which has the tensors that `has` knows, lacks `tensor`.
+/// Why the file at `path`, whose tensors `has` knows, lacks `tensor`.
 pub(crate) fn missing(path: &Path, tensor: &str, has: impl Fn(&str) -> bool) -> ModelError {
     let renamed = |found: String, reason: &str| {
         let (path, tensor, reason) = (path.to_path_buf(), tensor.to_owned(), reason.to_owned());

@@ -17,7 +17,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, ModelError> {
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// Reads a JSON file; an error names the file, the key and the place.
+/// Reads a JSON file; an error names the file, the key and the position.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     parse_json(path, &read_text(path)?)
 }
@@ -32,7 +32,7 @@ pub(crate) fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Refuses a Git LFS pointer in place of a file.
+/// Rejects a Git LFS pointer.
 pub(crate) fn check_pointer(path: &Path, beginning: &[u8]) -> Result<(), ModelError> {
     if beginning.starts_with(LFS_POINTER) {
         return Err(ModelError::LfsPointer { path: path.into() });

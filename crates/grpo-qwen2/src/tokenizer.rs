@@ -21,12 +21,13 @@ impl Tokenizer {
                 "its `dropout` would encode a text differently each time: set it to null".to_string();
             return Err(ModelError::Tokenizer { path: path.into(), reason });
         }
-        // A file keeps the settings of whoever wrote it; ids are those of the whole text, as in transformers.
+        // A file may contain truncation and padding settings of its author; ids are those of the whole text, as in
+        // transformers.
         inner.with_truncation(None).map_err(error)?.with_padding(None);
         Ok(Self { inner, path: path.into() })
     }
 
-    /// The ids of a text. Special tokens written out in it (`<|im_start|>`) are recognised, none are added.
+    /// The ids of a text. Special tokens that appear in it (`<|im_start|>`) are recognized; none are added.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
         let encoding = self
             .inner
@@ -35,14 +36,13 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The text of token ids, special tokens such as `<|im_end|>` included. Ids that the tokenizer does not have are
-    /// left out (a model's embedding has more rows than its tokenizer has tokens), bytes that are not UTF-8 become
-    /// U+FFFD.
+    /// The text of token ids, including special tokens such as `<|im_end|>`. Ids that the tokenizer does not have are left out
+    /// (a model's embedding has more rows than its tokenizer has tokens); bytes that are not UTF-8 become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
         self.inner.decode(ids, false).unwrap_or_default()
     }
 
-    /// The id of a token, as `<|im_end|>`.
+    /// The id of a token, such as `<|im_end|>`.
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }

@@ -13,20 +13,20 @@ pub(crate) const FILE: &str = "tokenizer_config.json";
 const LEGACY_SPECIAL: &str = "special_tokens_map.json";
 const LEGACY_ADDED: &str = "added_tokens.json";
 
-/// The names of special tokens that every tokenizer may have.
+/// The names of the special tokens that any tokenizer may have.
 const STANDARD: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// What a tokenizer's configuration says of conversations.
+/// The parts of a tokenizer's configuration that matter for conversations.
 pub(crate) struct TokenizerConfig {
     path: PathBuf,
-    /// The texts of special tokens by name: `eos_token`, and whichever others are set.
+    /// The texts of special tokens by name: `eos_token`, and any others that are set.
     pub(crate) special_tokens: BTreeMap<String, String>,
-    /// A template, or several by name; null where there is none.
+    /// A template, or several by name; null if there is none.
     pub(crate) chat_template: Value,
     /// The texts of special tokens without a name.
     other_tokens: Vec<String>,
-    /// Tokens, special or not, and the ids that they are said to have.
+    /// Tokens, special or not, with the ids that the file gives them.
     added_tokens: BTreeMap<String, u32>,
 }
 
@@ -36,7 +36,7 @@ struct AddedToken {
 }
 
 impl TokenizerConfig {
-    /// Reads the file, and in the absence of its newer key the two older files, as transformers does.
+    /// Reads the file and, if its newer key is absent, the two older files, as transformers does.
     pub(crate) fn read(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join(FILE);
         let mut config: Map<String, Value> = read_json(&path)?;
@@ -99,7 +99,7 @@ impl TokenizerConfig {
     }
 }
 
-/// The text of a token, which may be an object.
+/// The text of a token, which may be given as an object.
 fn token_text(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
 }

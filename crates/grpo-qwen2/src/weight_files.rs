@@ -1,4 +1,4 @@
-//! What to say of a folder that lacks a file because its model is in another form.
+//! Error messages for a folder that lacks a file because its model is in another format.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ const SAVE_ADAPTER: &str = "load it with PEFT and save it with save_pretrained, 
 const ZERO: &str =
     "it is a checkpoint of DeepSpeed ZeRO: run this script, and save what it writes with save_pretrained";
 
-/// Why the file `wanted` of a model is not in its folder.
+/// Why the file `wanted` of a model is missing from its folder.
 pub(crate) fn missing_of_model(wanted: &Path) -> ModelError {
     missing(wanted, &[SHARD, SAVE_AGAIN, ZERO, GGUF, ADAPTER], |name| {
         let (stem, extension) = name.rsplit_once('.')?;
@@ -35,12 +35,12 @@ pub(crate) fn missing_of_model(wanted: &Path) -> ModelError {
     })
 }
 
-/// Why the file `wanted` of an adapter is not in its folder.
+/// Why the file `wanted` of an adapter is missing from its folder.
 pub(crate) fn missing_of_adapter(wanted: &Path) -> ModelError {
     missing(wanted, &[SAVE_ADAPTER], |name| (name == "adapter_model.bin").then_some(SAVE_ADAPTER))
 }
 
-/// Names the file in the folder that `advice` is for, the first kind of advice first.
+/// Names the file in the folder that `advice` applies to, in the order of the advice.
 fn missing(wanted: &Path, kinds: &[&str], advice: impl Fn(&str) -> Option<&'static str>) -> ModelError {
     let path = wanted.to_path_buf();
     let entries = wanted.parent().and_then(|folder| std::fs::read_dir(folder).ok());

@@ -12,12 +12,12 @@ use crate::{extract_answer, markup::bare, text::regex};
 static LETTER: LazyLock<Regex> =
     LazyLock::new(|| regex(r"\A(?:[(（]([A-Za-z])[)）]|([A-Za-z])[)）]?)[.。]?\z"));
 
-/// Pays where [`extract_answer`] is the letter of the right option and nothing else.
+/// Pays if [`extract_answer`] is the letter of the right option and nothing else.
 ///
-/// `B`, `b`, `(B)`, `B)` and `B.` are the same letter, in the answer and in the truth, and so they are in
-/// the emphasis or formula that [`Numeric`](crate::Numeric) takes: `**B**`, `` `B` ``, `$B$`, `\text{B}`.
+/// `B`, `b`, `(B)`, `B)` and `B.` are the same letter, in the answer and in the truth, also inside
+/// the emphasis or formula that [`Numeric`](crate::Numeric) accepts: `**B**`, `` `B` ``, `$B$`, `\text{B}`.
 /// More than one letter is wrong, and so is a letter with words: `A or B` and `A B C D` would be paid for
-/// guessing, and `not B` for the opposite. A prompt had better ask for the letter alone.
+/// guessing, and `not B` for the opposite. The prompt should ask for the letter alone.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};

@@ -5,7 +5,7 @@ use grpo_core::{Completion, Reward};
 use crate::extract_answer;
 use crate::version::verifier_version;
 
-/// Pays where [`extract_answer`] equals the truth, character by character.
+/// Pays if [`extract_answer`] equals the truth, character by character.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};

@@ -6,16 +6,16 @@ use crate::expression::{Expression, Rational};
 use crate::version::verifier_version;
 use crate::{extract_answer, markup::plain, number::Decimal};
 
-/// The numbers that are given, and the one to reach with them.
+/// The given numbers, and the one to reach with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CountdownTruth {
     /// The numbers to use. One that is given twice can be used twice.
     pub numbers: Vec<u64>,
-    /// What the expression must come to.
+    /// The value that the expression must have.
     pub target: i64,
 }
 
-/// How often each given number is to be used.
+/// How often each given number must or may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Usage {
     /// Exactly once.
@@ -25,14 +25,14 @@ pub enum Usage {
     Some,
 }
 
-/// Pays where [`extract_answer`] is an arithmetic expression that comes to the target with the given numbers.
+/// Pays if [`extract_answer`] is an arithmetic expression that reaches the target with the given numbers.
 ///
-/// An expression has whole numbers, `+`, `-`, `*`, `/`, parentheses and whitespace, with the usual
+/// An expression consists of whole numbers, `+`, `-`, `*`, `/`, parentheses and whitespace, with the usual
 /// precedence, and is computed exactly: `1/3*3` is 1, `7/2` is not 3. Operators may be written `−` or with
-/// a dash, `×`, `·`, `÷`, `\times`, `\cdot`, `\ast`, `\div`, and the whole in the emphasis or formula that
-/// [`Numeric`](crate::Numeric) takes. Signs in front of a number, other operators, parentheses nested
-/// deeper than 100 and anything divided by 0 are wrong. An `= target` at the end is tolerated; an `=` with
-/// something else behind it is a contradiction, and wrong.
+/// a dash, `×`, `·`, `÷`, `\times`, `\cdot`, `\ast`, `\div`, and the whole expression may stand in the emphasis
+/// or formula that [`Numeric`](crate::Numeric) accepts. Signs in front of a number, other operators, parentheses
+/// nested deeper than 100 and division by 0 are wrong. An `= target` at the end is tolerated; an `=` followed by
+/// anything else is a contradiction, and wrong.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};
@@ -50,7 +50,7 @@ pub enum Usage {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Countdown {
-    /// How often each number is to be used.
+    /// How often each number must or may be used.
     pub usage: Usage,
     /// What a right expression earns.
     pub reward: f32,
@@ -77,7 +77,7 @@ impl Reward<CountdownTruth> for Countdown {
 impl Countdown {
     fn allows(&self, used: &[u64], given: &[u64]) -> bool {
         if used.len() > given.len() {
-            return false; // before a look at each of them: there may be a million
+            return false; // before looking at each of them: there may be a million
         }
         let mut left = given.to_vec();
         let all_given = used.iter().all(|number| match left.iter().position(|other| other == number) {
@@ -91,7 +91,7 @@ impl Countdown {
     }
 }
 
-/// The numbers of the expression, if it comes to the target.
+/// The numbers of the expression, if it reaches the target.
 fn reaches(text: &str, target: i64) -> Option<Vec<u64>> {
     let text = plain(text);
     let (text, stated) = match text.split_once('=') {

@@ -1,7 +1,7 @@
-//! What can be wrong with a setting, and what can go wrong with a reward that somebody else wrote.
+//! What can be wrong with a setting, and what can go wrong in a reward that somebody else wrote.
 //!
-//! Every message has its reason in it, so no error has a `source`: whoever prints the chain would read the
-//! reason twice.
+//! Every message includes its reason, so no error has a `source`: printing the chain would repeat the
+//! reason.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingError {
-    /// The names of a [`Layout`](crate::Layout) make no tags.
+    /// The names of a [`Layout`](crate::Layout) do not make valid tags.
     #[error(
         "{reasoning:?} and {answer:?} can't be the names of the tags: give two different ones of ASCII \
          letters, digits, `_` and `-`, without the angle brackets"
@@ -28,7 +28,7 @@ pub enum SettingError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A tolerance of [`Quantity`](crate::Quantity) is out of its range.
+    /// A tolerance of [`Quantity`](crate::Quantity) is out of range.
     #[error(
         "a tolerance of {absolute} or {relative} times the truth: the absolute one must be 0 or more and \
          finite, the relative one at least 0 and less than 1"
@@ -45,9 +45,9 @@ pub enum SettingError {
          {max_tokens}"
     )]
     Overlong {
-        /// The length of the full punishment.
+        /// The length at which the punishment is full.
         max_tokens: usize,
-        /// How many tokens before it the punishment begins.
+        /// How many tokens before that the punishment begins.
         cache: usize,
     },
     /// [`Repetition`](crate::Repetition) has runs without words, or would pay for repeating.
@@ -56,12 +56,12 @@ pub enum SettingError {
          and the penalty must be 0 or negative, and finite"
     )]
     Repetition {
-        /// Words of a run.
+        /// Words per run.
         ngram_size: usize,
-        /// The penalty of a text that is nothing but repetition.
+        /// The penalty for a text that is nothing but repetition.
         max_penalty: f32,
     },
-    /// A JSON schema is none.
+    /// A JSON schema is not valid.
     #[error("the JSON schema is not valid: {reason}")]
     Schema {
         /// What is wrong with it.
@@ -70,7 +70,7 @@ pub enum SettingError {
     /// A rubric has no part of this name.
     #[error("the rubric has no part `{name}`; it has {}", list(known))]
     NoSuchPart {
-        /// The name asked for.
+        /// The requested name.
         name: String,
         /// The names that the rubric has.
         known: Vec<String>,
@@ -87,7 +87,7 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// A mistake in a reward. (A completion that cannot be graded is none: it earns nothing.)
+/// An error in a reward. (A completion that cannot be graded is not an error: it earns nothing.)
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RewardError {
     /// A reward panicked. The other completions are unharmed, and so is the rubric.
@@ -118,7 +118,7 @@ pub enum RewardError {
         /// The whole text that it was given.
         completion: String,
     },
-    /// A reward is NaN or infinite, or becomes so by its weight or in the sum. One such number would spoil
+    /// A reward is NaN or infinite, or becomes so through its weight or in the sum. One such number would ruin
     /// the advantages of the whole group.
     #[error(
         "reward `{reward}` gave {value}, times its weight {weight}, for the completion {}: the sum must be \
@@ -137,7 +137,7 @@ pub enum RewardError {
     },
 }
 
-/// The text in quotes, with line breaks escaped, and without its middle where it would fill the screen.
+/// The text in quotes, with line breaks escaped, and with its middle left out if it would fill the screen.
 pub(crate) fn excerpt(text: &str) -> String {
     match ends(text) {
         Some((head, tail)) => format!("{head:?} … {tail:?} ({} bytes in all)", text.len()),
@@ -145,7 +145,7 @@ pub(crate) fn excerpt(text: &str) -> String {
     }
 }
 
-/// The ends of a text that is too long to be shown.
+/// The two ends of a text that is too long to show.
 pub(crate) fn ends(text: &str) -> Option<(&str, &str)> {
     const LENGTH: usize = 100; // characters of each
     let (head, _) = text.char_indices().nth(LENGTH)?;

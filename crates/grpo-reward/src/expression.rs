@@ -8,7 +8,7 @@ use crate::extract::is_space;
 /// Parentheses nested deeper than this are refused, so that no text can exhaust the stack.
 const MAX_DEPTH: usize = 100;
 
-/// An expression that could be computed.
+/// An expression that was computed successfully.
 pub(crate) struct Expression {
     pub(crate) value: Rational,
     /// Its numbers, from left to right.
@@ -16,7 +16,7 @@ pub(crate) struct Expression {
 }
 
 impl Expression {
-    /// Of [`plain`](crate::markup::plain) text. `None` where it is no expression, divides by 0, or does not fit the numbers of the machine.
+    /// Parses [`plain`](crate::markup::plain) text. `None` if it is not an expression, divides by 0, or overflows.
     pub(crate) fn evaluate(text: &str) -> Option<Self> {
         let mut parser = Parser { rest: text.chars().peekable(), numbers: Vec::new(), depth: 0 };
         let value = parser.sum()?;
@@ -24,7 +24,7 @@ impl Expression {
     }
 }
 
-/// Descends from sums to products to factors, and computes on its way back.
+/// Descends from sums to products to factors, and computes on the way back up.
 struct Parser<'a> {
     rest: Peekable<Chars<'a>>,
     numbers: Vec<u64>,
@@ -80,27 +80,27 @@ impl Parser<'_> {
         Some(Rational::whole(number))
     }
 
-    /// What `parse` finds behind the next character.
+    /// What `parse` finds after the next character.
     fn behind(&mut self, parse: impl Fn(&mut Self) -> Option<Rational>) -> Option<Rational> {
         self.rest.next();
         parse(self)
     }
 
-    /// The next character that is no whitespace.
+    /// The next character that is not whitespace.
     fn peek(&mut self) -> Option<char> {
         while self.rest.next_if(|c| is_space(*c)).is_some() {}
         self.rest.peek().copied()
     }
 }
 
-/// A fraction in its lowest terms with a positive denominator, so that equal numbers are equal values.
+/// A fraction in lowest terms with a positive denominator, so that equal numbers are equal values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rational {
     numerator: i128,
     denominator: i128,
 }
 
-// `None` where a number does not fit, or is divided by 0.
+// `None` if a number overflows or is divided by 0.
 impl Rational {
     pub(crate) fn whole(number: impl Into<i128>) -> Self {
         Self { numerator: number.into(), denominator: 1 }

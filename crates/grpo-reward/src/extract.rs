@@ -2,11 +2,11 @@
 
 /// The text between the answer tags, without the whitespace around it.
 ///
-/// The same as Python's `text.split("<answer>")[-1].split("</answer>")[0].strip()`, so that scores compare
-/// with those of the many scripts that have this line:
+/// The same as Python's `text.split("<answer>")[-1].split("</answer>")[0].strip()`, so that scores are comparable
+/// with those of the many scripts that contain this line:
 ///
 /// * what follows the **last** `<answer>` counts, up to the next `</answer>` or the end of the text;
-/// * without `<answer>`, the text up to the first `</answer>`, or all of it, is the answer.
+/// * without `<answer>`, the answer is the text up to the first `</answer>`, or all of it.
 ///
 /// ```
 /// use grpo_reward::extract_answer;
@@ -21,12 +21,12 @@ pub fn extract_answer(text: &str) -> &str {
     strip(closed)
 }
 
-/// Python's `str.strip()`: besides Unicode's white space it takes the four ASCII separators.
+/// Python's `str.strip()`: besides Unicode's white space, it strips the four ASCII separators.
 pub(crate) fn strip(text: &str) -> &str {
     text.trim_matches(is_space)
 }
 
-/// Python's `str.isspace()` of one character.
+/// Python's `str.isspace()` for one character.
 pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }

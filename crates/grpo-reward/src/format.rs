@@ -6,25 +6,25 @@ use crate::version::verifier_version;
 use grpo_core::{Completion, Reward};
 use regex::Regex;
 
-// `\n?\z` is Python's `$`, which also matches in front of a final line break.
+// `\n?\z` is Python's `$`, which also matches before a final line break.
 static STRICT: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?s)\A<reasoning>\n.*?\n</reasoning>\n<answer>\n.*?\n</answer>\n\n?\z").expect("it is valid")
 });
 
-// The brackets hold Python's `\s`: besides Unicode's white space the four ASCII separators.
+// The brackets hold Python's `\s`: Unicode's white space and the four ASCII separators.
 static SOFT: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?s)\A<reasoning>.*?</reasoning>[\s\x1c-\x1f]*<answer>.*?</answer>").expect("it is valid")
 });
 
 const TAGS: [&str; 4] = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"];
 
-/// Pays for exactly the prescribed layout: every tag on a line of its own, nothing before the first, a line
+/// Pays for exactly the prescribed layout: every tag on its own line, nothing before the first, a line
 /// break after the last.
 ///
 /// The same as Python's `re.match(pattern, text, re.DOTALL)` with the pattern
-/// `^<reasoning>\n.*?\n</reasoning>\n<answer>\n.*?\n</answer>\n$`. Three consequences are easily missed: the
-/// final line break is required, a second one is tolerated (Python's `$`), and what stands between the tags
-/// may be anything, further tags included.
+/// `^<reasoning>\n.*?\n</reasoning>\n<answer>\n.*?\n</answer>\n$`. Three consequences are easy to miss: the
+/// final line break is required, a second one is tolerated (Python's `$`), and anything may stand between the
+/// tags, even more tags.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};
@@ -43,7 +43,7 @@ pub struct StrictFormat {
     pub reward: f32,
 }
 
-/// Pays for the tags in their order from the start of the text, whatever the line breaks, and whatever comes
+/// Pays for the tags in order from the start of the text, regardless of line breaks and of what comes
 /// after.
 ///
 /// The same as Python's `re.match(pattern, text, re.DOTALL)` with the pattern
@@ -66,11 +66,11 @@ pub struct SoftFormat {
     pub reward: f32,
 }
 
-/// Pays a quarter for each of the four tags that is there exactly once, in any order.
+/// Pays a quarter for each of the four tags that appears exactly once, in any order.
 ///
 /// A model that has never seen the layout will not produce all of it by chance, so the other format rewards
-/// give every completion the same 0, and nothing is learned. Partial credit gives it a slope to climb. A tag
-/// that is repeated earns nothing, or writing tags would be the easiest way to be paid.
+/// give every completion the same 0, and the model learns nothing. Partial credit gives it a slope to climb. A
+/// repeated tag earns nothing; otherwise, writing tags would be the easiest way to be paid.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};
@@ -86,7 +86,7 @@ pub struct SoftFormat {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TagCount {
-    /// What all four tags earn together.
+    /// What all four tags together earn.
     pub reward: f32,
 }
 

@@ -13,30 +13,30 @@ use crate::text::{DOUBLE_QUOTES, fold, regex};
 ///
 /// Keywords and phrases are compared as a reader compares them: upper and lower case, full and half width,
 /// straight and typographic quotes, apostrophes and hyphens, and the kind of whitespace make no difference,
-/// nor do the code points that an accented letter is made of. One that is empty is a mistake in the truth,
-/// and no answer follows it.
+/// nor do the code points that an accented letter is made of. An empty keyword or phrase is a mistake in the
+/// truth, and no answer follows it.
 ///
-/// An answer that is [quoted](Self::Quoted) is looked at without its quotes where they would be in the way,
-/// so that it can follow the other instructions, too.
+/// A [quoted](Self::Quoted) answer is checked without its quotes if they would get in the way, so that it can
+/// follow the other instructions, too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Instruction {
-    /// So many words. Words are what whitespace separates.
+    /// The number of words. Whitespace separates words.
     Words(Quantifier),
-    /// So many sentences. A sentence ends with `.`, `!`, `?` or `…` in front of whitespace or the end, or
-    /// with what other scripts have for them, such as `。`, `؟` and `।`. An abbreviation's point counts as well.
+    /// The number of sentences. A sentence ends with `.`, `!`, `?` or `…` before whitespace or the end, or
+    /// with the equivalent in other scripts, such as `。`, `؟` and `।`. The period of an abbreviation counts as well.
     Sentences(Quantifier),
-    /// So many paragraphs. Empty lines separate them.
+    /// The number of paragraphs. Empty lines separate them.
     Paragraphs(Quantifier),
-    /// So many bullet points: lines that begin with `*`, `-` or `•` and a space.
+    /// The number of bullet points: lines that begin with `*`, `-` or `•` and a space.
     Bullets(Quantifier),
-    /// So many placeholders, such as `[name]`.
+    /// The number of placeholders, such as `[name]`.
     Placeholders(Quantifier),
-    /// The word or phrase so many times, as a whole: `art` is not in `party`, `C++` is in `(C++)`, but not
+    /// How often the word or phrase appears as a whole: `art` is not in `party`; `C++` is in `(C++)`, but not
     /// in `C++11`.
     ///
     /// Scripts without spaces between words, such as Chinese, Japanese and Thai, don't show where a word
     /// ends: `苹果` is in `我喜欢苹果`, and `テスト` in `コンテスト`, although that is another word. Korean has
-    /// spaces, but writes particles behind a word without one: `사과` is in `사과를` and in `사과나무`, not in
+    /// spaces, but attaches particles to a word without one: `사과` is in `사과를` and in `사과나무`, but not in
     /// `풋사과`.
     Keyword {
         /// The word or phrase.
@@ -44,21 +44,21 @@ pub enum Instruction {
         /// How often.
         times: Quantifier,
     },
-    /// None of these words and phrases. They are looked for as a [`Keyword`](Self::Keyword) is.
+    /// None of these words and phrases. They are searched for like a [`Keyword`](Self::Keyword).
     Forbidden(Vec<String>),
-    /// No capital letter, but a small one.
+    /// No capital letter, and at least one lowercase letter.
     Lowercase,
-    /// No small letter, but a capital one.
+    /// No lowercase letter, and at least one capital letter.
     Uppercase,
-    /// No comma of any script: `,`, `،`, `、`, `，` and whatever else Unicode calls one. A low quotation mark
-    /// (`‚`), a semicolon and a middle dot are none.
+    /// No comma of any script: `,`, `،`, `、`, `，` and anything else Unicode calls one. A low quotation mark
+    /// (`‚`), a semicolon and a middle dot are not commas.
     NoCommas,
-    /// This phrase at the beginning, or behind the double quotes there.
+    /// This phrase at the beginning, or right after the double quotes there.
     StartsWith(String),
-    /// This phrase at the end, or in front of the double quotes there.
+    /// This phrase at the end, or right before the double quotes there.
     EndsWith(String),
-    /// All of it in one pair of double quotes: `"…"`, `“…”`, `„…“`, `„…”`, `”…”`, `＂…＂` or `〝…〞`. Marks of
-    /// the same kind within make it several quotes. `«…»`, `「…」` and `'…'` are other quotation marks.
+    /// The whole answer in one pair of double quotes: `"…"`, `“…”`, `„…“`, `„…”`, `”…”`, `＂…＂` or `〝…〞`. Marks of
+    /// the same kind inside make it several quotes. `«…»`, `「…」` and `'…'` are other quotation marks.
     Quoted,
     /// A title in double angle brackets, such as `<<Half of it>>`.
     Title,
@@ -71,7 +71,7 @@ pub enum Quantifier {
     AtLeast(usize),
     /// This many or fewer.
     AtMost(usize),
-    /// Just as many.
+    /// Exactly this many.
     Exactly(usize),
 }
 
@@ -86,7 +86,7 @@ impl Quantifier {
 }
 
 impl Instruction {
-    /// Whether `answer` follows the instruction. One without any letter or digit follows none.
+    /// Whether `answer` follows the instruction. An answer without any letter or digit follows none.
     pub fn is_followed_by(&self, answer: &str) -> bool {
         let answer = strip(answer);
         has_words(answer) && self.holds(answer)
@@ -123,7 +123,7 @@ static SENTENCE_END: LazyLock<Regex> = LazyLock::new(|| {
         | [\p{Sentence_Terminal}--[.!?．]]+"#,
     )
 });
-// Some letters are invisible: Hangul's fillers.
+// Some letters are invisible: the Hangul fillers.
 static LETTER_OR_DIGIT: LazyLock<Regex> =
     LazyLock::new(|| regex(r"[\p{Alphabetic}\p{N}--\p{Default_Ignorable_Code_Point}]"));
 static EMPTY_LINES: LazyLock<Regex> = LazyLock::new(|| regex(r"\n\s*\n"));

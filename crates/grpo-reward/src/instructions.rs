@@ -7,8 +7,8 @@ use crate::{Instruction, extract_answer};
 
 /// Pays for the instructions that [`extract_answer`] follows. Truths are lists of [`Instruction`]s.
 ///
-/// An answer without any letter or digit follows none: it would otherwise be the easiest way to have no
-/// commas and no forbidden words. An empty list pays nothing.
+/// An answer without any letter or digit follows none: otherwise it would be the easiest way to avoid
+/// commas and forbidden words. An empty list pays nothing.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};

@@ -6,11 +6,11 @@ use serde_json::Value;
 use crate::extract_answer;
 use crate::version::verifier_version;
 
-/// Pays where [`extract_answer`] is a JSON object or array, alone.
+/// Pays if [`extract_answer`] is a JSON object or array and nothing else.
 ///
-/// A number, a string, `true` or `null` is JSON too, but so is nearly every short answer, and would be paid
+/// A number, a string, `true` or `null` is JSON too, but so is nearly every short answer, which would be paid
 /// for nothing. Words around it, a Markdown fence (```` ``` ````), a second value and nesting deeper than 127
-/// are wrong. `{}` is right: what has to be in it is for `JsonSchema` (cargo feature `json-schema`) to say.
+/// are wrong. `{}` is right: `JsonSchema` (cargo feature `json-schema`) says what it must contain.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};
@@ -49,10 +49,11 @@ impl<T: ?Sized> Reward<T> for Json {
     }
 }
 
-/// Pays where [`extract_answer`] is JSON that a JSON schema accepts, alone.
+/// Pays if [`extract_answer`] is JSON that a JSON schema accepts, and nothing else.
 ///
-/// The newest draft is meant unless the schema names another with `$schema`. It has to be whole: a reference
-/// to another document is an error, never a download. Its patterns are those of the crate `regex`.
+/// The newest draft applies unless the schema names another one with `$schema`. The schema must be
+/// self-contained: a reference to another document is an error, never a download. Its patterns use the syntax of
+/// the crate `regex`.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};
@@ -84,11 +85,11 @@ pub struct JsonSchema {
 
 #[cfg(feature = "json-schema")]
 impl JsonSchema {
-    /// The reward of what `schema` accepts.
+    /// The reward for what `schema` accepts.
     ///
     /// # Errors
     ///
-    /// Where the schema is no JSON, no valid schema, or refers to another document.
+    /// If the schema is not JSON, is not a valid schema, or refers to another document.
     pub fn new(schema: &str) -> Result<Self, crate::SettingError> {
         let invalid = |reason: String| crate::SettingError::Schema { reason };
         let schema: Value = serde_json::from_str(schema).map_err(|error| invalid(error.to_string()))?;

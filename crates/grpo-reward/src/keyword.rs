@@ -18,12 +18,12 @@ static UNSPACED: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// How often `keyword` stands in `text`, not as a part of a longer word. `None` of an empty keyword.
+/// How often `keyword` appears in `text`, other than as part of a longer word. `None` for an empty keyword.
 pub(crate) fn occurrences(keyword: &str, text: &str) -> Option<usize> {
     let (keyword, text) = (fold(keyword), fold(text));
     let (first, last) = (keyword.chars().next()?, keyword.chars().next_back()?);
     let alone = |start: usize| {
-        // An underscore belongs to the word behind it: `_so_` is emphasized, `so_so` is another word.
+        // An underscore belongs to the word after it: `_so_` is emphasized, `so_so` is another word.
         let before = text[..start].trim_end_matches('_').chars().next_back();
         let after = &text[start + keyword.len()..];
         let next = after.trim_start_matches('_').chars().next();
@@ -34,21 +34,21 @@ pub(crate) fn occurrences(keyword: &str, text: &str) -> Option<usize> {
         let start = at + found;
         let counts = alone(start);
         n += usize::from(counts);
-        // The next one may overlap with one that doesn't count: `na na` in `bana na na`.
+        // The next occurrence may overlap with one that doesn't count: `na na` in `bana na na`.
         at = start + if counts { keyword.len() } else { first.len_utf8() };
     }
     Some(n)
 }
 
-/// Whether a word that begins with `first` may stand behind `before`.
+/// Whether a word that begins with `first` may follow `before`.
 fn may_begin(before: char, first: char) -> bool {
     let other_script = is(&HANGUL, before) != is(&HANGUL, first);
     !is(&WORD, before) || is(&UNSPACED, before) || is(&UNSPACED, first) || other_script
 }
 
-/// Whether a word that ends with `last` may stand in front of `next`.
+/// Whether a word that ends with `last` may precede `next`.
 ///
-/// In Korean, particles are written behind a word of any script without a space: `사과를` is the word `사과`.
+/// In Korean, particles are attached to a word of any script without a space: `사과를` is the word `사과`.
 fn may_end(last: char, next: char) -> bool {
     let part_of_last = is(&MARK, next);
     !part_of_last && (!is(&WORD, next) || is(&UNSPACED, last) || is(&UNSPACED, next) || is(&HANGUL, next))

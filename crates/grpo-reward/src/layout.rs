@@ -41,11 +41,11 @@ impl Layout {
     /// `<think>…</think><answer>…</answer>`, as DeepSeek-R1 writes.
     pub const THINK: Self = Self { reasoning: Cow::Borrowed("think"), answer: Cow::Borrowed("answer") };
 
-    /// Tags of these names.
+    /// Tags with these names.
     ///
     /// # Errors
     ///
-    /// Where the names are equal, or one is not made of ASCII letters, digits, `_` and `-`.
+    /// If the names are equal, or one contains anything but ASCII letters, digits, `_` and `-`.
     pub fn new(reasoning: impl Into<String>, answer: impl Into<String>) -> Result<Self, SettingError> {
         let (reasoning, answer) = (reasoning.into(), answer.into());
         let is_name = |name: &str| {
@@ -57,8 +57,8 @@ impl Layout {
         Ok(Self { reasoning: Cow::Owned(reasoning), answer: Cow::Owned(answer) })
     }
 
-    /// The reasoning and the answer, without the whitespace around them, where the text is nothing but the
-    /// two, in this order: each of the four tags is there exactly once, with only whitespace outside of them.
+    /// The reasoning and the answer, without the whitespace around them, if the text is nothing but these
+    /// two, in this order: each of the four tags appears exactly once, with only whitespace outside of them.
     pub fn split<'a>(&self, text: &'a str) -> Option<(&'a str, &'a str)> {
         let tags = self.tags();
         let inner = strip(text).strip_prefix(&tags.open_reasoning)?.strip_suffix(&tags.close_answer)?;
@@ -80,10 +80,10 @@ impl Layout {
     }
 }
 
-/// Pays where [`Layout::split`] finds a reasoning and an answer, and neither is empty.
+/// Pays if [`Layout::split`] finds a reasoning and an answer, and neither is empty.
 ///
-/// Where [`StrictFormat`](crate::StrictFormat) repeats a pattern that many scripts have, this one leaves no
-/// gap: empty tags, tags within tags and words outside of them earn nothing. Line breaks do not matter.
+/// While [`StrictFormat`](crate::StrictFormat) repeats a pattern that many scripts use, this reward leaves no
+/// loophole: empty tags, tags within tags and words outside of them earn nothing. Line breaks do not matter.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};

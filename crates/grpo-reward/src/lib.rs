@@ -2,8 +2,8 @@
 Verifiable rewards: checks that a program can run on the text of a completion.
 
 Each reward is one small type that implements [`Reward`](grpo_core::Reward), and each is documented with a
-completion that earns it and one that does not. A [`Rubric`] is a named, weighted sum of them, in which one
-may be the gate of another. An [`audit`] tells what a rubric pays for before a run does.
+completion that earns it and one that does not. A [`Rubric`] is a named, weighted sum of rewards, in which one
+may be the gate of another. An [`audit`] shows what a rubric pays for before a run does.
 
 | reward | pays for | default |
 |---|---|---|
@@ -13,16 +13,16 @@ may be the gate of another. An [`audit`] tells what a rubric pays for before a r
 | [`Choice`] | … the letter of the right option | 2.0 |
 | [`Countdown`] | … an expression that reaches a number with given ones | 2.0 |
 | [`Json`], `JsonSchema` (feature `json-schema`) | … JSON; JSON that a schema accepts | 0.5; 1.0 |
-| [`Instructions`] | … as many words, sentences, keywords … as were asked for | 1.0 |
+| [`Instructions`] | … as many words, sentences, keywords … as the prompt asked for | 1.0 |
 | [`Pattern`] | a regular expression matches, or doesn't | 0.5 |
 | [`StrictFormat`] | exactly the prescribed layout, line by line | 0.5 |
-| [`SoftFormat`] | the tags in their order, whatever the line breaks | 0.5 |
-| [`TagCount`] | each tag that is there exactly once | 4 × 0.125 |
-| [`LayoutFormat`] | reasoning and answer, neither of them empty, in tags of any name | 0.5 |
+| [`SoftFormat`] | the tags in order, regardless of line breaks | 0.5 |
+| [`TagCount`] | each tag that appears exactly once | 4 × 0.125 |
+| [`LayoutFormat`] | reasoning and answer, both non-empty, in tags of any name | 0.5 |
 | [`SoftOverlong`] | staying below a number of tokens | 0 to −1 |
 | [`Repetition`] | not repeating runs of words | 0 to a penalty |
 
-The classic layout is a reasoning and an answer, each between tags on lines of their own:
+The classic layout is a reasoning and an answer, each between tags on their own lines:
 
 ```text
 <reasoning>
@@ -33,8 +33,8 @@ Half of 36 is 18.
 </answer>
 ```
 
-Rewards see text only: no token ids, no tensors. Whatever was prefilled into the prompt as the beginning of
-the answer belongs in the completion's text, or the format rewards see half of it.
+Rewards see only text: no token ids, no tensors. Anything prefilled into the prompt as the beginning of
+the answer belongs in the completion's text, or the format rewards see only half of it.
 
 # Example
 

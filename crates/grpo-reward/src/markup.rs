@@ -1,4 +1,4 @@
-//! Short answers without the dress that Markdown, LaTeX and typography give them.
+//! Short answers without the markup of Markdown, LaTeX and typography.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use regex::{Captures, Regex};
 use crate::extract::strip;
 use crate::text::{narrow, regex};
 
-/// What emphasis and formulas are put between; the longer ones first. `~~5~~` is missing: it is crossed out.
+/// The marks around emphasis and formulas, the longer ones first. `~~5~~` is missing: it is crossed out.
 const PAIRS: [(&str, &str); 11] = [
     ("***", "***"),
     ("**", "**"),
@@ -26,8 +26,8 @@ const PAIRS: [(&str, &str); 11] = [
 const COMMAND: &str =
     r"\\(?:text(?:rm|bf|it|sf|tt)?|math(?:rm|bf|it|sf|tt)|operatorname|mbox|emph|underline|boxed|fbox)\s*\{";
 
-/// `text` without the emphasis or the formula's marks around all of it, of which there may be several. A point
-/// behind them is left out.
+/// `text` without the marks of emphasis or formulas around all of it, which may be several. A period
+/// after them is dropped.
 pub(crate) fn bare(text: &str) -> &str {
     let mut text = strip(text);
     while let Some(inner) = within_pair(text) {
@@ -48,8 +48,8 @@ pub(crate) fn leading_pair(text: &str) -> Option<(&str, &str)> {
     PAIRS.iter().find_map(|(open, close)| text.strip_prefix(open)?.split_once(close))
 }
 
-/// A [`bare`] text in usual width, with `-` for every sign that looks like it, the narrow space U+202F for
-/// those that don't break, `.` for `。` at the end, and without LaTeX's commands for spaces, fonts and signs.
+/// A [`bare`] text in its usual width, with `-` for every sign that looks like it, U+202F for the
+/// non-breaking spaces, `.` for `。` at the end, and without LaTeX's commands for spaces, fonts and signs.
 pub(crate) fn plain(text: &str) -> String {
     static FONT: LazyLock<Regex> = LazyLock::new(|| regex(&format!(r"{COMMAND}([^{{}}]*)\}}")));
     static DRESSED: LazyLock<Regex> = LazyLock::new(|| {

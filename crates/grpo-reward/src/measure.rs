@@ -25,7 +25,7 @@ pub(crate) fn parse(text: &str) -> Option<(f64, String)> {
     }
 }
 
-/// The one form of a unit's different ways to be written.
+/// The one normal form of the different ways to write a unit.
 pub(crate) fn unit_form(unit: &str) -> String {
     plain(&compatible(&plain(unit))).replace(['^', '{', '}'], "")
 }
@@ -37,7 +37,7 @@ static DECIMAL: LazyLock<Regex> = LazyLock::new(|| {
     let raised = format!(r"{times}(?<raised>[⁺⁻]?[⁰¹²³⁴-⁹]{{1,4}})");
     regex(&format!(r"(?s)\A{NUMBER}(?:{power}|{raised})?(?<rest>.*)\z"))
 });
-/// A fraction, with or without a whole number in front.
+/// A fraction, with or without a whole number before it.
 static FRACTION: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?xs)\A(?<sign>[+\-]?)(?<dollar>\$?)(?:(?<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)\s+)?
@@ -45,7 +45,7 @@ static FRACTION: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// `½`, `\frac{1}{2}`, and the last digit in front of them.
+/// `½`, `\frac{1}{2}`, and the last digit before them.
 static OTHER_FRACTION: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?x)(?<whole>[0-9]?)\s*
@@ -53,11 +53,11 @@ static OTHER_FRACTION: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// LaTeX leaves out the braces around single digits.
+/// LaTeX allows single digits without braces.
 static SHORT_FRACTION: LazyLock<Regex> =
     LazyLock::new(|| regex(r"(?<frac>\\[dt]?frac)\s*(?<above>[0-9])\s*(?<below>[0-9])"));
 
-/// A power of ten alone.
+/// A power of ten on its own.
 static POWER: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?<sign>[+\-]?)10(?<raised>\^|[⁺⁻]?[⁰¹²³⁴-⁹])"));
 
 /// Plain text with `1 1/2` for `1½` and `1\frac{1}{2}`, and with `1×10^8` for `10^8`.
@@ -86,7 +86,7 @@ fn without_inner_pair(text: String) -> String {
     text
 }
 
-/// The number at the beginning, its dollar, and what follows it.
+/// The number at the beginning, its dollar sign, and what follows it.
 fn split(text: &str) -> Option<(f64, &str, &str)> {
     let (number, groups) = match FRACTION.captures(text) {
         Some(groups) => (fraction(&groups)?, groups),
@@ -124,10 +124,10 @@ fn decimal(groups: &Captures<'_>) -> Option<f64> {
     number.replace(SEPARATORS, "").parse().ok()
 }
 
-/// Whether what follows a number makes another one of it, or is a second: `12 13`, `1,2,3`, `10-20`, `1.05/2`.
+/// Whether what follows a number turns it into another number, or is a second one: `12 13`, `1,2,3`, `10-20`, `1.05/2`.
 fn goes_on(rest: &str) -> bool {
     static GOES_ON: LazyLock<Regex> =
         LazyLock::new(|| regex(r"\A(?:[0-9,.^⁰¹²³⁴-⁹⁺⁻]|[\-\p{Sm}/:*·xX]+\s*[+\-]?\$?\.?[0-9])"));
-    // A point alone ends the answer.
+    // A period on its own ends the answer.
     rest != "." && GOES_ON.is_match(rest)
 }

@@ -7,7 +7,7 @@ use regex::Regex;
 use crate::markup::plain;
 use crate::text::regex;
 
-/// A number in [`plain`] text: a sign, a dollar, digits (in groups of three, or without groups) and a
+/// A number in [`plain`] text: a sign, a dollar sign, digits (in groups of three, or without groups) and a
 /// fraction, each of which may be missing.
 pub(crate) const NUMBER: &str = concat!(
     r"(?<sign>[+\-]?)(?<dollar>\$?)",
@@ -15,15 +15,15 @@ pub(crate) const NUMBER: &str = concat!(
     r"(?:\.(?<fraction>[0-9]*))?"
 );
 
-/// What stands between groups of three digits.
+/// The separator between groups of three digits.
 pub(crate) const SEPARATORS: [char; 3] = [',', '\'', '\u{202f}'];
 
 static ONLY_NUMBER: LazyLock<Regex> = LazyLock::new(|| regex(&format!(r"\A{NUMBER}\z")));
 
-/// A decimal number of any size in its one normal form, so that equal numbers are equal values.
+/// A decimal number of any size in normal form, so that equal numbers are equal values.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Decimal {
-    /// Never of zero.
+    /// Never set for zero.
     negative: bool,
     /// Without leading zeros; empty below 1.
     integer: String,

@@ -5,27 +5,27 @@ use grpo_core::{Completion, Reward};
 use crate::version::verifier_version;
 use crate::{extract_answer, number::Decimal};
 
-/// Pays where [`extract_answer`] is the same number as the truth.
+/// Pays if [`extract_answer`] is the same number as the truth.
 ///
 /// Both are read as exact decimals, never as floats. A number is an optional sign, an optional `$`, digits
-/// with or without separators between groups of three, and an optional point with or without digits behind
+/// with or without separators between groups of three, and an optional point with or without digits after
 /// it. So `18`, `18.`, `18.0`, `18.0.`, `+18` and `$18` are equal, and so are `1,200` and `1200`, `-$5` and
 /// `−5`.
 ///
-/// How a number is dressed makes no difference:
+/// The markup of a number makes no difference:
 ///
 /// * emphasis and formulas around all of it, as in `**18**`, `_18_`, `` `18` ``, `$18$`, `\(18\)`, `\text{18}`,
-///   `\boxed{18}`, with a point inside or behind; crossed out, `~~18~~`, it is none;
+///   `\boxed{18}`, with a period inside or after; crossed out, `~~18~~`, it is not a number;
 /// * any hyphen, dash or minus sign as the sign;
-/// * `,`, `'`, `{,}`, `\,` or a space that doesn't break (U+00A0, U+2009, U+202F) as the separator, the same one
-///   throughout; `\$` for the dollar;
-/// * fullwidth digits and signs, and `。` for a final point.
+/// * `,`, `'`, `{,}`, `\,` or a non-breaking space (U+00A0, U+2009, U+202F) as the separator, the same one
+///   throughout; `\$` for the dollar sign;
+/// * fullwidth digits and signs, and `。` for a final period.
 ///
 /// Anything else is not a number, and wrong: `18 apples`, `1,2,3`, `3,5`, `17–19`, `1e3`, `36/2`, `½`,
-/// `18%`. The answer is to be the number alone, and a guess at which of several numbers is meant could be
-/// learned as a way to be paid for all of them. A fraction is left to compute;
-/// [`Quantity`](crate::Quantity) takes it. Where the truth itself is no number, every completion is wrong;
-/// compare text with [`Correctness`](crate::Correctness).
+/// `18%`. The answer must be the number alone. If this reward guessed which of several numbers is meant, a model
+/// could learn to list several and be paid for all of them. A fraction is still to be computed;
+/// [`Quantity`](crate::Quantity) accepts it. If the truth itself is not a number, every completion is wrong;
+/// use [`Correctness`](crate::Correctness) to compare text.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};

@@ -6,10 +6,10 @@ use crate::SettingError;
 use crate::version::verifier_version;
 
 /// Punishes length softly, as DAPO does ([arXiv 2503.14476](https://arxiv.org/abs/2503.14476), eq. 13):
-/// nothing up to `max_tokens - cache`, from there on a line down to −1 at `max_tokens`, and −1 beyond.
+/// 0 up to `max_tokens - cache`, then linearly down to −1 at `max_tokens`, and −1 beyond.
 ///
-/// TRL's `get_soft_overlong_punishment(max_completion_len, soft_punish_cache)`. Tokens are the sampled ones,
-/// the stop token included. With a cache of 0 the line is a step.
+/// The same as TRL's `get_soft_overlong_punishment(max_completion_len, soft_punish_cache)`. Tokens are the sampled
+/// ones, including the stop token. With a cache of 0, the line is a step.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};
@@ -31,11 +31,11 @@ pub struct SoftOverlong {
 }
 
 impl SoftOverlong {
-    /// The punishment that begins `cache` tokens before `max_tokens`.
+    /// A punishment that begins `cache` tokens before `max_tokens`.
     ///
     /// # Errors
     ///
-    /// Where `cache` is more than `max_tokens`: then even an empty completion would be punished.
+    /// If `cache` is more than `max_tokens`: then even an empty completion would be punished.
     pub fn new(max_tokens: usize, cache: usize) -> Result<Self, SettingError> {
         if cache > max_tokens {
             return Err(SettingError::Overlong { max_tokens, cache });

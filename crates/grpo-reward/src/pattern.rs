@@ -6,13 +6,13 @@ use regex::Regex;
 use crate::SettingError;
 use crate::version::verifier_version;
 
-/// Pays where a regular expression is found in the text, or where it is not.
+/// Pays if a regular expression is found in the text, or if it is not.
 ///
 /// The whole text is searched: `^` and `$` are its ends unless the pattern begins with `(?m)`. The syntax is
-/// that of the crate `regex`, which takes time in proportion to the text whatever the pattern is, and has no
-/// look-around for that reason.
+/// that of the crate `regex`, which takes time proportional to the text whatever the pattern is, and therefore
+/// has no look-around.
 ///
-/// A pattern that must not match is paid for an empty completion too: give such a part a
+/// A pattern that must not match also pays for an empty completion: give such a part a
 /// [gate](crate::Rubric::gate).
 ///
 /// ```
@@ -32,27 +32,27 @@ use crate::version::verifier_version;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Pattern {
-    /// What the right text earns: 0.5 unless it is changed.
+    /// What the right text earns: 0.5 by default.
     pub reward: f32,
     regex: Regex,
     wanted: bool,
 }
 
 impl Pattern {
-    /// Pays where `pattern` is found.
+    /// Pays if `pattern` is found.
     ///
     /// # Errors
     ///
-    /// Where the pattern is not a regular expression, or is too large a one.
+    /// If the pattern is not a regular expression, or is too large.
     pub fn must_match(pattern: &str) -> Result<Self, SettingError> {
         Self::new(pattern, true)
     }
 
-    /// Pays where `pattern` is not found.
+    /// Pays if `pattern` is not found.
     ///
     /// # Errors
     ///
-    /// Where the pattern is not a regular expression, or is too large a one.
+    /// If the pattern is not a regular expression, or is too large.
     pub fn must_not_match(pattern: &str) -> Result<Self, SettingError> {
         Self::new(pattern, false)
     }

@@ -8,25 +8,25 @@ use crate::measure::{parse, unit_form};
 use crate::version::verifier_version;
 use crate::{SettingError, extract_answer};
 
-/// Pays where [`extract_answer`] is a number within the tolerance of the truth's, with the truth's unit.
+/// Pays if [`extract_answer`] is a number within the tolerance of the truth's, with the truth's unit.
 ///
-/// A number is what [`Numeric`](crate::Numeric) takes for one, in its dress; such a number with a power of
+/// A number is what [`Numeric`](crate::Numeric) accepts as one, with its markup; such a number with a power of
 /// ten, `3e8` or `3 × 10^8`; or a fraction. A fraction has whole numbers above and below its bar and may
-/// stand behind a whole number: `1/2`, `½` and `\frac{1}{2}` are 0.5, `1 1/2` and `1½` are 1.5. So `1.05/2`
-/// is none: it is a division that is left to do, and `/0` is wrong, too. A number followed by an operator or
+/// follow a whole number: `1/2`, `½` and `\frac{1}{2}` are 0.5, `1 1/2` and `1½` are 1.5. So `1.05/2` is not a
+/// number: it is a division that is still to be done. `/0` is wrong, too. A number followed by an operator or
 /// by more digits is not one number, in the answer or in the truth: `10–20`, `3:30`, `1/2/2024`, `5 ± 1`,
 /// `18²`, `3 × 4`.
 ///
-/// The unit is the rest of the answer without the whitespace around it and one point at its end; a dollar
-/// in front of the number is the unit `$`. Units are compared character by character: `mW` is not `MW`.
+/// The unit is the rest of the answer without the whitespace around it and one period at its end; a dollar sign
+/// before the number is the unit `$`. Units are compared character by character: `mW` is not `MW`.
 /// Only what looks the same is the same: Unicode's compatible characters (the ohm sign and omega, the micro
-/// sign and mu, `℃` and `°C`), powers (`m²`, `m^2`, `m^{2}`, `m2`), dots and dashes of any kind, and what
-/// is put in LaTeX's `\text` or in emphasis. Where a unit has other names, list them as
-/// [synonyms](Self::synonym); nothing is converted. A missing unit is wrong, and so is one that the truth
+/// sign and mu, `℃` and `°C`), powers (`m²`, `m^2`, `m^{2}`, `m2`), dots and dashes of any kind, and text
+/// in LaTeX's `\text` or in emphasis. If a unit has other names, list them as
+/// [synonyms](Self::synonym); nothing is converted. A missing unit is wrong, and so is a unit that the truth
 /// doesn't have.
 ///
-/// The tolerance is the larger one of the absolute and the relative. The relative one is a share of the
-/// truth, never of the answer, so that a large answer makes no room for itself.
+/// The tolerance is the larger of the absolute and the relative one. The relative tolerance is a share of the
+/// truth, never of the answer, so that a large answer cannot widen its own tolerance.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};
@@ -45,7 +45,7 @@ use crate::{SettingError, extract_answer};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quantity {
-    /// What a right answer earns: 2.0 unless it is changed.
+    /// What a right answer earns: 2.0 by default.
     pub reward: f32,
     absolute: f64,
     relative: f64,
@@ -57,7 +57,7 @@ impl Quantity {
     ///
     /// # Errors
     ///
-    /// Where one of them is negative or not finite, or `relative` is 1 or more: 0 would always be right.
+    /// If one of them is negative or not finite, or `relative` is 1 or more: 0 would always be right.
     pub fn new(absolute: f64, relative: f64) -> Result<Self, SettingError> {
         if !(absolute >= 0.0 && absolute.is_finite() && (0.0..1.0).contains(&relative)) {
             return Err(SettingError::Tolerance { absolute, relative });
@@ -65,7 +65,7 @@ impl Quantity {
         Ok(Self { reward: 2.0, absolute, relative, synonyms: BTreeMap::new() })
     }
 
-    /// Takes `name` for `unit`, in the answer and in the truth.
+    /// Reads `name` as `unit`, in the answer and in the truth.
     #[must_use]
     pub fn synonym(mut self, name: impl Into<String>, unit: impl Into<String>) -> Self {
         self.synonyms.insert(unit_form(&name.into()), unit_form(&unit.into()));
@@ -76,7 +76,7 @@ impl Quantity {
         let (Some((answer, unit)), Some((truth, true_unit))) = (parse(answer), parse(truth)) else {
             return false;
         };
-        // What the parsed numbers and their difference may be off for being binary.
+        // The binary rounding error of the parsed numbers and their difference.
         let rounding = 4.0 * f64::EPSILON * truth.abs();
         let near = (answer - truth).abs() <= self.absolute.max(self.relative * truth.abs()) + rounding;
         near && self.name(&unit) == self.name(&true_unit)

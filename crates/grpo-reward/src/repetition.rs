@@ -7,12 +7,12 @@ use grpo_core::{Completion, Reward};
 use crate::version::verifier_version;
 use crate::{SettingError, extract::is_space};
 
-/// Punishes repeated runs of words: `max_penalty · (1 − different runs / all runs)`, for runs of
+/// Punishes repeated runs of words (n-grams): `max_penalty · (1 − different runs / all runs)`, for runs of
 /// `ngram_size` words.
 ///
-/// The same as `get_repetition_penalty_reward(ngram_size, max_penalty)` of TRL and Open-R1: words are what
-/// whitespace separates, in lower case, and a text of fewer words than a run is not punished. A script that
-/// has no spaces between words is one word to it.
+/// The same as `get_repetition_penalty_reward(ngram_size, max_penalty)` of TRL and Open-R1: whitespace separates
+/// words, case is ignored, and a text with fewer words than a run is not punished. Text in a script that has no
+/// spaces between words counts as one word.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish, Reward};
@@ -37,7 +37,7 @@ impl Repetition {
     ///
     /// # Errors
     ///
-    /// Where the runs have no words, or the penalty is positive or not finite.
+    /// If the runs have no words, or the penalty is positive or not finite.
     pub fn new(ngram_size: usize, max_penalty: f32) -> Result<Self, SettingError> {
         if ngram_size == 0 || !(max_penalty <= 0.0 && max_penalty.is_finite()) {
             return Err(SettingError::Repetition { ngram_size, max_penalty });

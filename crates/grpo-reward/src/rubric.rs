@@ -14,8 +14,8 @@ use crate::{Correctness, RewardError, SettingError, StrictFormat};
 
 /// A named, weighted sum of rewards.
 ///
-/// Names are what metrics call the parts (`rewards/{name}/mean`). A part of weight 0 is scored and reported,
-/// but not paid. A part with a [gate](Self::gate) is paid only where another one is.
+/// Metrics use the names of the parts (`rewards/{name}/mean`). A part of weight 0 is scored and reported,
+/// but not paid. A part with a [gate](Self::gate) is paid only if another part's reward is above 0.
 ///
 /// ```
 /// use grpo_core::{Completion, Finish};
@@ -36,7 +36,7 @@ use crate::{Correctness, RewardError, SettingError, StrictFormat};
 /// ```
 pub struct Rubric<T: ?Sized> {
     parts: Vec<Part<T>>,
-    /// Scores within a limit of time; without one, there is none.
+    /// Scores within a time limit; none if no limit is set.
     within: Option<Box<Score<T>>>,
 }
 
@@ -54,9 +54,9 @@ struct Part<T: ?Sized> {
 pub struct Scores {
     /// `Σ weight · paid`.
     pub total: f32,
-    /// Each reward as it is, before its gate and its weight, in the order of [`Rubric::names`].
+    /// Each raw reward, before its gate and its weight, in the order of [`Rubric::names`].
     pub each: Vec<f32>,
-    /// Each reward before its weight, and 0 where its gate is shut.
+    /// Each reward before its weight, or 0 if its gate is shut.
     pub paid: Vec<f32>,
 }
 
@@ -66,7 +66,7 @@ impl<T: ?Sized> Rubric<T> {
         Self { parts: Vec::new(), within: None }
     }
 
-    /// Adds a part, or replaces the one that has this name (its gate included): names are unique, as metrics
+    /// Adds a part, or replaces the one with this name (including its gate): names are unique, because metrics
     /// need them to be.
     ///
     /// ```
@@ -86,8 +86,8 @@ impl<T: ?Sized> Rubric<T> {
         self
     }
 
-    /// Lets the part `name` count only where the part `by` is above 0, before its own weight and gate: with
-    /// the format behind the correctness, no layout is paid without a right answer. It replaces the gate that
+    /// Lets the part `name` count only if the part `by` is above 0, before the weight and gate of `by`: if
+    /// the correctness gates the format, no layout is paid without a right answer. This replaces any gate that
     /// `name` had.
     ///
     /// ```
@@ -107,32 +107,32 @@ impl<T: ?Sized> Rubric<T> {
     ///
     /// # Errors
     ///
-    /// Where there is no part `name` or no part `by`.
+    /// If there is no part `name` or no part `by`.
     pub fn gate(mut self, name: &str, by: &str) -> Result<Self, SettingError> {
         let (gated, gate) = (self.index(name)?, self.index(by)?);
         self.parts[gated].gate = Some(gate);
         Ok(self)
     }
 
-    /// Gives the part `name` a version: a run that began with one is not resumed with another. A closure has none by
-    /// itself, so nobody notices if it changes while a run is interrupted.
+    /// Gives the part `name` a version: a run that began with one version does not resume with another. A closure
+    /// has no version by default, so nobody notices if it changes while a run is interrupted.
     ///
     /// # Errors
     ///
-    /// Where there is no part `name`.
+    /// If there is no part `name`.
     pub fn version(mut self, name: &str, version: impl Into<String>) -> Result<Self, SettingError> {
         let part = self.index(name)?;
         self.parts[part].version = version.into();
         Ok(self)
     }
 
-    /// Bounds the time that scoring a completion may take. A reward that hangs is an error then, which names it
-    /// ([`RewardError::TimedOut`]); its thread is left behind, as none can be stopped from outside, and ends when
-    /// the reward or the program does.
+    /// Limits the time that scoring a completion may take. A reward that hangs then becomes an error that names it
+    /// ([`RewardError::TimedOut`]). Its thread is left behind, because a thread cannot be stopped from outside; it
+    /// ends when the reward or the program does.
     ///
-    /// A limit is a net, not a measure: whether a completion runs into it depends on the machine, so it is no
+    /// The limit is a safety net, not a measure: whether a completion hits it depends on the machine, so it is no
     /// verdict on the completion. A reward that may take long (because it runs a program, say) should count its own
-    /// steps, and give 0 where they run out.
+    /// steps, and return 0 when they run out.
     ///
     /// ```
     /// use std::time::Duration;
@@ -157,7 +157,7 @@ impl<T: ?Sized> Rubric<T> {
         Self { within: Some(within(limit)), ..self }
     }
 
-    /// The place of the part `name`.
+    /// The index of the part `name`.
     pub(crate) fn index(&self, name: &str) -> Result<usize, SettingError> {
         self.names().position(|other| other == name).ok_or_else(|| SettingError::NoSuchPart {
             name: name.to_owned(),
@@ -175,12 +175,12 @@ impl<T: ?Sized> Rubric<T> {
         self.parts.iter().map(|part| part.weight)
     }
 
-    /// The names of the parts' gates, in the order of [`names`](Self::names); none where a part has none.
+    /// The name of each part's gate, in the order of [`names`](Self::names); `None` if a part has none.
     pub fn gates(&self) -> impl Iterator<Item = Option<&str>> {
         self.parts.iter().map(|part| part.gate.map(|gate| self.parts[gate].name.as_str()))
     }
 
-    /// The versions of the parts, in the order of [`names`](Self::names); empty where a part has none.
+    /// The version of each part, in the order of [`names`](Self::names); empty if a part has none.
     pub fn versions(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().map(|part| part.version.as_str())
     }
@@ -199,8 +199,8 @@ impl<T: ?Sized> Rubric<T> {
     ///
     /// # Errors
     ///
-    /// Where a reward panics, is not finite, or takes longer than the [limit](Self::with_time_limit). (The program's
-    /// panic hook runs all the same, and by default prints the place of the panic. With `panic = "abort"` nothing
+    /// If a reward panics, is not finite, or takes longer than the [limit](Self::with_time_limit). (The program's
+    /// panic hook still runs, and by default prints the location of the panic. With `panic = "abort"`, nothing
     /// can be caught.)
     pub fn score(&self, truth: &T, completion: &Completion) -> Result<Scores, RewardError> {
         let mut scores = self.score_group(truth, std::slice::from_ref(completion))?;
@@ -211,7 +211,7 @@ impl<T: ?Sized> Rubric<T> {
     ///
     /// # Errors
     ///
-    /// Those of the first completion that has one.
+    /// The error of the first completion that has one.
     pub fn score_group(&self, truth: &T, completions: &[Completion]) -> Result<Vec<Scores>, RewardError> {
         let rewards: Vec<_> = self.parts.iter().map(|part| part.reward.clone()).collect();
         let scored = match self.within.as_ref().filter(|_| !rewards.is_empty()) {
@@ -227,7 +227,7 @@ impl<T: ?Sized> Rubric<T> {
         scored.into_iter().zip(completions).map(pay).collect()
     }
 
-    /// Scores one completion, and measures how long each part takes.
+    /// Scores one completion and measures how long each part takes.
     pub(crate) fn score_timed(
         &self,
         truth: &T,
@@ -284,7 +284,7 @@ impl<T: ?Sized> Rubric<T> {
 }
 
 impl<T: AsRef<str> + ?Sized> Rubric<T> {
-    /// The classic rubric of grade-school word problems: [`Correctness`] (2.0) named `correctness` and
+    /// The classic rubric for grade-school word problems: [`Correctness`] (2.0) named `correctness` and
     /// [`StrictFormat`] (0.5) named `format`.
     pub fn gsm8k() -> Self {
         Self::new().with("correctness", 1.0, Correctness::default()).with(

@@ -4,7 +4,7 @@ use grpo_core::{Ddof, mean, std};
 
 use crate::Scores;
 
-/// What one part of a rubric gave over many completions: each reward as it is, before its gate and its
+/// What one part of a rubric gave over many completions: the raw rewards, before the gate and the
 /// weight.
 ///
 /// ```
@@ -30,7 +30,7 @@ pub struct RewardStatistics {
     pub n: usize,
     /// The mean.
     pub mean: f64,
-    /// The standard deviation, ddof 1; 0 of one completion.
+    /// The standard deviation, ddof 1; 0 for a single completion.
     pub std: f64,
     /// The lowest reward.
     pub min: f32,
@@ -42,7 +42,7 @@ pub struct RewardStatistics {
 
 impl RewardStatistics {
     /// The statistics of each part, in the order of `names`, which are those of the rubric that gave the
-    /// scores. Without scores there are none.
+    /// scores. Empty if there are no scores.
     pub fn of<'a>(
         names: impl IntoIterator<Item = impl Into<String>>,
         scores: impl IntoIterator<Item = &'a Scores>,

@@ -1,4 +1,4 @@
-//! Rewards on a thread of their own, so that one that hangs does not hang the program.
+//! Rewards on their own thread, so that one that hangs does not hang the program.
 
 use std::borrow::Borrow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,11 +13,11 @@ use crate::scoring::{Failure, Scored, score_one};
 
 type Rewards<T> = Vec<Arc<dyn Reward<T>>>;
 
-/// Scores completions of one problem with every reward; the last of what it returns may be a failure, and then there may be
-/// fewer than completions.
+/// Scores completions of one problem with every reward. The last result may be a failure; then there may be fewer
+/// results than completions.
 pub(crate) type Score<T> = dyn Fn(Rewards<T>, &T, &[Completion]) -> Vec<Scored> + Send + Sync;
 
-/// Scoring on a thread that is left behind if it takes longer than `limit` for a completion; a new one takes its place.
+/// Scores on a thread that is left behind if a completion takes longer than `limit`; a new thread takes its place.
 pub(crate) fn within<T>(limit: Duration) -> Box<Score<T>>
 where
     T: ToOwned + ?Sized + 'static,
@@ -25,11 +25,11 @@ where
 {
     let worker: Mutex<Option<Worker<T>>> = Mutex::new(None);
     Box::new(move |rewards, truth, completions| {
-        // A panic under the lock cannot be: rewards panic on the other side.
+        // A panic under the lock is impossible: rewards panic on the other side.
         let mut worker = worker.lock().unwrap_or_else(PoisonError::into_inner);
         let job = Job { rewards, truth: truth.to_owned(), completions: completions.to_vec() };
         let scored = worker.get_or_insert_with(Worker::start).run(job, limit);
-        // After a failure there may be results to come that belong to nobody.
+        // After a failure, results that belong to nobody may still arrive.
         if scored.last().is_some_and(Result::is_err) {
             *worker = None;
         }
@@ -43,11 +43,11 @@ struct Job<T: ToOwned + ?Sized> {
     completions: Vec<Completion>,
 }
 
-/// A thread that ends when this is dropped and it has nothing left to do.
+/// A thread that ends when this is dropped and no work is left.
 struct Worker<T: ToOwned + ?Sized> {
     jobs: Sender<Job<T>>,
     results: Receiver<Scored>,
-    /// The place of the reward that is at work.
+    /// The index of the reward at work.
     place: Arc<AtomicUsize>,
 }
 
@@ -65,17 +65,17 @@ where
             for Job { rewards, truth, completions } in to_do {
                 for completion in &completions {
                     if done.send(score_one(&rewards, truth.borrow(), completion, &at)).is_err() {
-                        return; // nobody waits any more
+                        return; // nobody is waiting any more
                     }
                 }
             }
         };
-        // If the system has no thread to give, the channels close, which is seen at the first job.
+        // If the system cannot start a thread, the channels close, which shows at the first job.
         let _ = thread::Builder::new().name("rewards".to_string()).spawn(work);
         Self { jobs, results, place }
     }
 
-    /// What comes for each completion in turn, up to the first failure.
+    /// The result for each completion in turn, up to the first failure.
     fn run(&self, job: Job<T>, limit: Duration) -> Vec<Scored> {
         let n = job.completions.len();
         let ended = || Failure::Panicked("its thread ended, or could not begin".to_string());

@@ -3,21 +3,21 @@ use rayon::prelude::*;
 
 use crate::{Draw, Sampling};
 
-/// An autoregressive model that decodes a batch of rows, one token of each row at a time.
+/// An autoregressive model that decodes a batch of rows, one token per row at a time.
 ///
-/// The cache is a value that the caller owns and passes along; a decoder holds no state of a generation.
+/// The cache is a value that the caller owns and passes along; a decoder holds no generation state.
 pub trait Decoder {
-    /// Keys and values of everything that the rows of a batch have seen so far.
+    /// Keys and values of all tokens that the rows of a batch have seen so far.
     type Cache;
 
     /// The most positions a sequence may have, prompt and completion together.
     fn context(&self) -> usize;
 
-    /// The number of logits of a position; every token id is below it.
+    /// The number of logits per position; every token id is below it.
     fn vocabulary(&self) -> usize;
 
     /// Reads the prompts, one row each, and returns their cache and the logits `[rows, vocabulary]` (f32) of the
-    /// token that follows each of them. The cache has room for `capacity` more tokens of every row.
+    /// token that follows each of them. The cache has room for `capacity` more tokens per row.
     ///
     /// Prompts are never empty and their ids are below [`vocabulary`](Self::vocabulary): [`Sampler`] checks.
     ///
@@ -27,18 +27,18 @@ pub trait Decoder {
     /// Appends one token to every row and returns the logits `[rows, vocabulary]` (f32) of the next.
     fn decode(&self, tokens: &[u32], cache: &mut Self::Cache) -> Tensor<2>;
 
-    /// The cache whose row `i` is row `rows[i]` of `cache`. A row may be named several times (a prompt is fanned
+    /// Returns the cache whose row `i` is row `rows[i]` of `cache`. A row may be named several times (a prompt is fanned
     /// out to its group) or not at all (a finished row leaves the batch).
     fn select(&self, cache: Self::Cache, rows: &[usize]) -> Self::Cache;
 
-    /// Draws a token for each of `requests`, in their order; none where the logits are not finite.
+    /// Draws a token for each of `requests`, in order; `None` if the logits are not finite.
     ///
-    /// Provided: the logits are copied to the host and each token is drawn there ([`Sampling::draw`]). A decoder on a device
-    /// can draw where its logits are.
+    /// The default implementation copies the logits to the host and draws each token there ([`Sampling::draw`]). A
+    /// decoder on a device can draw the tokens on that device.
     ///
     /// # Panics
     ///
-    /// If a row is not below the number of rows of `logits`.
+    /// If a row index is not below the number of rows of `logits`.
     fn draw(&self, logits: Tensor<2>, requests: &[DrawRequest], sampling: &Sampling) -> Vec<Option<Draw>> {
         let vocabulary = self.vocabulary();
         let logits: Vec<f32> = logits
@@ -51,7 +51,7 @@ pub trait Decoder {
     }
 }
 
-/// What a token is drawn from.
+/// The inputs for drawing one token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DrawRequest {
     /// The row of the logits.

@@ -2,19 +2,19 @@ use grpo_math::exp;
 
 use crate::InvalidOption;
 
-/// Numbers that a sum keeps apart, to take several at once.
+/// The number of partial sums, which allows several additions at once.
 const LANES: usize = 16;
-/// Masses whose sum is kept to find a token by.
+/// The number of masses per stored sum; the sums speed up the search for a token.
 const BLOCK: usize = 256;
 
 /// How the next token is drawn from the logits of a position.
 ///
-/// The options act in transformers' order: temperature, top-k, top-p, min-p. They have the names of TRL's
+/// The options apply in the order of transformers: temperature, top-k, top-p, min-p. They are named as in TRL's
 /// `GRPOConfig`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Sampling {
-    /// Divides the logits; 0 takes the most probable token.
+    /// Divides the logits; 0 selects the most probable token.
     pub temperature: f32,
     /// Keeps the `top_k` most probable tokens.
     pub top_k: Option<usize>,
@@ -38,16 +38,16 @@ pub struct Draw {
     pub token: u32,
     /// Its natural log-probability under `softmax(logits / temperature)` over the whole vocabulary.
     ///
-    /// What top-k, top-p and min-p cut off is not taken out of the denominator: training computes the
-    /// log-probability over the whole vocabulary too, so the two agree (TRL does the same). Under greedy decoding
-    /// (temperature 0) it is the one at temperature 1.
+    /// Tokens that top-k, top-p and min-p cut off still count in the denominator: training also computes the
+    /// log-probability over the whole vocabulary, so the two agree (TRL does the same). Under greedy decoding
+    /// (temperature 0), it is the log-probability at temperature 1.
     pub logprob: f32,
     /// The entropy of the same distribution, in nats.
     pub entropy: f32,
 }
 
 impl Sampling {
-    /// Takes the most probable token.
+    /// Selects the most probable token.
     pub fn greedy() -> Self {
         Self { temperature: 0.0, ..Self::default() }
     }
@@ -91,7 +91,7 @@ impl Sampling {
         Some(Draw { token: token as u32, logprob: logprob as f32, entropy: entropy as f32 })
     }
 
-    /// Sets the mass of every token that is cut off to zero.
+    /// Sets the mass of every token that is cut off to 0.
     fn truncate(&self, masses: &mut [f32]) {
         if self.top_k.is_none() && self.top_p.is_none() && self.min_p.is_none() {
             return;
@@ -126,7 +126,7 @@ impl Sampling {
 
 /// The first index of the largest value; `None` if a value is NaN or infinite, or there is none.
 fn argmax(logits: &[f32]) -> Option<(usize, f32)> {
-    // Only what is finite gives 0; the sums are apart so that they can be taken together.
+    // Only finite values give 0; the sums are separate so that they can be computed in parallel.
     let mut largest = [f32::NEG_INFINITY; LANES];
     let mut zeros = [0.0f32; LANES];
     let (chunks, rest) = logits.as_chunks::<LANES>();
@@ -142,7 +142,7 @@ fn argmax(logits: &[f32]) -> Option<(usize, f32)> {
     finite.then_some((index, max))
 }
 
-/// The sums of masses (probabilities before they are divided by their sum), [`BLOCK`] by [`BLOCK`].
+/// The sums of masses (unnormalized probabilities), one for each [`BLOCK`] of them.
 fn block_sums(masses: &[f32]) -> Vec<f64> {
     let sum = |block: &[f32]| {
         let mut lanes = [0.0f64; LANES];
@@ -156,7 +156,7 @@ fn block_sums(masses: &[f32]) -> Vec<f64> {
 
 /// The sum of `mass · (logit − max) · inverse`: of masses, times their logarithms.
 fn weighted_sum(masses: &[f32], logits: &[f32], max: f32, inverse: f32) -> f64 {
-    // A mass is 0 long before its logarithm is this, and 0 times infinity is no number.
+    // A mass is 0 long before its logarithm reaches this, and 0 times infinity is NaN.
     let logarithm = |z: f32| ((z - max) * inverse).max(-1000.0);
     let sum = |(masses, logits): (&[f32], &[f32])| {
         let mut lanes = [0.0f64; LANES];
@@ -174,7 +174,7 @@ fn invert(masses: &[f32], u: f64) -> usize {
     let sums = block_sums(masses);
     let mut rest = u * sums.iter().sum::<f64>();
     for (block, sum) in sums.iter().enumerate() {
-        // A block that rounding may let the sum pass in is looked through.
+        // Search any block in which rounding may let the sum pass the target.
         if rest > sum * (1.0 + 1e-9) {
             rest -= sum;
             continue;
@@ -206,7 +206,7 @@ mod tests {
         masses.iter().map(|w| w / total).collect()
     }
 
-    /// Draws many tokens and returns how often each came, and checks their log-probabilities on the way.
+    /// Draws many tokens, checks their log-probabilities, and returns how often each was drawn.
     fn frequencies(sampling: &Sampling, n: usize) -> Vec<f64> {
         let full = probabilities(sampling.temperature);
         let entropy: f64 = full.iter().map(|p| -p * p.ln()).sum();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the logits, the options and the uniform number: the token is one that the options keep, by their definitions, and
+        /// For any logits, options and uniform number: the token is one that the options keep, by their definitions, and
         /// comes with its probability in the whole distribution.
         #[test]
         fn a_token_is_one_that_is_kept(

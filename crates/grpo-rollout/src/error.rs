@@ -23,12 +23,12 @@ pub enum RolloutError {
         prompt: usize,
         /// Tokens of the prompt.
         tokens: usize,
-        /// The most tokens that a completion may have.
+        /// The maximum number of tokens in a completion.
         max_tokens: usize,
-        /// Positions that the model has.
+        /// The model's number of positions.
         context: usize,
     },
-    /// A token id that the model has no embedding for: the tokenizer belongs to another model.
+    /// The model has no embedding for a token id: the tokenizer belongs to another model.
     #[error(
         "prompt {prompt} holds token id {token}, but the model's vocabulary ends at {vocabulary}: the tokenizer \
          does not fit the model"
@@ -41,7 +41,7 @@ pub enum RolloutError {
         /// Size of the model's vocabulary.
         vocabulary: usize,
     },
-    /// The model returned logits that are not numbers.
+    /// The model returned logits that are not finite.
     #[error(
         "the logits of prompt {prompt} are not finite at token {token} of the completion: the weights are damaged \
          or training has diverged"

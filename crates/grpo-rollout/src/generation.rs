@@ -2,20 +2,21 @@ use grpo_core::Finish;
 
 use crate::{Decoder, Draw, DrawRequest, RolloutError, Sample, SampleKey, Sampler};
 
-/// Rows that are decoded together: each leaves when its completion has ended.
+/// Rows that are decoded together. Finished rows leave the batch.
 ///
-/// A row carries all that its completion depends on, so rows may be of any requests, in any number, and at any position.
+/// A row carries everything its completion depends on, so a batch may mix any number of rows, of any requests, at any
+/// position.
 pub(crate) struct Generation<'a, D: Decoder> {
     sampler: &'a Sampler,
     decoder: &'a D,
     rows: Vec<Row<'a>>,
     /// The indices of the running rows, in the order of the cache.
     running: Vec<usize>,
-    /// The keys and values of those; none if no row is running.
+    /// The keys and values of the running rows; none if no row is running.
     cache: Option<D::Cache>,
 }
 
-/// A completion in the making.
+/// A completion in progress.
 pub(crate) struct Row<'a> {
     /// The index of its request.
     pub(crate) request: usize,
@@ -35,7 +36,7 @@ impl<'a> Row<'a> {
         Self { request, prompt, key, sample }
     }
 
-    /// The uniform number of the next token.
+    /// The uniform number for the next token.
     fn uniform(&self) -> f64 {
         self.key.uniform(self.sample.tokens.len())
     }
@@ -51,8 +52,8 @@ impl<'a> Row<'a> {
 }
 
 impl<'a, D: Decoder> Generation<'a, D> {
-    /// Reads the prompts of `rows`, those of a request once, and draws the first token of each row. Rows of a request stand
-    /// side by side.
+    /// Reads the prompts of `rows`, once per request, and draws the first token of each row. Rows of the same request are
+    /// adjacent.
     pub(crate) fn new(
         sampler: &'a Sampler,
         decoder: &'a D,
@@ -101,7 +102,7 @@ impl<'a, D: Decoder> Generation<'a, D> {
         self.rows
     }
 
-    /// Takes the rows whose completions have ended out of the batch, and sets how they ended.
+    /// Removes finished rows from the batch and sets how their completions ended.
     fn leave(&mut self) {
         let is_running: Vec<bool> =
             self.running.iter().map(|i| !self.sampler.ends(&mut self.rows[*i].sample)).collect();
@@ -115,7 +116,7 @@ impl<'a, D: Decoder> Generation<'a, D> {
 }
 
 impl Sampler {
-    /// Whether the completion is over; sets how it ended.
+    /// Whether the completion has ended; if so, sets how.
     fn ends(&self, sample: &mut Sample) -> bool {
         let stopped = sample.tokens.last().is_some_and(|token| self.stop.contains(token));
         sample.finish = if stopped { Finish::Stop } else { Finish::Length };

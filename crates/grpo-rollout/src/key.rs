@@ -3,8 +3,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// The source of randomness of one completion: a uniform number for each of its tokens.
 ///
-/// A number depends on the key and on the token's index alone (ChaCha8, a counter-based generator), so it can be
-/// asked for in any order and again at any time.
+/// A number depends only on the key and on the token's index (ChaCha8, a counter-based generator), so numbers can be
+/// requested in any order and as often as needed.
 ///
 /// ```
 /// use grpo_rollout::SampleKey;
@@ -18,14 +18,14 @@ pub struct SampleKey {
     pub seed: u64,
     /// The training step.
     pub step: u64,
-    /// The problem, by its index in the data.
+    /// The problem's index in the data.
     pub problem: u64,
     /// The completion's index in its group.
     pub sample: u64,
 }
 
 impl SampleKey {
-    /// A uniform number in `[0, 1)` with 53 random bits for token `token` of the completion.
+    /// A uniform number in `[0, 1)` with 53 random bits, for token `token` of the completion.
     pub fn uniform(&self, token: usize) -> f64 {
         let mut key = [0; 32];
         for (bytes, word) in key.chunks_exact_mut(8).zip([self.seed, self.step, self.problem, self.sample]) {

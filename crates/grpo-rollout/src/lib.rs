@@ -1,13 +1,13 @@
-//! Rollouts: prompts go in as token ids, groups of sampled completions come out with the log-probability of
+//! Rollouts: prompts go in as token ids; groups of sampled completions come out, with the log-probability of
 //! every sampled token.
 //!
 //! The crate's one design decision: **a sample is a function of its own logits and its own key.** Uniform numbers are a
-//! function of (seed, step, problem, sample, token) and nothing is drawn from a shared generator, so neither the
-//! order of the rows nor what else is in the batch can change a sample, and any step can be replayed from its
+//! function of (seed, step, problem, sample, token), and nothing is drawn from a shared generator. So neither the
+//! order of the rows nor the rest of the batch can change a sample, and any step can be replayed from its
 //! keys.
 //!
-//! The model is a [`Decoder`]: anything that maps tokens to next-token logits with a cache that is handed around
-//! as a value. A trainer samples through [`Rollouts`]. The crate knows no model, no text and no reward.
+//! The model is a [`Decoder`]: anything that maps tokens to next-token logits, with a cache that is passed around
+//! as a value. A trainer samples through [`Rollouts`]. The crate knows nothing about models, text or rewards.
 
 mod decoder;
 mod distribution;

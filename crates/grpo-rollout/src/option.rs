@@ -1,4 +1,4 @@
-//! An option outside its range, and the ranges that several options have.
+//! An option outside its range, and ranges that several options share.
 
 /// An option is outside its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -8,12 +8,12 @@ pub struct InvalidOption {
     pub option: &'static str,
     /// The value it was given.
     pub value: String,
-    /// The range it must be in.
+    /// The range that it must be in.
     pub expected: &'static str,
 }
 
 impl InvalidOption {
-    /// The error of an option.
+    /// Creates the error for an option.
     pub fn new(option: &'static str, value: impl ToString, expected: &'static str) -> Self {
         Self { option, value: value.to_string(), expected }
     }

@@ -4,7 +4,7 @@ use crate::{Decoder, Request, RolloutError, Sample, Sampler};
 
 /// Where the completions of a model `M` in training are sampled: in this process ([`Local`]), from a copy of it, or elsewhere.
 pub trait Rollouts<M> {
-    /// Samples the completions of every request as `sampler` says, in the order of the requests and of their keys.
+    /// Samples the completions of every request with `sampler`, in the order of the requests and of their keys.
     fn sample(
         &self,
         model: &M,
@@ -12,8 +12,8 @@ pub trait Rollouts<M> {
         requests: &[Request<'_>],
     ) -> Result<Vec<Vec<Sample>>, RolloutError>;
 
-    /// How the loss makes up for a sampler that is not quite the model (TRL's
-    /// `vllm_importance_sampling_correction`). None where what samples is the model itself.
+    /// How the loss corrects for a sampler that is not exactly the model (TRL's
+    /// `vllm_importance_sampling_correction`). `None` if the model itself samples.
     fn correction(&self) -> Option<SamplerCorrection> {
         None
     }

@@ -10,19 +10,19 @@ pub struct Sampler {
     pub sampling: Sampling,
     /// Token ids that end a completion. The stop token is the completion's last token and is trained on.
     pub stop: Vec<u32>,
-    /// The most tokens of a completion (TRL's `max_completion_length`).
+    /// The maximum number of tokens in a completion (TRL's `max_completion_length`).
     pub max_tokens: usize,
-    /// The most rows decoded at once: bounds the memory of the cache, and changes nothing but how sums are
-    /// rounded.
+    /// The maximum number of rows decoded at once: limits the memory of the cache, and changes nothing but how sums
+    /// are rounded.
     pub batch_rows: usize,
 }
 
-/// A prompt to be continued once for every key.
+/// A prompt to continue once for every key.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The prompt's token ids.
     pub prompt: &'a [u32],
-    /// One completion is drawn for each.
+    /// One completion is drawn for each key.
     pub keys: &'a [SampleKey],
 }
 

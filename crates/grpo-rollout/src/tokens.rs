@@ -1,6 +1,6 @@
-//! What a model and whoever trains it say to each other of the tokens of completions.
+//! What a model and its trainer exchange about the tokens of completions.
 
-/// A prompt and completions of it, as token ids.
+/// A prompt and its completions, as token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptCompletions<'a> {
     /// The prompt; never empty.
@@ -18,7 +18,7 @@ pub struct TokenLogProbs {
     pub entropies: Vec<f32>,
 }
 
-/// The gradient of a loss with respect to what [`TokenLogProbs`] has of a completion.
+/// The gradient of a loss with respect to the [`TokenLogProbs`] of a completion.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TokenGradients {
@@ -27,7 +27,7 @@ pub struct TokenGradients {
 }
 
 impl TokenGradients {
-    /// The gradient of a loss that depends on log-probabilities alone.
+    /// The gradient of a loss that depends only on log-probabilities.
     pub fn of_logprobs(logprobs: Vec<f32>) -> Self {
         Self { logprobs }
     }

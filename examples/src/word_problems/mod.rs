@@ -1,7 +1,7 @@
-//! Grade-school word problems in the form of GSM8K, made from templates.
+//! Grade-school word problems in the form of GSM8K, generated from templates.
 //!
-//! A problem belongs to training or to testing by its numbers: no combination of numbers that is tested on, in whatever
-//! template, is ever learned from. A second kind of test problem has templates of its own, too.
+//! A problem's numbers decide whether it is for training or for testing: no combination of numbers that is tested, in any
+//! template, is ever trained on. A second kind of test problem also has its own templates.
 
 mod templates;
 mod working;

@@ -1,4 +1,4 @@
-//! The templates: what is asked, and how it is worked out.
+//! The templates: the question, and how it is worked out.
 
 use super::working::Working;
 use crate::dice::Dice;

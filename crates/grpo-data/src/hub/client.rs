@@ -1,8 +1,8 @@
 //! GET requests to the Hub, with redirects.
 //!
-//! Names, URLs and the layout of the cache are hf-hub's, its downloads (0.5.0) are not: they send the token
-//! to the host that the Hub redirects to, can repeat the beginning of a file when a resumed download is cut
-//! again, compare no sizes, have no timeouts, and follow a redirect to itself for ever.
+//! Names, URLs and the layout of the cache come from hf-hub, but downloads do not. Its downloads (0.5.0) send the
+//! token to the host that the Hub redirects to, can repeat the beginning of a file when a resumed download is
+//! interrupted again, compare no sizes, have no timeouts, and follow a redirect to itself forever.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use super::repo::Repo;
 
 const MAX_REDIRECTS: usize = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// A connection that gives nothing for so long is taken for cut.
+/// A connection that delivers nothing for this long counts as broken.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An access token; it can be sent, but not shown.
+/// An access token that can be sent but not shown.
 #[derive(Clone)]
 pub(super) struct Token(pub(super) String);
 
@@ -30,12 +30,12 @@ impl fmt::Debug for Token {
     }
 }
 
-/// An answer with a body, after all redirects.
+/// A response with a body, after all redirects.
 pub(super) struct Reply {
     pub(super) response: Response<Body>,
-    /// What identifies the file's content: the Hub's own word, not that of the storage it redirects to.
+    /// Identifies the file's content: the Hub's own ETag, not that of the storage it redirects to.
     pub(super) etag: Option<String>,
-    /// The file's length, where the Hub says it before it redirects.
+    /// The file's length, if the Hub states it before it redirects.
     pub(super) linked_size: Option<u64>,
 }
 
@@ -45,7 +45,7 @@ impl Reply {
     }
 }
 
-/// Asks one Hub.
+/// Sends requests to one Hub.
 pub(super) struct Client<'a> {
     agent: Agent,
     endpoint: &'a str,
@@ -69,7 +69,7 @@ impl<'a> Client<'a> {
         let config = Agent::config_builder()
             .max_redirects(0)
             .http_status_as_error(false)
-            .accept_encoding("identity") // a compressed answer has another length than the file
+            .accept_encoding("identity") // a compressed response has a different length than the file
             .user_agent(concat!("grpo-data/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_recv_response(Some(READ_TIMEOUT))
@@ -78,7 +78,7 @@ impl<'a> Client<'a> {
         Ok(Self { agent: config.into(), endpoint, origin, authorization: authorization.transpose()? })
     }
 
-    /// Gets `path` of the Hub, or a range of its bytes. `what` is for errors.
+    /// Gets `path` from the Hub, or a range of its bytes. `what` is for errors.
     pub(super) fn get(
         &self,
         repo: &Repo,
@@ -113,7 +113,7 @@ impl<'a> Client<'a> {
         Err(self.protocol(what, "too many redirects"))
     }
 
-    /// An answer that no Hub gives.
+    /// A response that no Hub gives.
     pub(super) fn protocol(&self, what: &str, reason: impl Into<String>) -> HubError {
         HubError::Protocol {
             what: what.to_owned(),
@@ -145,7 +145,7 @@ impl<'a> Client<'a> {
         if let Some(range) = range {
             request = request.header(RANGE, range);
         }
-        // The token is for the Hub alone, not for the storage it redirects to.
+        // The token is only for the Hub, not for the storage it redirects to.
         if at_home && let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
@@ -185,7 +185,7 @@ impl<'a> Client<'a> {
 fn same_origin(a: &Uri, b: &Uri) -> bool {
     let port =
         |uri: &Uri| uri.port_u16().or(if uri.scheme_str() == Some("https") { Some(443) } else { Some(80) });
-    // The Hub's short name leads to its long one.
+    // The Hub's short name redirects to its long one.
     let host =
         |uri: &Uri| uri.host().map(|host| if host == "hf.co" { "huggingface.co" } else { host }.to_owned());
     a.scheme() == b.scheme() && host(a) == host(b) && port(a) == port(b)

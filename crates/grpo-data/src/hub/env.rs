@@ -1,4 +1,4 @@
-//! A [`Hub`] from the environment, by the rules of Hugging Face's own tools (`constants.py` of huggingface_hub).
+//! A [`Hub`] from the environment, following the rules of Hugging Face's own tools (`constants.py` of huggingface_hub).
 
 use std::ffi::OsString;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Hub, HubError};
 
-/// Variables that Hugging Face's tools follow and that would change what is done here.
+/// Variables that Hugging Face's tools respect and that would change the behavior here.
 const NOT_FOLLOWED: [&str; 5] = [
     "HF_HUB_DISABLE_SYMLINKS",
     "HF_HUB_DOWNLOAD_TIMEOUT",
@@ -26,11 +26,11 @@ impl Hub {
     /// - `HF_HUB_OFFLINE`, or `TRANSFORMERS_OFFLINE` in its absence, or `HF_DATASETS_OFFLINE`: `1`, `true`, `yes`
     ///   or `on` to use only the cache.
     ///
-    /// In paths, `~`, `$NAME` and `${NAME}` are expanded. Variables that are known, but not followed here, are logged.
+    /// In paths, `~`, `$NAME` and `${NAME}` are expanded. Known variables that have no effect here are logged.
     ///
     /// # Errors
     ///
-    /// [`HubError::Home`] if nothing says where the cache is to be, [`HubError::Variable`] if a variable is not text
+    /// [`HubError::Home`] if nothing says where to put the cache, [`HubError::Variable`] if a variable is not text
     /// or its path starts with another user's home.
     pub fn from_env() -> Result<Self, HubError> {
         Environment { var: &|name| std::env::var_os(name), home: std::env::home_dir() }.hub()
@@ -91,7 +91,7 @@ impl Environment<'_> {
         Ok(token)
     }
 
-    /// A variable; one that is blank counts as absent.
+    /// A variable; a blank one counts as absent.
     fn text(&self, name: &'static str) -> Result<Option<String>, HubError> {
         let value = (self.var)(name).map(OsString::into_string).transpose();
         let value = value
@@ -119,7 +119,7 @@ impl Environment<'_> {
         Ok(None)
     }
 
-    /// What Python's `expandvars(expanduser(value))` is.
+    /// The same as Python's `expandvars(expanduser(value))`.
     fn expand(&self, name: &'static str, value: &str) -> Result<PathBuf, HubError> {
         let Some(rest) = value.strip_prefix('~') else { return Ok(self.expand_vars(name, value).into()) };
         if !rest.is_empty() && !rest.starts_with('/') {
@@ -133,7 +133,7 @@ impl Environment<'_> {
         Ok(if rest.is_empty() { home.clone() } else { home.join(rest) })
     }
 
-    /// Puts the values of `$NAME` and `${NAME}` in their places; what is not set stays as it is.
+    /// Replaces `$NAME` and `${NAME}` with their values; names that are not set stay unchanged.
     fn expand_vars(&self, name: &str, value: &str) -> String {
         let (mut expanded, mut rest) = (String::new(), value);
         while let Some((before, after)) = rest.split_once('$') {
@@ -158,7 +158,7 @@ impl Environment<'_> {
     }
 }
 
-/// The token in a file, which need not be there.
+/// The token in a file, which need not exist.
 fn read_token(file: &Path) -> Option<String> {
     match std::fs::read_to_string(file) {
         Ok(token) => Some(token),

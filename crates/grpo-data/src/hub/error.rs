@@ -1,10 +1,10 @@
-//! What the Hub refuses, and what happens on the way.
+//! What the Hub refuses, and what can go wrong on the way.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why the Hub, or its cache, did not deliver. The token never appears in it.
+/// Why a request to the Hub, or its cache, failed. The token never appears in it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
@@ -17,7 +17,7 @@ pub enum HubError {
     /// There is no place for the cache.
     #[error("no home folder to keep the cache in; set HF_HOME")]
     Home,
-    /// A variable of the environment says nothing that can be followed.
+    /// An environment variable has an unusable value.
     #[error("the environment variable {name} {reason}")]
     Variable {
         /// Its name.
@@ -34,7 +34,7 @@ pub enum HubError {
     /// The token cannot be sent; it is not shown.
     #[error("the token holds characters that no token has; mend HF_TOKEN or the token file")]
     Token,
-    /// Working offline, and a file is not in the cache.
+    /// In offline mode, a file is not in the cache.
     #[error(
         "{what} is not in the cache {cache}, and HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE or HF_DATASETS_OFFLINE forbids \
          to download it; run once without it, or give the path of a local copy",
@@ -46,7 +46,7 @@ pub enum HubError {
         /// The cache.
         cache: PathBuf,
     },
-    /// Working offline, and the cache has several commits of a repository, none of which it calls the newest.
+    /// In offline mode, the cache has several commits of a repository, none of them marked as the newest.
     #[error(
         "{what} is in the cache in several commits, and nothing says which is meant; give the path of one: {}",
         paths(folders)
@@ -54,7 +54,7 @@ pub enum HubError {
     Snapshots {
         /// The repository.
         what: String,
-        /// The folders of the commits that are whole.
+        /// The folders of the complete commits.
         folders: Vec<PathBuf>,
     },
     /// A model's repository has weights, but none that can be read.
@@ -62,9 +62,9 @@ pub enum HubError {
     Weights {
         /// The repository.
         what: String,
-        /// The files of weights there.
+        /// The weight files there.
         found: Vec<String>,
-        /// How to get what is wanted.
+        /// How to get readable weights.
         advice: &'static str,
     },
     /// The repository, or the file in it, does not exist.
@@ -72,10 +72,10 @@ pub enum HubError {
     NotFound {
         /// The repository, or the file and its repository.
         what: String,
-        /// The Hub asked.
+        /// The Hub that was asked.
         endpoint: String,
     },
-    /// The Hub wants a token, or another one (HTTP 401 and 403).
+    /// The Hub requires a token, or a different one (HTTP 401 and 403).
     #[error(
         "{what}: access denied (HTTP {status}): it does not exist, is private, or is gated; if it is gated, \
          ask for access at {page}; {token}"
@@ -90,7 +90,7 @@ pub enum HubError {
         /// What to do about the token.
         token: &'static str,
     },
-    /// The server answered with another error.
+    /// The server responded with another error.
     #[error("{what}: the server answered HTTP {status}; try again {}", later(*.retry_after))]
     Status {
         /// The repository, or the file and its repository.
@@ -100,7 +100,7 @@ pub enum HubError {
         /// How long the server asked to wait.
         retry_after: Option<Duration>,
     },
-    /// No answer.
+    /// No response.
     #[error(
         "{what}: cannot reach {endpoint} ({cause}); check the network and HF_ENDPOINT \
          (what is in the cache needs neither)"
@@ -108,12 +108,12 @@ pub enum HubError {
     Connection {
         /// The repository, or the file and its repository.
         what: String,
-        /// The Hub asked; the failure may be of the host that it redirected to.
+        /// The Hub that was asked; the host that it redirected to may be the one that failed.
         endpoint: String,
         /// The reason.
         cause: Box<ureq::Error>,
     },
-    /// A download broke off, more often than is retried.
+    /// A download broke off more often than it is retried.
     #[error(
         "{what}: the connection broke after {done} of {total} bytes ({cause}); run again to resume the download"
     )]
@@ -127,7 +127,7 @@ pub enum HubError {
         /// The reason.
         cause: io::Error,
     },
-    /// More bytes came than were announced.
+    /// More bytes arrived than were announced.
     #[error(
         "{what}: the server announced {total} bytes and sent more; the download was discarded, run again"
     )]
@@ -137,7 +137,7 @@ pub enum HubError {
         /// Bytes announced.
         total: u64,
     },
-    /// What came is not what the Hub announced.
+    /// The content is not what the Hub announced.
     #[error(
         "{what}: what came does not have the hash that the Hub announced ({expected}); the download was \
          discarded, run again"
@@ -145,17 +145,17 @@ pub enum HubError {
     Hash {
         /// The file and its repository.
         what: String,
-        /// The SHA-256, or git's SHA-1, that it should have.
+        /// The SHA-256, or git's SHA-1, that the file should have.
         expected: String,
     },
-    /// The answer is not one that a Hub gives.
+    /// The response is not one that a Hub gives.
     #[error("{what}: {endpoint} does not answer like a Hub ({reason}); check HF_ENDPOINT")]
     Protocol {
         /// The repository, or the file and its repository.
         what: String,
-        /// The Hub asked.
+        /// The Hub that was asked.
         endpoint: String,
-        /// What is wrong with the answer.
+        /// What is wrong with the response.
         reason: String,
     },
     /// The list of weight files is damaged, or names files outside its folder.
@@ -180,7 +180,7 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// Whether trying again may help.
+    /// Whether a retry may help.
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Cut { .. } => true,
@@ -202,7 +202,7 @@ impl HubError {
         if let Self::Status { retry_after, .. } = self { *retry_after } else { None }
     }
 
-    /// For `map_err`: says where the system refused.
+    /// For `map_err`: names the file or folder that the system refused.
     pub(super) fn io(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         |cause| Self::Io { path, cause }

@@ -1,8 +1,8 @@
 //! Files of one commit, downloaded into the cache.
 //!
-//! A file arrives as `blobs/{etag}.part`, is renamed when it is whole and its hash is the one that the Hub
-//! announced, and is then linked into the snapshot of its commit. So a snapshot holds only whole files, and a
-//! download that was interrupted goes on later, in this process or another.
+//! A file arrives as `blobs/{etag}.part`, is renamed when it is complete and its hash is the one that the Hub
+//! announced, and is then linked into the snapshot of its commit. So a snapshot holds only complete files, and
+//! an interrupted download resumes later, in this process or another.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -61,22 +61,22 @@ impl<'a> Remote<'a> {
         self.names.iter().any(|name| name == file)
     }
 
-    /// The folder that the files are fetched into.
+    /// The folder to fetch the files into.
     pub(super) fn folder(&self) -> PathBuf {
         self.repo.snapshot(&self.hub.cache, &self.commit)
     }
 
-    /// Makes this commit the one that is found in the cache from now on.
+    /// Makes this commit the one that later lookups find in the cache.
     pub(super) fn publish(&self) -> Result<(), HubError> {
         self.repo.publish(&self.hub.cache, &self.commit)
     }
 
-    /// Fetches a file unless it is there.
+    /// Fetches a file unless it is already there.
     pub(super) fn fetch(&self, name: &str) -> Result<PathBuf, HubError> {
         Ok(self.fetch_all(&[name.to_owned()])?.remove(0))
     }
 
-    /// Fetches the files that are not there. They show up together, so that no part is taken for the whole.
+    /// Fetches the missing files. They appear together, so that nobody mistakes some of them for all.
     pub(super) fn fetch_all(&self, names: &[String]) -> Result<Vec<PathBuf>, HubError> {
         let targets: Vec<PathBuf> = names.iter().map(|name| self.folder().join(name)).collect();
         let mut arrived = Vec::new();
@@ -108,7 +108,7 @@ struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Downloads the blob that holds the file, unless it is there.
+    /// Downloads the blob that holds the file, unless it is already there.
     fn attempt(&self, furthest: &mut u64) -> Result<PathBuf, HubError> {
         let first_byte = match self.get(Some("bytes=0-0")) {
             Err(HubError::Status { status: NO_SUCH_RANGE, .. }) => self.get(None)?, // an empty file has no first byte
@@ -133,13 +133,13 @@ impl Download<'_> {
         Ok(blob)
     }
 
-    /// Completes the file `part`, from where it ends.
+    /// Completes the file `part` from where it ends.
     fn fill(&self, part: &Path, total: Option<u64>, furthest: &mut u64) -> Result<(), HubError> {
         let failed = || HubError::io(part);
         let mut file = OpenOptions::new().create(true).append(true).open(part).map_err(failed())?;
         let mut done = file.metadata().map_err(failed())?.len();
         if total.is_none_or(|total| done > total) {
-            file.set_len(0).map_err(failed())?; // where no length is known, a part may be more than the whole
+            file.set_len(0).map_err(failed())?; // if no length is known, a part may be longer than the whole file
             done = 0;
         }
         self.report(done, total);
@@ -168,14 +168,14 @@ impl Download<'_> {
         }
     }
 
-    /// Asks for what follows the first `done` bytes; starts again where the server will not go on from there.
+    /// Requests what follows the first `done` bytes; starts over if the server will not resume from there.
     fn rest(&self, file: &mut File, part: &Path, done: &mut u64) -> Result<Reply, HubError> {
         let reply = match self.get(Some(&format!("bytes={done}-"))) {
             Err(HubError::Status { status: NO_SUCH_RANGE, .. }) => self.get(None)?,
             other => other?,
         };
         if reply.response.status() == 200 {
-            // All of it: the server does not know ranges, or has no more than what is here.
+            // All of it: the server does not support ranges, or has no more than what is already here.
             file.set_len(0).map_err(HubError::io(part))?;
             *done = 0;
         } else if !reply.header("content-range").is_some_and(|r| r.starts_with(&format!("bytes {done}-"))) {
@@ -195,7 +195,7 @@ impl Download<'_> {
         self.remote.client.get(self.remote.repo, &self.what, &self.path, range)
     }
 
-    /// The length of the file that an answer announces. There is none where a server sends files as it makes them.
+    /// The length of the file that a response announces. None if the server generates files as it sends them.
     fn total(&self, reply: &Reply) -> Result<Option<u64>, HubError> {
         let announced = match reply.response.status().as_u16() {
             206 => {
@@ -210,14 +210,14 @@ impl Download<'_> {
         Ok(reply.linked_size.or(announced.transpose()?))
     }
 
-    /// Shows the blob under the file's name.
+    /// Links the blob under the file's name.
     fn link(&self, blob: &Path) -> io::Result<()> {
         if self.target.exists() {
             return Ok(()); // another process was faster
         }
         fs::create_dir_all(parent(self.target))?;
         if self.target.is_symlink() {
-            fs::remove_file(self.target)?; // to a blob that was deleted
+            fs::remove_file(self.target)?; // a link to a blob that was deleted
         }
         // Relative, so that the cache can be moved: out of `snapshots/{commit}/...`, into `blobs`.
         let n_levels = Path::new(self.name).components().count() + 1;
@@ -225,7 +225,7 @@ impl Download<'_> {
         path.extend([Path::new("blobs"), Path::new(blob.file_name().unwrap_or_default())]);
         #[cfg(unix)]
         let linked = std::os::unix::fs::symlink(path, self.target);
-        #[cfg(windows)] // where links need rights, the snapshot holds the file itself
+        #[cfg(windows)] // links need extra rights here, so the snapshot holds the file itself
         let linked =
             std::os::windows::fs::symlink_file(path, self.target).or_else(|_| fs::rename(blob, self.target));
         linked
@@ -242,14 +242,14 @@ impl Download<'_> {
     }
 }
 
-/// Two processes that want the same file: the second waits, and finds it there. Dropping the lock releases it.
+/// If two processes want the same file, the second waits and then finds it. Dropping the lock releases it.
 fn lock(blob: &Path) -> Result<File, HubError> {
     let path = blob.with_added_extension("lock");
     File::create(&path).and_then(|file| file.lock().map(|()| file)).map_err(HubError::io(&path))
 }
 
-/// Whether the content of a file is what the Hub's ETag says: its SHA-256 where it is stored apart from the
-/// repository (LFS), else its hash as a blob of git. Other servers' ETags may be anything, and say nothing.
+/// Whether the content of a file matches the Hub's ETag: its SHA-256 if it is stored outside the
+/// repository (LFS), else its hash as a git blob. Other servers' ETags may be anything and prove nothing.
 fn is_named(path: &Path, etag: &str) -> io::Result<bool> {
     let mut file = File::open(path)?;
     Ok(match etag.len() {

@@ -1,19 +1,19 @@
-//! What the headers of an answer say.
+//! What the headers of a response say.
 
 use std::time::{Duration, SystemTime};
 
 use ureq::http::HeaderMap;
 use ureq::http::header::{DATE, RETRY_AFTER};
 
-/// The value of a header; `None` where the header is missing or not ASCII text.
+/// The value of a header; `None` if the header is missing or not ASCII text.
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// How long the server asks to wait: by `Retry-After`, in seconds or as a date, or by the Hub's `RateLimit`.
+/// How long the server asks to wait: `Retry-After`, in seconds or as a date, or the Hub's `RateLimit`.
 pub(super) fn asked_pause(headers: &HeaderMap) -> Option<Duration> {
     retry_after(headers).or_else(|| {
-        // As in `"api";r=0;t=55`: requests that remain, and seconds until there are more.
+        // As in `"api";r=0;t=55`: the remaining requests, and the seconds until there are more.
         let seconds =
             text(headers, "ratelimit")?.split(';').find_map(|part| part.trim().strip_prefix("t="))?;
         Some(Duration::from_secs(seconds.parse().ok()?))
@@ -26,7 +26,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let date = httpdate::parse_http_date(value).ok()?;
-    // By the server's clock, which need not be ours.
+    // By the server's clock, which may differ from ours.
     let now = text(headers, DATE.as_str()).and_then(|now| httpdate::parse_http_date(now).ok());
     Some(date.duration_since(now.unwrap_or_else(SystemTime::now)).unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! Files from the Hugging Face Hub, by way of the cache.
+//! Files from the Hugging Face Hub, through the cache.
 
 mod client;
 mod env;
@@ -28,14 +28,14 @@ use crate::{Error, Example, Split};
 
 const ENDPOINT: &str = "https://huggingface.co";
 
-/// How far a download has come. Resumed downloads start with what was there.
+/// The progress of a download. Resumed downloads start with what was already there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer<'a> {
     /// The file's name in its repository.
     pub file: &'a str,
     /// Bytes on disk.
     pub done: u64,
-    /// Bytes of the whole file; as many as are on disk where the server does not say.
+    /// Bytes of the whole file; equal to the bytes on disk if the server does not say.
     pub total: u64,
 }
 
@@ -43,10 +43,10 @@ type Listener = Box<dyn Fn(&Transfer<'_>) + Send + Sync>;
 
 /// The Hugging Face Hub, or a server that speaks its protocol, with a cache on disk.
 ///
-/// The cache has the layout of Hugging Face's own tools and is shared with them. What is in it is used
+/// The cache has the layout of Hugging Face's own tools and is shared with them. Cached files are used
 /// without asking the Hub, so a repository stays as it was when it was fetched; delete its folder in the
-/// cache to get a newer one. Offline, a commit that nothing calls the newest is used if it is the only whole one. A
-/// download that was interrupted resumes where it stopped. Transient failures are retried a few times, waiting as long
+/// cache to get a newer version. Offline, a commit that is not marked as the newest is used if it is the only complete
+/// one. An interrupted download resumes where it stopped. Transient failures are retried a few times, waiting as long
 /// as the server asks, for at most five minutes.
 pub struct Hub {
     endpoint: String,
@@ -63,14 +63,14 @@ impl Hub {
         Self { endpoint: ENDPOINT.to_owned(), cache, token: None, offline: false, progress: None }
     }
 
-    /// Asks another server.
+    /// Uses another server.
     #[must_use]
     pub fn with_endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoint = url.into().trim_end_matches('/').to_owned();
         self
     }
 
-    /// Sends an access token; it goes to the endpoint alone and is never shown.
+    /// Sends an access token; it goes only to the endpoint and is never shown.
     #[must_use]
     pub fn with_token(mut self, token: impl Into<String>) -> Self {
         let token = token.into().trim().to_owned();
@@ -85,7 +85,7 @@ impl Hub {
         self
     }
 
-    /// Tells `listener` of every chunk that arrives.
+    /// Calls `listener` for every chunk that arrives.
     #[must_use]
     pub fn with_progress(mut self, listener: impl Fn(&Transfer<'_>) + Send + Sync + 'static) -> Self {
         self.progress = Some(Box::new(listener));
@@ -126,8 +126,8 @@ impl Hub {
         Ok(remote.folder())
     }
 
-    /// Fetches what a model in the cache has beyond the required files: another tool may have left it out, and without
-    /// it the model would prompt or stop otherwise.
+    /// Fetches a cached model's files beyond the required ones: another tool may have left them out, and without
+    /// them prompts or stop tokens would differ.
     fn complete(&self, repo: &Repo, folder: PathBuf) -> Result<PathBuf, HubError> {
         let unknown = OPTIONAL.into_iter().find(|file| !is_known(&folder, file));
         let (Some(file), Some(commit)) = (unknown, folder.file_name().and_then(|name| name.to_str())) else {
@@ -150,7 +150,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Error::Hub`] if the files are not to be had, [`Error::Load`] if they hold no such dataset.
+    /// [`Error::Hub`] if the files are not available, [`Error::Load`] if they hold no such dataset.
     pub fn dataset(&self, id: &str, split: Split) -> Result<Vec<Example>, Error> {
         let repo = Repo::dataset(id)?;
         let folder = self.cached(&repo, |folder| split_files(folder, split).is_ok())?;
@@ -165,7 +165,7 @@ impl Hub {
         Ok(load_files(&files)?)
     }
 
-    /// The commit in the cache that is called the newest; offline and where none is, the only one that is whole.
+    /// The cached commit that is marked as the newest; offline, if none is marked, the only complete one.
     fn cached(&self, repo: &Repo, is_whole: impl Fn(&Path) -> bool) -> Result<Option<PathBuf>, HubError> {
         let newest = repo.cached(&self.cache);
         if newest.is_some() || !self.offline {

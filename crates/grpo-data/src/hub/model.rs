@@ -1,4 +1,4 @@
-//! Which files make a model.
+//! Which files make up a model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use super::fetch::Remote;
 use super::repo::Repo;
 
 pub(super) const REQUIRED: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
-/// Not among them: `chat_template.json`, which is for processors of images, and named templates beside the default one.
+/// Not included: `chat_template.json`, which is for image processors, and named templates next to the default one.
 pub(super) const OPTIONAL: [&str; 4] =
     ["generation_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json"];
 pub(super) const WEIGHTS: &str = "model.safetensors";
@@ -25,7 +25,7 @@ const GGUF: &str = "give the repository that they were made from, or convert the
     `gguf_file=`, and `save_pretrained` writes a folder to give";
 const ADAPTER: &str = "this is an adapter: give the model that its `adapter_config.json` names";
 
-/// Refuses a repository whose weights are all in files that are not read.
+/// Refuses a repository whose weights are all in unsupported files.
 pub(super) fn check_weights(repo: &Repo, names: &[String]) -> Result<(), HubError> {
     if names.iter().any(|name| name == WEIGHTS || name == INDEX) {
         return Ok(());
@@ -40,7 +40,7 @@ pub(super) fn check_weights(repo: &Repo, names: &[String]) -> Result<(), HubErro
     Ok(())
 }
 
-/// What to do with a file of weights; `None` for other files.
+/// What to do with a weight file; `None` for other files.
 fn advice(name: &str) -> Option<&'static str> {
     let (stem, extension) = name.rsplit_once('.')?;
     let is_model = ["model", "pytorch_model", "tf_model", "flax_model", "consolidated"]
@@ -54,7 +54,7 @@ fn advice(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Fetches the optional files, and notes which ones the repository does not have.
+/// Fetches the optional files and records which ones the repository does not have.
 pub(super) fn fetch_optional(remote: &Remote<'_>) -> Result<(), HubError> {
     for file in OPTIONAL {
         if remote.has(file) {
@@ -69,12 +69,12 @@ pub(super) fn fetch_optional(remote: &Remote<'_>) -> Result<(), HubError> {
     Ok(())
 }
 
-/// Whether an optional file is in the snapshot, or known not to be in its repository.
+/// Whether an optional file is in the snapshot, or is known to be missing from its repository.
 pub(super) fn is_known(snapshot: &Path, file: &str) -> bool {
     snapshot.join(file).is_file() || note_of_absence(snapshot, file).is_some_and(|note| note.is_file())
 }
 
-/// Where Hugging Face's tools note that a commit has no such file: `.no_exist/{commit}` beside `snapshots`.
+/// Where Hugging Face's tools record that a commit has no such file: `.no_exist/{commit}` next to `snapshots`.
 fn note_of_absence(snapshot: &Path, file: &str) -> Option<PathBuf> {
     Some(snapshot.parent()?.parent()?.join(".no_exist").join(snapshot.file_name()?).join(file))
 }
@@ -97,7 +97,7 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The files that a list of weight files names.
+/// The files named in a list of weight files.
 pub(super) fn shards(path: &Path) -> Result<BTreeSet<String>, HubError> {
     let unusable = |reason: String| HubError::Index { path: path.to_owned(), reason };
     let bytes = fs::read(path).map_err(HubError::io(path))?;

@@ -1,4 +1,4 @@
-//! A repository's names: on the Hub and in the cache.
+//! A repository's names on the Hub and in the cache.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ impl Repo {
         self.at(BRANCH).url()
     }
 
-    /// The path that tells the commit of a revision and the files in it.
+    /// The path that gives the commit of a revision and the files in it.
     pub(super) fn info_path(&self, revision: &str) -> String {
         format!("api/{}", self.at(revision).api_url())
     }
@@ -63,7 +63,7 @@ impl Repo {
         cache.repo(self.at(BRANCH)).blob_path(etag)
     }
 
-    /// The folder that shows a commit's files under their names.
+    /// The folder that holds a commit's files under their names.
     pub(super) fn snapshot(&self, cache: &Cache, commit: &str) -> PathBuf {
         cache.repo(self.at(BRANCH)).pointer_path(commit)
     }
@@ -75,7 +75,7 @@ impl Repo {
         is_plain(commit).then(|| self.snapshot(cache, commit))
     }
 
-    /// Every commit in the cache: for where none is known to be the newest, as after a download of a commit by name.
+    /// Every commit in the cache, for when none is known to be the newest, as after downloading a commit by name.
     pub(super) fn snapshots(&self, cache: &Cache) -> Vec<PathBuf> {
         let folder = self.snapshot(cache, "any");
         let entries = folder.parent().and_then(|all| std::fs::read_dir(all).ok()).into_iter().flatten();
@@ -106,12 +106,12 @@ impl fmt::Display for Repo {
     }
 }
 
-/// Whether `text` reads as `owner/name`.
+/// Whether `text` has the form `owner/name`.
 pub(crate) fn is_id(text: &str) -> bool {
     matches!(text.split_once('/'), Some((owner, name)) if is_plain(owner) && is_plain(name))
 }
 
-/// Whether `text` can name one file or folder wherever it comes from.
+/// Whether `text` is safe as the name of one file or folder, wherever it comes from.
 pub(super) fn is_plain(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     !text.is_empty() && !text.starts_with('.') && text.bytes().all(plain)

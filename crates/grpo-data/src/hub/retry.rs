@@ -1,16 +1,16 @@
-//! What is tried again, and when.
+//! What is retried, and when.
 
 use std::time::Duration;
 
 use super::HubError;
 
-/// Tries in a row that get no further; one that does starts the count again.
+/// Attempts in a row without progress; an attempt that makes progress restarts the count.
 const MAX_TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// All pauses in a row: the Hub counts requests over five minutes, and nobody should have to wait longer.
+/// The sum of pauses in a row: the Hub counts requests over five minutes, and nobody should need to wait longer.
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
-/// Tries until there is an answer, or no hope of one. `attempt` says how far it came.
+/// Retries until there is a response, or no hope of one. `attempt` reports its progress.
 pub(super) fn retry<T>(mut attempt: impl FnMut(&mut u64) -> Result<T, HubError>) -> Result<T, HubError> {
     let (mut tries, mut furthest, mut waited) = (0, 0, Duration::ZERO);
     loop {

@@ -1,4 +1,4 @@
-//! Causal attention of packed sequences, without padding, and without holding the scores of more than a block of queries.
+//! Causal attention of packed sequences, without padding, and with the scores of only one block of queries in memory at a time.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use super::extension::{Host, Kernel, dims, host, values};
 use super::simd::{dot, exp, max, sum, vectorized};
 use crate::Segment;
 
-/// Queries whose scores exist at a time.
+/// Queries per block.
 const BLOCK: usize = 64;
 
-/// Queries `[tokens, heads, dim]`, keys and values `[tokens, key_value_heads, dim]` to `[tokens, heads * dim]`.
+/// Maps queries `[tokens, heads, dim]`, keys and values `[tokens, key_value_heads, dim]` to `[tokens, heads * dim]`.
 #[derive(Debug)]
 pub(crate) struct CausalAttention {
     pub(crate) segments: Arc<Vec<Segment>>,
@@ -57,7 +57,7 @@ impl Kernel for CausalAttention {
             })
             .collect();
         let [mut dq, mut dk, mut dv] = [0, 1, 2].map(|i| vec![0.0; values(&inputs[i]).len()]);
-        // Several completions add to the keys and values of their prompt: in order, whatever thread came first.
+        // Several completions add to the keys and values of their prompt: in a fixed order, whichever thread finishes first.
         for ((segment, kv_head), part) in self.tasks(&sizes).into_iter().zip(parts) {
             sizes.scatter(&part.q, segment.own.clone(), kv_head, sizes.heads / sizes.kv_heads, &mut dq);
             for (sum, [prefix, own]) in [(&mut dk, &part.k), (&mut dv, &part.v)] {
@@ -72,7 +72,7 @@ impl Kernel for CausalAttention {
 }
 
 impl CausalAttention {
-    /// Every segment with every key-value head.
+    /// Every segment paired with every key-value head.
     fn tasks(&self, sizes: &Sizes) -> Vec<(&Segment, usize)> {
         self.segments
             .iter()
@@ -95,7 +95,7 @@ impl Sizes {
         Self { tokens, heads, kv_heads, dim }
     }
 
-    /// Numbers that the queries of a token have for one key-value head.
+    /// Numbers in the queries of a token for one key-value head.
     fn per_kv_head(&self) -> usize {
         self.heads / self.kv_heads * self.dim
     }
@@ -110,7 +110,7 @@ impl Sizes {
     }
 }
 
-/// What a segment has of one key-value head: `[tokens, heads, dim]` of what it sees and of its own.
+/// A segment's part of one key-value head: `[tokens, heads, dim]` of what it sees and of its own tokens.
 struct Part {
     prefix: Host,
     own: Host,
@@ -154,7 +154,7 @@ fn product(a: &Host, b: Host) -> Host {
     Flex::float_matmul(a.clone(), b)
 }
 
-/// What each query of a block gives to the tokens it sees: `[queries * heads, prefix]` and `[queries * heads, own]`.
+/// The attention of each query in a block to the tokens it sees: `[queries * heads, prefix]` and `[queries * heads, own]`.
 struct Probabilities {
     parts: [Host; 2],
 }
@@ -171,7 +171,7 @@ impl Probabilities {
             #[inline(always)]
             || {
                 for (row, own) in own_scores.chunks_exact_mut(width).enumerate() {
-                    // A token sees itself and its own before it.
+                    // A token sees itself and its segment's own tokens before it.
                     let (own, hidden) = own.split_at_mut(at.start + row / heads + 1);
                     let prefix = &mut prefix_scores[row * before..][..before];
                     softmax(prefix, own, scale);
@@ -182,13 +182,13 @@ impl Probabilities {
         Self { parts: [prefix, own] }
     }
 
-    /// The averages of values: `[queries * heads, dim]`.
+    /// The weighted averages of the values: `[queries * heads, dim]`.
     fn average(&self, v: &Part, end: usize) -> Host {
         let [prefix, own] = v.seen(end);
         add(product(&self.parts[0], prefix), product(&self.parts[1], own))
     }
 
-    /// From the gradient with respect to the probabilities to that with respect to the scores, in place.
+    /// Turns the gradient with respect to the probabilities into that with respect to the scores, in place.
     fn softmax_vjp(&self, gradients: &mut [Host; 2], scale: f32) {
         let [before, width] = [0, 1].map(|i| dims::<2>(&self.parts[i])[1]);
         let [prefix_probabilities, own_probabilities] = [0, 1].map(|i| values(&self.parts[i]));
@@ -215,7 +215,7 @@ impl Probabilities {
     }
 }
 
-/// `softmax(scale · scores)` of two slices together, in place.
+/// `softmax(scale · scores)` over two slices together, in place.
 #[inline(always)]
 fn softmax(a: &mut [f32], b: &mut [f32], scale: f32) {
     let (largest_a, largest_b) = (max(a), max(b));
@@ -237,8 +237,8 @@ fn softmax(a: &mut [f32], b: &mut [f32], scale: f32) {
     }
 }
 
-/// Gradients of a segment and a key-value head, as [`Sizes::scatter`] takes them; keys and values in two parts,
-/// of the prefix and of its own tokens.
+/// Gradients of a segment and a key-value head, in the form that [`Sizes::scatter`] takes; those of keys and values are in two
+/// parts, for the prefix and for its own tokens.
 struct Gradients {
     q: Vec<f32>,
     k: [Vec<f32>; 2],

@@ -4,7 +4,7 @@ use burn::tensor::FloatDType;
 
 use super::extension::{Host, Kernel};
 
-/// `x · w` of a constant `w` in BF16, which is cast to F32 for each product and not kept so.
+/// `x · w` of a constant `w` in BF16, which is cast to F32 for each product; the F32 copy is not kept.
 #[derive(Debug)]
 pub(crate) struct Bf16Product;
 

@@ -1,12 +1,12 @@
-//! Attention of one new token of every row to keys and values that are cached.
+//! Attention of one new token per row to cached keys and values.
 
 use rayon::prelude::*;
 
 use super::extension::{Host, dims, host, values};
 use super::simd::{LANES, dot, exp, max, sum, vectorized};
 
-/// Queries `[rows, heads, dim]`, keys and values `[rows, key_value_heads, slots, dim]`; row `i` sees the slots
-/// `starts[i]..len`. To `[rows, heads * dim]`.
+/// Queries are `[rows, heads, dim]`, keys and values `[rows, key_value_heads, slots, dim]`; row `i` sees the slots
+/// `starts[i]..len`. The output is `[rows, heads * dim]`.
 pub(crate) fn attention(q: &Host, k: &Host, v: &Host, starts: &[usize], len: usize) -> Host {
     let ([rows, heads, dim], [_, kv_heads, slots, _]) = (dims(q), dims::<4>(k));
     let (q, k, v) = (values(q), values(k), values(v));
@@ -26,8 +26,8 @@ pub(crate) fn attention(q: &Host, k: &Host, v: &Host, starts: &[usize], len: usi
     host(out, [rows, heads * dim])
 }
 
-/// The heads of a key-value head together, so that keys and values are read once: `q` and `out` `[heads, dim]`, `k` and `v`
-/// `[seen, dim]`, `probabilities` `[heads, seen]`.
+/// Computes the heads of a key-value head together, so that keys and values are read once: `q` and `out` `[heads, dim]`, `k`
+/// and `v` `[seen, dim]`, `probabilities` `[heads, seen]`.
 #[inline(always)]
 fn attend_heads(q: &[f32], k: &[f32], v: &[f32], dim: usize, probabilities: &mut [f32], out: &mut [f32]) {
     let (seen, scale) = (k.len() / dim, (dim as f32).powf(-0.5));

@@ -1,4 +1,4 @@
-//! How a function of numbers in memory becomes an operation of burn's, with or without autodiff.
+//! Turns a function of numbers in memory into a burn operation, with or without autodiff.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ pub(crate) type Host = FloatTensor<Flex>;
 /// The same under autodiff.
 type Tracked = FloatTensor<Autodiff<Flex>>;
 
-/// A function of tensors, and its gradient with respect to them. Kernels get tensors in row-major order.
+/// A function of tensors, and its gradient with respect to them. Kernels receive tensors in row-major order.
 pub(crate) trait Kernel: Debug + Send + Sync + 'static {
     fn forward(&self, inputs: &[Host]) -> Host;
 
-    /// What the backward pass needs: all inputs, unless a kernel knows better.
+    /// What the backward pass needs: all inputs, unless the kernel overrides it.
     fn kept(&self, inputs: &[Host]) -> Vec<Host> {
         inputs.to_vec()
     }
 
-    /// The gradient with respect to each input of a loss whose gradient with respect to the output is `gradient`.
+    /// The gradient of a loss with respect to each input, given `gradient`, its gradient with respect to the output.
     fn backward(&self, kept: &[Host], gradient: &Host) -> Vec<Host>;
 }
 
@@ -69,7 +69,7 @@ impl Input {
     }
 }
 
-/// The output of `kernel`, under autodiff if one of the inputs is.
+/// The output of `kernel`, tracked by autodiff if one of the inputs is.
 pub(crate) fn apply<const N: usize, const D: usize>(kernel: impl Kernel, inputs: [Input; N]) -> Tensor<D> {
     if inputs.iter().any(|input| matches!(input, Input::Tracked(_))) {
         let output = differentiate(Arc::new(kernel), inputs.map(Input::into_tracked));
@@ -92,7 +92,7 @@ fn differentiate<const N: usize>(kernel: Arc<dyn Kernel>, inputs: [Tracked; N]) 
     }
 }
 
-/// A kernel and what it kept of what it was applied to.
+/// A kernel and what it saved for the backward pass.
 #[derive(Debug, Clone)]
 struct Applied {
     kernel: Arc<dyn Kernel>,
@@ -116,7 +116,7 @@ impl<const N: usize> Backward<Flex, N> for KernelVjp {
     }
 }
 
-/// The tensor in row-major order, with no storage but its own.
+/// The tensor in row-major order, with storage of exactly its size.
 fn whole(tensor: Host) -> Host {
     tensor.to_contiguous()
 }

@@ -1,11 +1,12 @@
-//! Products of a few rows with a large matrix, as in decoding: bound by reading the matrix, so it is read once, front
+//! Products of a few rows with a large matrix, as in decoding. They are bound by reading the matrix, so it is read once, front
 //! to back, and each number is used for all rows while it is in a register.
 //!
-//! What a row gets does not depend on the rows beside it nor on the number of cores, to the bit: the order of additions
-//! along the inner dimension follows from the shape of the matrix alone.
+//! The result for a row is bitwise independent of the other rows and of the number of cores: the order of additions along the
+//! inner dimension follows from the shape of the matrix alone.
 //!
-//! In a product with a matrix in BF16 its columns are read as pairs: shifted left a pair is its first number in F32, without
-//! its lower half the second. So even and odd columns come in vectors of their own, and are put in order in the output.
+//! In a product with a BF16 matrix, its columns are read in pairs: a pair shifted left is its first number in F32; with its
+//! lower half cleared, it is the second. So even and odd columns are in separate vectors, and the output puts them back in
+//! order.
 
 use std::ops::Range;
 
@@ -16,19 +17,19 @@ use rayon::prelude::*;
 
 use super::extension::{Host, dims, host, values};
 
-/// The most rows for which this is faster than a product in blocks.
+/// The most rows for which this is faster than a blocked product.
 const MOST_ROWS: usize = 32;
-/// Rows of the matrix that are used together: each running output is loaded and stored once for all of them.
+/// Rows of the matrix that are processed together: each running output is loaded and stored once for all of them.
 const DEPTH: usize = 8;
-/// Columns of a `[in, out]` matrix, and rows of an `[out, in]` one, that a task takes at most.
+/// The most columns of an `[in, out]` matrix, or rows of an `[out, in]` one, per task.
 const TASK: usize = 4096;
-/// Columns up to which a `[in, out]` matrix is shared out by its rows, [`DEPTHS`] to a task.
+/// Up to this number of columns, an `[in, out]` matrix is split by rows, [`DEPTHS`] per task.
 const FEW_COLUMNS: usize = 1024;
 const DEPTHS: usize = 448;
-/// Numbers in the widest pair of vectors: what dimensions must be multiples of.
+/// Numbers in the widest pair of vectors: dimensions must be multiples of this.
 const UNIT: usize = 32;
 
-/// Whether [`product`] and [`product_transposed`] take these shapes.
+/// Whether [`product`] and [`product_transposed`] support these shapes.
 pub(crate) fn fits(rows: usize, inner: usize, columns: usize) -> bool {
     rows <= MOST_ROWS && inner.is_multiple_of(UNIT) && columns.is_multiple_of(UNIT)
 }
@@ -45,7 +46,7 @@ pub(crate) fn product(x: &Host, w: &Host) -> Host {
     let y = if columns > FEW_COLUMNS {
         gather(&tasks(columns, |at| part(0..inner, at)), rows, columns)
     } else {
-        // Whole rows of the matrix, so that each task reads one run of memory.
+        // Whole rows of the matrix, so that each task reads contiguous memory.
         let depths: Vec<usize> = (0..inner).step_by(DEPTHS).collect();
         let parts: Vec<Vec<f32>> =
             depths.into_par_iter().map(|i| part(i..(i + DEPTHS).min(inner), 0..columns)).collect();
@@ -106,7 +107,7 @@ fn gather(parts: &[Vec<f32>], rows: usize, columns: usize) -> Vec<f32> {
     y
 }
 
-/// Both vectors of pairs: the even numbers, and the odd ones.
+/// Both vectors of pairs: the even numbers and the odd ones.
 #[inline(always)]
 fn even<S: Simd>(simd: S, pairs: S::u32s) -> S::f32s {
     simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(pairs, simd.splat_u32s(16)))
@@ -236,7 +237,7 @@ fn add_rows<S: Simd, W: Rows<S>>(simd: S, w: W, x: &[f32], inner: usize, depth: 
     }
 }
 
-/// The same for `R` rows, whose numbers `x` gives one after the other.
+/// The same for `R` rows, whose numbers `x` yields in order.
 #[inline(always)]
 fn add_block<'a, S: Simd, W: Rows<S>, const R: usize>(
     simd: S,
@@ -254,7 +255,7 @@ fn add_block<'a, S: Simd, W: Rows<S>, const R: usize>(
         #[inline(always)]
         |_| y.next().expect("y has R rows"),
     );
-    // With two vectors a number of x is loaded once for both; they fit where there are 32 registers.
+    // With two vectors, a number of x is loaded once for both; they fit if there are 32 registers.
     if S::REGISTER_COUNT >= 32 {
         add_columns::<S, W, R, 2>(simd, w, &own, rows, vectors);
     } else {
@@ -262,7 +263,7 @@ fn add_block<'a, S: Simd, W: Rows<S>, const R: usize>(
     }
 }
 
-/// The same, `C` vectors at a time; there are a multiple of them.
+/// The same, `C` vectors at a time; their number must be a multiple of `C`.
 #[inline(always)]
 fn add_columns<S: Simd, W: Rows<S>, const R: usize, const C: usize>(
     simd: S,
@@ -290,7 +291,7 @@ fn add_columns<S: Simd, W: Rows<S>, const R: usize, const C: usize>(
     }
 }
 
-/// Rows of an `[out, in]` matrix whose dot products are taken together.
+/// Rows of an `[out, in]` matrix whose dot products are computed together.
 const DOTS: usize = 4;
 
 /// The columns `at` of a product with a transposed matrix.
@@ -315,7 +316,8 @@ impl WithSimd for ProductTransposed<'_> {
         for column in (0..at.len()).step_by(DOTS) {
             let start = (at.start + column) * inner;
             let w = match w {
-                // The copy is read front to back, which memory is best at, and is near for all rows of x.
+                // The copy is read front to back, which is the fastest way to read memory, and stays in cache for all rows of
+                // x.
                 Matrix::F32(w) => {
                     buffer.copy_from_slice(&w[start..][..DOTS * inner]);
                     S::as_simd_f32s(&buffer).0

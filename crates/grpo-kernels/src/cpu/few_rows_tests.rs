@@ -1,4 +1,4 @@
-//! Every instruction set that this machine has gives the product.
+//! Every instruction set of this machine computes the product.
 
 use pulp::Scalar;
 
@@ -9,11 +9,11 @@ const INNER: usize = 64;
 const COLUMNS: usize = 96;
 
 fn numbers(seed: usize, n: usize) -> Vec<f32> {
-    // Sixteenths up to 4: BF16 holds them, and sums of their products are exact.
+    // Sixteenths up to 4: BF16 represents them exactly, and sums of their products are exact.
     (0..n).map(|i| ((i * 7919 + seed * 104_729) % 129) as f32 / 16.0 - 4.0).collect()
 }
 
-/// Pairs of BF16 numbers, as [`Matrix::Bf16`] has them.
+/// Pairs of BF16 numbers, as in [`Matrix::Bf16`].
 fn pairs(numbers: &[f32]) -> Vec<u32> {
     let bits = |x: f32| u32::from(bf16::from_f32(x).to_bits());
     numbers.as_chunks::<2>().0.iter().map(|[a, b]| bits(*a) | bits(*b) << 16).collect()
@@ -22,7 +22,7 @@ fn pairs(numbers: &[f32]) -> Vec<u32> {
 fn check<S: Simd>(simd: S) {
     let (x, w) = (numbers(1, ROWS * INNER), numbers(2, INNER * COLUMNS));
     let w_pairs = pairs(&w);
-    // Some of the columns, as a task gets them.
+    // A subset of the columns, as a task receives them.
     let at = 32..COLUMNS;
     let dot =
         |row: usize, of: &dyn Fn(usize) -> f32| (0..INNER).map(|k| x[row * INNER + k] * of(k)).sum::<f32>();

@@ -56,7 +56,7 @@ pub(crate) fn cached_attention(
     from_host(cached::attention(&to_host(q), &to_host(k), &to_host(v), starts, len))
 }
 
-/// Whether the kernels for few rows take a product of `x` with a matrix of `inner` by `columns`.
+/// Whether the kernels for few rows support a product of `x` with a matrix of `inner` by `columns`.
 pub(crate) fn few_rows(x: &Tensor<2>, w: &Tensor<2>, columns: usize) -> bool {
     let [rows, inner] = x.dims();
     let plain = !x.device().is_autodiff() && !w.device().is_autodiff();

@@ -4,10 +4,10 @@ use super::extension::{Host, values};
 use super::simd::{dot, vectorized};
 use crate::AdamWUpdate;
 
-/// Numbers that a task takes.
+/// Numbers per task.
 const TASK: usize = 1 << 14;
 
-/// Moves `weight` and its two moments, in place where nobody else holds them.
+/// Updates `weight` and its two moments, in place if they are not shared.
 pub(crate) fn adamw(
     update: &AdamWUpdate,
     weight: &mut Host,

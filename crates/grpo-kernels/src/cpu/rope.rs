@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::extension::{Host, Kernel, dims, host, values};
 use super::simd::{for_rows, vectorized};
 
-/// Turns the first half of every head with the second, by the angle of its position.
+/// Rotates the first half of every head with the second, by the angle of its position.
 #[derive(Debug)]
 pub(crate) struct Rotate {
     /// `[positions, head_dim / 2]`, both.
@@ -12,7 +12,7 @@ pub(crate) struct Rotate {
 }
 
 impl Rotate {
-    /// Turns `x` `[positions, heads, head_dim]` forward (`1.0`) or back (`-1.0`).
+    /// Rotates `x` `[positions, heads, head_dim]` forward (`1.0`) or back (`-1.0`).
     fn turn(&self, x: &Host, direction: f32) -> Host {
         let [positions, heads, dim] = dims(x);
         let (x, half) = (values(x), dim / 2);

@@ -1,4 +1,4 @@
-//! Loops that the compiler turns into vector instructions of the machine it runs on.
+//! Loops that the compiler vectorizes for the machine it runs on.
 
 use std::ops::Range;
 
@@ -6,16 +6,16 @@ use rayon::prelude::*;
 
 pub(crate) use grpo_math::exp;
 
-/// Numbers that a reduction keeps apart: the order of its additions is the same on every machine.
+/// The number of partial results of a reduction: the order of its additions is the same on every machine.
 pub(crate) const LANES: usize = 16;
 
-/// Runs `f` compiled for the widest vectors of this machine; what it calls must be `#[inline(always)]`.
+/// Runs `f` compiled for the widest vectors of this machine; the functions it calls must be `#[inline(always)]`.
 #[inline(always)]
 pub(crate) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
-/// The sum of `f` of some numbers.
+/// The sum of `f` over some numbers.
 #[inline(always)]
 pub(crate) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
@@ -47,7 +47,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     add_lanes(lanes)
 }
 
-/// Halves are added to each other until one number is left.
+/// Adds halves to each other until one number is left.
 #[inline(always)]
 fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
@@ -60,7 +60,7 @@ fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
-/// The largest of some numbers; NaN is passed over.
+/// The largest of some numbers; NaN is ignored.
 #[inline(always)]
 pub(crate) fn max(values: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];

@@ -1,4 +1,4 @@
-//! The two element-wise passes over a tile of logits that the log-probabilities of tokens take.
+//! The two element-wise passes over a tile of logits that computing token log-probabilities requires.
 
 use rayon::prelude::*;
 
@@ -33,7 +33,7 @@ pub(crate) fn statistics(z: &Host) -> Host {
     host(out, [rows, 3])
 }
 
-/// `-g · e^(z - log_sum_exp)`, with one `log_sum_exp` and one `g` for every row of `z`.
+/// `-g · e^(z - log_sum_exp)`, with one `log_sum_exp` and one `g` per row of `z`.
 pub(crate) fn vjp(z: &Host, log_sum_exp: &Host, g: &Host) -> Host {
     let [rows, columns] = dims(z);
     let (z, log_sum_exp, g) = (values(z), values(log_sum_exp), values(g));

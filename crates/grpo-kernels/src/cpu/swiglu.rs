@@ -67,7 +67,7 @@ impl Kernel for Swiglu {
     }
 }
 
-/// `silu(gate) · up · w`, of which the first product is not kept.
+/// `silu(gate) · up · w`, whose first product is not stored.
 #[derive(Debug)]
 pub(crate) struct SwigluProduct;
 

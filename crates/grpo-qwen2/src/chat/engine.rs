@@ -10,14 +10,14 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 use super::json_dumps::{number, tojson};
 use super::python;
 
-/// The name of the one template.
+/// The name of the only template.
 pub(super) const NAME: &str = "chat";
 
-/// What rendering a template may take, in instructions and (64 bytes for one) in text that it makes on the way: far above any
-/// real one, and soon reached by an endless loop.
+/// The limit on what rendering may cost, in instructions and in intermediate text (64 bytes count as one instruction): far
+/// above any real template, and soon reached by an endless loop.
 const FUEL: u64 = 1_000_000;
 
-/// An environment that holds the template of this source.
+/// An environment that holds the template with this source.
 pub(super) fn environment(source: String) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
@@ -28,7 +28,7 @@ pub(super) fn environment(source: String) -> Result<Environment<'static>, Error>
     environment
         .add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.to_vec()));
     environment.add_filter("tojson", tojson);
-    // As Python writes floats.
+    // Formatted as Python formats floats.
     environment.set_formatter(|out, state, value| match value.kind() {
         ValueKind::Number => out.write_str(&number(value)).map_err(Error::from),
         _ => minijinja::escape_formatter(out, state, value),
@@ -40,7 +40,7 @@ pub(super) fn environment(source: String) -> Result<Environment<'static>, Error>
     Ok(environment)
 }
 
-/// Sets the time that `strftime_now` tells.
+/// Sets the time that `strftime_now` returns.
 pub(super) fn set_clock(environment: &mut Environment<'static>, now: NaiveDateTime) {
     environment.add_function("strftime_now", move |state: &State<'_, '_>, format: String| {
         state.consume_fuel((format.len() / 64) as u64)?;

@@ -1,9 +1,9 @@
-//! Python's `json.dumps`, which transformers puts in the place of Jinja's own `tojson`.
+//! Python's `json.dumps`, with which transformers replaces Jinja's own `tojson`.
 
 use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
 
-/// How deep lists and maps may be nested: far below where the stack would end.
+/// How deeply lists and maps may be nested: far below the depth that overflows the stack.
 const MAX_DEPTH: usize = 100;
 
 /// `value | tojson(ensure_ascii=false, indent=none, separators=none, sort_keys=false)`.
@@ -29,7 +29,7 @@ pub(super) fn tojson(
     Ok(dumps.text)
 }
 
-/// What stands between items, and between a key and its value.
+/// The separators between items, and between a key and its value.
 fn separators(value: &Value, indented: bool) -> Result<[String; 2], Error> {
     if is_absent(value) {
         return Ok([if indented { "," } else { ", " }, ": "].map(str::to_owned));
@@ -38,7 +38,7 @@ fn separators(value: &Value, indented: bool) -> Result<[String; 2], Error> {
     texts.try_into().map_err(|_| invalid("separators must be two strings".to_owned()))
 }
 
-/// The text that `indent` puts before a value, and how often for every level that it is nested.
+/// The text that `indent` puts before a value, and how often it is repeated per nesting level.
 fn indentation(value: &Value) -> Result<Option<(String, usize)>, Error> {
     if is_absent(value) {
         return Ok(None);
@@ -68,7 +68,7 @@ struct Dumps<'a> {
 
 impl Dumps<'_> {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
-        // Lists that hold each other twice are small in memory, and endless here.
+        // Lists that contain each other twice are small in memory, but endless here.
         self.state.consume_fuel(1)?;
         if depth > MAX_DEPTH {
             return Err(invalid("it is nested too deeply to be written as JSON".to_owned()));
@@ -153,7 +153,7 @@ impl Dumps<'_> {
         self.push(&quoted)
     }
 
-    /// Writes a text, and charges for it as the engine does for the texts that it makes.
+    /// Writes a text, and charges for it as the engine does for the text that it produces.
     fn push(&mut self, text: &str) -> Result<(), Error> {
         self.state.consume_fuel((text.len() / 64) as u64)?;
         self.text.push_str(text);
@@ -161,7 +161,7 @@ impl Dumps<'_> {
     }
 }
 
-/// A key, which is always a text in JSON.
+/// A key, which is always a string in JSON.
 fn key_text(key: &Value) -> Result<String, Error> {
     match key.kind() {
         ValueKind::String => Ok(key.to_string()),
@@ -172,7 +172,7 @@ fn key_text(key: &Value) -> Result<String, Error> {
     }
 }
 
-/// A number as Python writes it: a float has a point or an exponent, which begins at 1e16 and below 1e-4.
+/// A number as Python writes it: a float has a point or an exponent; exponents are used from 1e16 upward and below 1e-4.
 pub(super) fn number(value: &Value) -> String {
     if value.is_integer() {
         return value.to_string();

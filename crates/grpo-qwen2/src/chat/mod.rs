@@ -1,4 +1,4 @@
-//! Chat templates: Jinja, set up as transformers sets it up.
+//! Chat templates: Jinja, configured as in transformers.
 
 mod engine;
 mod json_dumps;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::ModelError;
 use crate::tokenizer_config::TokenizerConfig;
 
-/// What nobody says: it shows where a template writes a message's text.
+/// A text that nobody writes: it shows where a template puts the text of a message.
 const QUESTION: &str = "\u{e000}";
 const WORDS: &str = "\u{e001}";
 
@@ -29,24 +29,25 @@ pub struct Message {
 }
 
 impl Message {
-    /// A turn of the given role.
+    /// A turn with the given role.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
         Self { role: role.into(), content: content.into() }
     }
 }
 
-/// The template that turns a conversation into the text a chat model was trained on.
+/// The template that turns a conversation into text in the format that a chat model was trained on.
 ///
-/// It sees what transformers' `apply_chat_template` gives it: the messages, `add_generation_prompt`, the special tokens of
+/// It sees what transformers' `apply_chat_template` provides: the messages, `add_generation_prompt`, the special tokens of
 /// `tokenizer_config.json` (one that is not set is undefined), `tools` and `documents` as none, `raise_exception`,
 /// `strftime_now`, and `tojson` as Python's `json.dumps`. Parts between `{% generation %}` and `{% endgeneration %}` are
 /// rendered as if the tags were not there.
 ///
-/// The engine is minijinja. Known not to be as in jinja2: an undefined argument of a macro takes the parameter's default; what is
-/// set within `{% set x %}`, `{% filter %}` and the `else` of a loop is seen behind it; `attr` finds keys; a list prints what is
-/// undefined as `undefined`.
+/// The engine is minijinja. Known differences from jinja2: an undefined argument of a macro takes the parameter's default;
+/// variables set within `{% set x %}`, `{% filter %}` and the `else` of a loop are visible after it; `attr` finds keys; a list
+/// prints undefined items as `undefined`.
 ///
-/// It is a program from a downloaded file: the number of its instructions is bounded, and it has access to nothing else.
+/// A template is a program from a downloaded file: the number of its instructions is bounded, and it has access to nothing
+/// else.
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -55,8 +56,8 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Reads the template of a model folder: `chat_template.jinja` as transformers 5 writes it, or else the key
-    /// `chat_template` of `tokenizer_config.json`; of several templates by name, the one named `default`.
+    /// Reads the template of a model folder: `chat_template.jinja`, as transformers 5 writes it, or else the key
+    /// `chat_template` of `tokenizer_config.json`. If there are several named templates, it reads the one named `default`.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         Self::new(folder, &TokenizerConfig::read(folder)?)
     }
@@ -72,15 +73,15 @@ impl ChatTemplate {
         Ok(template.with_clock(chrono::Local::now().naive_local()))
     }
 
-    /// The same with this time for `strftime_now`, in place of the local time at which it was read: the prompts of a run that
-    /// is resumed or replayed are those that it began with.
+    /// The same with this time for `strftime_now`, instead of the local time at which the template was read: the prompts of a
+    /// run that is resumed or replayed are the same as when it began.
     #[must_use]
     pub fn with_clock(mut self, now: NaiveDateTime) -> Self {
         engine::set_clock(&mut self.environment, now);
         self
     }
 
-    /// The text of a conversation; with `generation_prompt` it ends where the assistant's turn begins.
+    /// The text of a conversation. With `generation_prompt` it ends where the assistant's turn begins.
     pub fn render(&self, messages: &[Message], generation_prompt: bool) -> Result<String, ModelError> {
         let template =
             self.environment.get_template(engine::NAME).expect("the template was added when it was read");
@@ -96,15 +97,15 @@ impl ChatTemplate {
             .map_err(|e| ModelError::Template { path: self.path.clone(), reason: format!("fails: {e:#}") })
     }
 
-    /// Whether a prompt does not have in it what the user says.
+    /// Whether a prompt lacks what the user says.
     pub(crate) fn leaves_questions_out(&self) -> bool {
         let question = Message::new("user", QUESTION);
         self.render(&[question], true).is_ok_and(|prompt| !prompt.contains(QUESTION))
     }
 
-    /// What the template writes at the beginning of a completion in the assistant's place, such as `<think>\n`: the generation
-    /// prompt without what stands before the assistant's words in a conversation. Empty for most models; none where it cannot
-    /// be told, because the template refuses such conversations or has no words of the assistant in them.
+    /// What the template writes at the beginning of a completion on the assistant's behalf, such as `<think>\n`: the generation
+    /// prompt without what precedes the assistant's words in a conversation. Empty for most models. None if it cannot be
+    /// determined, because the template refuses such conversations or omits the assistant's words.
     pub fn prefill(&self) -> Option<String> {
         let [user, assistant] = [Message::new("user", QUESTION), Message::new("assistant", WORDS)];
         let render = |messages: &[Message], generation_prompt| self.render(messages, generation_prompt).ok();
@@ -112,7 +113,7 @@ impl ChatTemplate {
         if render(std::slice::from_ref(&user), false).as_ref() == Some(&prompt) {
             return Some(String::new());
         }
-        // First not as the last turn, to which templates of models that reason add some reasoning.
+        // Not as the last turn at first: templates of reasoning models add some reasoning to that one.
         let conversations = [vec![user.clone(), assistant.clone(), user.clone()], vec![user, assistant]];
         conversations.iter().find_map(|messages| {
             let conversation = render(messages, false)?;

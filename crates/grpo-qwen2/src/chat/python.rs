@@ -1,10 +1,10 @@
-//! Methods and tests of Python's values where the engine's are others: what is white space, where lines end, what has a length.
+//! Methods and tests of Python's values that differ from the engine's: white space, line ends, and which values have a length.
 
 use minijinja::value::{ValueKind, from_args};
 use minijinja::{Environment, Error, State, Value};
 use minijinja_contrib::pycompat;
 
-/// Puts them into an environment.
+/// Adds them to an environment.
 pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.set_unknown_method_callback(method);
     environment.add_filter("trim", |state: &mut State<'_, '_>, text: String, characters: Option<Value>| {
@@ -66,12 +66,12 @@ fn method(state: &mut State<'_, '_>, value: &Value, name: &str, arguments: &[Val
     })
 }
 
-/// Unicode's white space, and the four separators of ASCII that Python counts as white space.
+/// Unicode's white space, and the four ASCII separators that Python counts as white space.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
-/// Every letter behind another one small, and the others capital.
+/// Every letter that follows another letter in lower case, and the others capitalized.
 fn titled(text: &str) -> String {
     let mut is_inside = false;
     let mut titled = String::with_capacity(text.len());
@@ -86,7 +86,7 @@ fn titled(text: &str) -> String {
     titled
 }
 
-/// As MarkupSafe escapes.
+/// Escapes as MarkupSafe does.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -102,7 +102,7 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-/// The lines of a text, which end with more characters than a file's lines.
+/// The lines of a text. More characters end a line here than in a file.
 fn lines(text: &str, keep_ends: bool) -> impl Iterator<Item = &str> {
     const ENDS: [char; 10] =
         ['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];

@@ -1,4 +1,4 @@
-//! Where a folder has its chat template, and what of its text is not the engine's.
+//! Where a folder stores its chat template, and the parts of its text that the engine does not support.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -12,11 +12,11 @@ use crate::tokenizer_config::{self, TokenizerConfig};
 
 const FILE: &str = "chat_template.jinja";
 
-/// The most bytes of a template: several times what published ones have, and as many columns as the engine can count.
+/// The most bytes of a template: several times the size of published ones, and as many columns as the engine can count.
 const MAX_LENGTH: usize = (1 << 16) - 1;
 
-// Comments, raw blocks and tags are found whole, so that what only looks like a tag inside of them is left alone. One that is not
-// closed goes to the end, so that it is not searched for again and again.
+// Comments, raw blocks and tags are matched whole, so that text inside them that only looks like a tag is left alone. One that
+// is not closed extends to the end, so that it is not searched for repeatedly.
 static TAGS: LazyLock<Regex> = LazyLock::new(|| {
     let comment = r"\{#.*?(?:#\}|\z)";
     let raw = r"(?P<raw>\{%[-+]?\s*raw\s*)(?P<text>[-+]?%\}.*?(?:\{%[-+]?\s*endraw\s*[-+]?%\}|\z))";
@@ -26,7 +26,7 @@ static TAGS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&format!("(?s){comment}|{raw}|{generation}|{other}")).expect("it is valid")
 });
 
-/// The template of a folder, ready for the engine, and the file that has it.
+/// The template of a folder, ready for the engine, and the file that it comes from.
 pub(super) fn find(folder: &Path, config: &TokenizerConfig) -> Result<(PathBuf, String), ModelError> {
     let file = folder.join(FILE);
     let beside = folder.join(tokenizer_config::FILE);
@@ -46,7 +46,7 @@ pub(super) fn find(folder: &Path, config: &TokenizerConfig) -> Result<(PathBuf, 
     Ok((file, source))
 }
 
-/// A template, or the one named `default` of a list of `{ "name", "template" }` or of an object; or why there is none.
+/// A template, or the one named `default` in a list of `{ "name", "template" }` or in an object; or why there is none.
 fn default_template(value: &Value) -> Result<String, String> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let named: Vec<(Option<String>, Option<String>)> = match value {
@@ -73,8 +73,8 @@ fn default_template(value: &Value) -> Result<String, String> {
     })
 }
 
-/// What the engine is given: line ends as Jinja makes them, and no tags that it does not have or reads in another way; or what
-/// is wrong with the template.
+/// The source that the engine receives: line ends as Jinja normalizes them, and no tags that the engine lacks or reads
+/// differently; or what is wrong with the template.
 fn prepare(source: &str) -> Result<String, String> {
     if source.trim().is_empty() {
         return Err("is empty: restore it".to_owned());
@@ -89,8 +89,8 @@ fn unix_lines(source: &str) -> String {
     source.replace("\r\n", "\n").replace('\r', "\n")
 }
 
-/// The source with the tags around what the assistant says, which only mark it, as blocks that do nothing: what is set in them
-/// is not seen behind them, as in transformers. And with raw blocks that keep their first line end, as Jinja's do.
+/// The source with the tags around what the assistant says, which only mark it, turned into blocks that do nothing: variables
+/// set inside them are not visible after them, as in transformers. Raw blocks keep their first line end, as in Jinja.
 fn with_known_tags(source: &str) -> String {
     let replace = |tag: &Captures<'_>| match (tag.name("open"), tag.name("raw")) {
         (Some(open), _) => {

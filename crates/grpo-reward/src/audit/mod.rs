@@ -1,15 +1,15 @@
 /*!
-Whether a rubric pays for being right, before a run trains on it.
+Checks that a rubric pays for right answers, before a run trains on it.
 
 An [`Audit`] scores texts that it makes from right completions ("golds") of a few problems:
 
 * the gold itself, which must earn full marks, or nothing can be learned;
 * [tricks](Trick), which must earn less than the gold, or the trick is learned;
 * harmless [variants](Variant) of a number, which must earn as much as the gold;
-* and texts of a megabyte, on which no reward may be slow.
+* and megabyte-long texts, on which no reward may be slow.
 
-A gold is written in a [`Layout`]. The answer is what the last pair of answer tags holds, and the tricks put
-something else there. Without tags all of the gold is the answer, and tricks with tags are left out.
+A gold is written in a [`Layout`]. The answer is what the last pair of answer tags holds; the tricks put
+something else there. Without tags, the whole gold is the answer, and tricks that need tags are skipped.
 
 ```
 use grpo_reward::Rubric;
@@ -20,7 +20,7 @@ let cases = [Case { truth: "18", prompt: "What is half of 36?", gold, marks: 2.5
 let report = Audit::default().run(&Rubric::gsm8k(), &cases)?;
 assert!(!report.is_fatal(), "{report}");
 
-// A reward that is content with the truth anywhere in the text.
+// A reward that accepts the truth anywhere in the text.
 let anywhere = Rubric::new().with("correctness", 1.0, |truth: &str, completion: &grpo_core::Completion| {
     if completion.text.contains(truth) { 2.5 } else { 0.0 }
 });
@@ -43,7 +43,7 @@ use self::texts::Gold;
 pub use self::texts::{Trick, Variant};
 use crate::{Layout, RewardError, Rubric, Scores, SettingError};
 
-/// What rounding may take from full marks.
+/// How far rounding may lower full marks.
 const TOLERANCE: f32 = 1e-4;
 
 /// How a rubric is examined.
@@ -51,18 +51,18 @@ const TOLERANCE: f32 = 1e-4;
 pub struct Audit {
     /// The tags of the golds: `<reasoning>` and `<answer>` by default.
     pub layout: Layout,
-    /// The part of the rubric that pays for being right. Tricks and variants are judged by its reward, or by
-    /// the total where there is none.
+    /// The part of the rubric that pays for right answers. Tricks and variants are judged by its reward, or by
+    /// the total if there is no such part.
     pub right: Option<String>,
-    /// The tricks to try: all of them by default. Leave out what is no trick for the task.
+    /// The tricks to try: all of them by default. Leave out those that are no trick for the task.
     pub tricks: Vec<Trick>,
-    /// How long one part may take for a gold: 50 ms by default.
+    /// How long one part may take on a gold: 50 ms by default.
     pub limit: Duration,
-    /// How long one part may take for a text of a megabyte: 1 s by default.
+    /// How long one part may take on a megabyte-long text: 1 s by default.
     pub long_limit: Duration,
 }
 
-/// A problem, and a right completion of it.
+/// A problem and a right completion of it.
 #[derive(Debug)]
 pub struct Case<'a, T: ?Sized> {
     /// What is true of the problem.
@@ -88,14 +88,14 @@ impl Default for Audit {
 }
 
 impl Audit {
-    /// Examines `rubric`. Where it is wrong is in the report; a reward that panics is, too.
+    /// Examines `rubric`. The report lists what is wrong with it, including rewards that panic.
     ///
-    /// Rewards see one token for every 4 bytes, and completions that ended by themselves. Texts of a megabyte
+    /// Rewards see one token for every 4 bytes, and completions that ended by themselves. Megabyte-long texts
     /// are made from the first gold only.
     ///
     /// # Errors
     ///
-    /// Where there are no cases, or the rubric has no part that is named as [`right`](Self::right).
+    /// If there are no cases, or the rubric has no part with the name in [`right`](Self::right).
     pub fn run<T: fmt::Debug + ?Sized>(
         &self,
         rubric: &Rubric<T>,
@@ -113,7 +113,7 @@ impl Audit {
     }
 }
 
-/// One case in the course of an audit.
+/// One case during an audit.
 struct Examination<'a, T: ?Sized> {
     audit: &'a Audit,
     rubric: &'a Rubric<T>,
@@ -127,7 +127,7 @@ impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
     fn run(&mut self) {
         let Some(scores) = self.gold() else { return };
         let gold = Gold::new(&self.audit.layout, self.case.prompt, self.case.gold);
-        // Long texts are made of the first gold only.
+        // Long texts are made from the first gold only.
         let first = self.index == 0;
         for &trick in self.audit.tricks.iter().filter(|trick| first || !trick.is_long()) {
             if let Some(text) = trick.text(&gold) {
@@ -141,7 +141,7 @@ impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
         }
     }
 
-    /// What the gold earned, unless it failed: then there is nothing to compare with.
+    /// What the gold earned; none if it failed, because then there is nothing to compare with.
     fn gold(&mut self) -> Option<Scores> {
         let (text, wanted, right) = (self.case.gold, self.case.marks, self.right);
         let fault = |scores: &Scores| match judged(scores, right) {
@@ -150,7 +150,7 @@ impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
             _ => None,
         };
         let (scores, first) = self.check(Check::Gold, text, fault)?;
-        // Twice, because the first time a reward may have to prepare itself.
+        // Twice, because a reward may need to set itself up the first time.
         let (_, second) = self.score(text).ok()?;
         let times: Vec<_> = first.into_iter().zip(second).map(|(a, b)| a.min(b)).collect();
         self.speed(text, &times, self.audit.limit);
@@ -158,7 +158,7 @@ impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
     }
 
     fn trick(&mut self, trick: Trick, text: &str, gold: &Scores) {
-        // An answer without its closing tag is no less right: it is the format that has to cost something.
+        // An answer without its closing tag is still right: only the format must cost something.
         let right = self.right.filter(|_| trick != Trick::Unclosed);
         let wanted = judged(gold, right);
         let scored = self.check(Check::Trick(trick), text, |scores| {
@@ -185,7 +185,7 @@ impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
         self.record(Check::Speed, text, fault, vec![]);
     }
 
-    /// Scores a text, and reports what `judge` finds wrong with it.
+    /// Scores a text and reports what `judge` finds wrong with it.
     fn check(
         &mut self,
         check: Check,
@@ -223,7 +223,7 @@ impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
     }
 }
 
-/// What the scores are judged by: the part that pays for being right, or the total.
+/// What the scores are judged by: the part that pays for right answers, or the total.
 fn judged(scores: &Scores, right: Option<usize>) -> f32 {
     right.map_or(scores.total, |part| scores.each[part])
 }

@@ -10,7 +10,7 @@ use crate::error::{ends, excerpt};
 /// How many findings of a check are shown in full.
 const SHOWN: usize = 2;
 
-/// What an audit found. Its `Display` is a table of the checks, and the findings below it.
+/// What an audit found. `Display` shows a table of the checks, followed by the findings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditReport {
     cases: usize,
@@ -18,7 +18,7 @@ pub struct AuditReport {
     findings: Vec<Finding>,
 }
 
-/// How often a check was made, and how often it found something.
+/// How often a check was made and how often it found something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
     /// The check.
@@ -53,7 +53,7 @@ pub struct Finding {
     pub truth: String,
     /// The text that was scored.
     pub text: String,
-    /// The name and the reward of each part, before its gate and its weight; empty where they are not the point.
+    /// The name and the reward of each part, before its gate and its weight; empty if they are irrelevant.
     pub rewards: Vec<(String, f32)>,
     /// What is wrong.
     pub fault: Fault,
@@ -69,23 +69,23 @@ pub enum Fault {
         /// What it should have earned.
         wanted: f32,
     },
-    /// A gold earned full marks, but 0 or less from what pays for being right.
+    /// A gold earned full marks, but 0 or less from the part that pays for right answers.
     NothingForBeingRight {
-        /// What it earned from it.
+        /// What it earned from that part.
         earned: f32,
     },
-    /// A trick earned what a right text earns.
+    /// A trick earned as much as a right text.
     TooMuch {
         /// What it earned.
         earned: f32,
         /// What it should have earned less than.
         wanted: f32,
     },
-    /// A reward panicked, or gave no finite number.
+    /// A reward panicked or returned a number that is not finite.
     Failed(RewardError),
     /// Parts of the rubric are slow.
     Slow {
-        /// Their names, and how long they took.
+        /// Their names and how long they took.
         parts: Vec<(String, Duration)>,
         /// How long they may take.
         limit: Duration,
@@ -95,9 +95,9 @@ pub enum Fault {
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Right answers go unpaid, forms unpunished, or time is lost.
+    /// Right answers go unpaid, format errors go unpunished, or time is lost.
     Warning,
-    /// Training may learn the trick in place of the task.
+    /// Training may learn the trick instead of the task.
     Error,
     /// Nothing can be learned: do not start.
     Fatal,
@@ -122,7 +122,7 @@ impl AuditReport {
         self.findings.extend(finding);
     }
 
-    /// How often each check was made, in the order of their first time.
+    /// How often each check was made, in the order in which the checks first ran.
     pub fn tallies(&self) -> &[Tally] {
         &self.tallies
     }
@@ -142,11 +142,11 @@ impl AuditReport {
         self.worst() == Some(Severity::Fatal)
     }
 
-    /// The report, for programs that go no further with a fatal finding.
+    /// The report, for programs that stop at a fatal finding.
     ///
     /// # Errors
     ///
-    /// Where [`is_fatal`](Self::is_fatal).
+    /// If [`is_fatal`](Self::is_fatal).
     pub fn into_result(self) -> Result<Self, AuditError> {
         if self.is_fatal() { Err(AuditError(self)) } else { Ok(self) }
     }

@@ -1,4 +1,4 @@
-//! The texts that an audit makes of a gold.
+//! The texts that an audit makes from a gold.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,34 +12,34 @@ use crate::layout::Tags;
 use crate::markup::plain;
 use crate::number::{Decimal, SEPARATORS};
 
-/// A completion that is not right, or not in its form, and must earn less than the gold.
+/// A completion that is wrong, or not in the expected form, and must earn less than the gold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trick {
     /// No text.
     Empty,
     /// The tags with nothing in them.
     EmptyTags,
-    /// The prompt in place of the answer.
+    /// The prompt instead of the answer.
     EchoedPrompt,
-    /// Many numbers in place of the answer, the right one among them.
+    /// Many numbers instead of the answer, including the right one.
     EveryNumber,
-    /// `18 or 28` in place of the answer.
+    /// `18 or 28` instead of the answer.
     EitherAnswer,
-    /// The answer, and then a second pair of answer tags with another one. The last answer counts, and it is
-    /// wrong.
+    /// The answer, followed by a second pair of answer tags with a different one. The last answer counts, and
+    /// it is wrong.
     TwoAnswers,
-    /// The right answer in place of the reasoning, and another one in place of the answer.
+    /// The right answer instead of the reasoning, and a different one instead of the answer.
     ReasoningOnly,
-    /// The text ends with the answer, without the closing tag. It is judged by the total always: the answer
-    /// is right, and the form is not.
+    /// The text ends with the answer, without the closing tag. It is always judged by the total: the answer
+    /// is right, but the form is not.
     Unclosed,
-    /// A megabyte of another answer, again and again.
+    /// A megabyte of a different answer, repeated.
     LongAnswer,
-    /// A megabyte of opening parentheses in place of the answer.
+    /// A megabyte of opening parentheses instead of the answer.
     DeepParentheses,
 }
 
-/// Another way to write a number, no less right.
+/// Another way to write a number that is just as right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Variant {
     /// `18.` for a whole number.
@@ -71,8 +71,8 @@ impl Trick {
         Self::DeepParentheses,
     ];
 
-    /// The gold with the trick in it. `None` where the gold has not the tags for it, and where the trick
-    /// changes nothing.
+    /// The gold with the trick applied. `None` if the gold lacks the tags for it, or if the trick changes
+    /// nothing.
     pub(super) fn text(self, gold: &Gold<'_>) -> Option<String> {
         let text = match self {
             Self::Empty => String::new(),
@@ -105,7 +105,7 @@ impl Variant {
         Self::Whitespace,
     ];
 
-    /// The gold with its number written in this way. `None` where it is no number or can't be written so.
+    /// The gold with its number written this way. `None` if it is not a number or can't be written this way.
     pub(super) fn text(self, gold: &Gold<'_>) -> Option<String> {
         Decimal::parse(gold.answer)?;
         let whole = plain(gold.answer);
@@ -154,18 +154,18 @@ impl fmt::Display for Variant {
     }
 }
 
-/// A right completion, taken apart.
+/// A right completion, split into its parts.
 pub(super) struct Gold<'a> {
     prompt: &'a str,
     text: &'a str,
     answer: &'a str,
-    /// Up to the answer, with the opening tag and the whitespace behind it.
+    /// Everything before the answer, including the opening tag and the whitespace after it.
     head: &'a str,
     /// From the answer on.
     tail: &'a str,
-    /// Where `head` has the reasoning.
+    /// The position of the reasoning in `head`.
     reasoning: Option<Range<usize>>,
-    /// Where `head` has the opening tag of the answer.
+    /// The position of the answer's opening tag in `head`.
     opening: Option<usize>,
 }
 
@@ -202,7 +202,7 @@ impl<'a> Gold<'a> {
         self.opening.map(|_| format!("{}{}", self.head, self.answer))
     }
 
-    /// The answer with its first letter or digit changed, so that it is another one of the same kind.
+    /// The answer with its first letter or digit changed: a different answer of the same kind.
     fn other(&self) -> String {
         let next = |c: char| match c {
             'z' => 'a',
@@ -218,7 +218,7 @@ impl<'a> Gold<'a> {
         }
     }
 
-    /// Small numbers and those of the prompt around the answer, which is neither the first nor the last.
+    /// Small numbers and those of the prompt, with the answer among them, neither first nor last.
     fn every_number(&self) -> String {
         static NUMBER: LazyLock<Regex> = LazyLock::new(|| Regex::new("[0-9]+").expect("it is valid"));
         let mut numbers: Vec<String> = (1..=20).map(|n| n.to_string()).collect();
@@ -238,7 +238,7 @@ fn inside(text: &str, start: usize, close: &str) -> Range<usize> {
     start..start + stripped.len()
 }
 
-/// `1200` with a comma between its thousands, if it has any and no separator yet.
+/// `1200` with commas between thousands, if it has any and has no separator yet.
 fn grouped(number: &str) -> Option<String> {
     let (integer, fraction) = number.split_at(number.find('.').unwrap_or(number.len()));
     if integer.len() < 4 || integer.contains(SEPARATORS) {

@@ -17,7 +17,7 @@ pub enum CheckpointError {
         /// The operating system's reason.
         cause: std::io::Error,
     },
-    /// A checkpoint is not as it was written.
+    /// A checkpoint differs from what was written.
     #[error("{}: the checkpoint is damaged: {reason}; restore it, or take an earlier one", path.display())]
     Damaged {
         /// The checkpoint, or the file in it.
@@ -25,7 +25,7 @@ pub enum CheckpointError {
         /// What is wrong with it.
         reason: String,
     },
-    /// There is no checkpoint that is as it was written.
+    /// No checkpoint is intact.
     #[error(
         "{}: every checkpoint is damaged ({}); move the folder away to begin again from the start",
         path.display(), list(damaged)
@@ -36,7 +36,7 @@ pub enum CheckpointError {
         /// What is wrong with each, newest first.
         damaged: Vec<CheckpointError>,
     },
-    /// The configuration is not the one that the checkpoint was written under.
+    /// The configuration differs from the one that the checkpoint was written under.
     #[error(
         "{}: the run was begun with another configuration ({}): take that, or begin a new run from its model",
         path.display(), differences.join("; ")

@@ -1,4 +1,4 @@
-//! What is in a checkpoint's folder: the sizes and SHA-256 sums of its files.
+//! The contents of a checkpoint's folder: the sizes and SHA-256 sums of its files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -11,7 +11,7 @@ use super::json::{read_text, write_json};
 use crate::CheckpointError;
 
 const MANIFEST: &str = "manifest.json";
-/// The version of the manifest and of what it lists.
+/// The version of the manifest and of the files that it lists.
 const FORMAT: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
@@ -28,13 +28,13 @@ struct Entry {
     sha256: String,
 }
 
-/// Syncs all files of a folder, and lists them in its manifest with what is read back of them.
+/// Syncs all files of a folder, and lists them in its manifest as they are when read back.
 pub(crate) fn seal(folder: &Path) -> Result<(), CheckpointError> {
     let mut files = BTreeMap::new();
     for name in files_of(folder)? {
         let path = folder.join(&name);
         files.insert(name, entry(&path)?);
-        // Where files are synced through handles that may write alone, one that may read does not do.
+        // Some systems sync files only through handles that can write; one that can only read does not work there.
         let file = OpenOptions::new().write(true).open(&path);
         file.and_then(|file| file.sync_all()).map_err(CheckpointError::io(&path))?;
         let parent = path.parent().expect("a file is in a folder");
@@ -43,7 +43,7 @@ pub(crate) fn seal(folder: &Path) -> Result<(), CheckpointError> {
     write_json(&folder.join(MANIFEST), &Manifest { format: FORMAT, files })
 }
 
-/// Checks a folder against its manifest: it has all files of it, as they were, and no others.
+/// Checks a folder against its manifest: it must have all the listed files, unchanged, and no others.
 pub(crate) fn verify(folder: &Path) -> Result<(), CheckpointError> {
     let damaged = |reason: String| CheckpointError::Damaged { path: folder.into(), reason };
     let text = read_text(&folder.join(MANIFEST))?;
@@ -60,7 +60,7 @@ pub(crate) fn verify(folder: &Path) -> Result<(), CheckpointError> {
             return Err(damaged(format!("{MANIFEST} lists `{name}`, which is not in this folder")));
         }
         let path = folder.join(name);
-        // A link may lead anywhere, and other kinds of files may never end.
+        // A link may lead anywhere, and reading other kinds of files may never end.
         let is_file =
             path.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() == expected.bytes);
         if !is_file || entry(&path)? != *expected {
@@ -74,7 +74,7 @@ pub(crate) fn verify(folder: &Path) -> Result<(), CheckpointError> {
     }
 }
 
-/// The names in a folder; none if there is no such folder.
+/// The names in a folder; none if the folder does not exist.
 pub(crate) fn names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -87,7 +87,7 @@ pub(crate) fn names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     Ok(names)
 }
 
-/// The files in a folder and the folders in it, with `/` between their names. Links are followed nowhere.
+/// The files in a folder and its subfolders, as paths separated by `/`. Links are never followed.
 fn files_of(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     let mut files = Vec::new();
     for name in names(folder)? {

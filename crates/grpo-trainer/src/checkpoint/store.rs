@@ -1,4 +1,4 @@
-//! Checkpoints on the disk: folders that are whole or not there.
+//! Checkpoints on the disk: folders that are either complete or absent.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -10,48 +10,50 @@ use crate::CheckpointError;
 
 /// Digits of a step in a folder's name.
 const DIGITS: usize = 8;
-/// What ends the name of a folder that is being written or deleted.
+/// The suffix of a folder that is being written or deleted.
 const PARTIAL: &str = ".partial";
-/// A folder that another one takes the place of.
+/// The suffix of a folder that is being replaced.
 const REPLACED: &str = "replaced.partial";
 
-/// The checkpoints of a run: a folder `step-00000050` each, with a manifest of the sizes and SHA-256 sums of its files.
+/// The checkpoints of a run: one folder each, such as `step-00000050`, with a manifest of the sizes and SHA-256 sums of its
+/// files.
 ///
-/// A checkpoint is written under another name, synced and then renamed; it is deleted under another name, too. So one that
-/// has its name is whole, unless its files were damaged later, which the manifest tells. The folder is one run's alone.
+/// A checkpoint is written under another name, synced and then renamed; before it is deleted, it is renamed, too. So a
+/// checkpoint under its own name is complete, unless its files were damaged later, which the manifest reveals. The folder
+/// belongs to a single run.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     folder: PathBuf,
     keep: NonZeroUsize,
 }
 
-/// A checkpoint whose files are as they were written.
+/// A checkpoint whose files are unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The folder.
     pub path: PathBuf,
-    /// Steps taken before it.
+    /// Steps completed before it.
     pub step: u64,
 }
 
-/// The newest whole checkpoint.
+/// The newest intact checkpoint.
 #[derive(Debug)]
 pub struct Latest {
-    /// None if there is no checkpoint at all.
+    /// None if there are no checkpoints.
     pub checkpoint: Option<Checkpoint>,
     /// What is wrong with newer ones.
     pub damaged: Vec<CheckpointError>,
 }
 
 impl Checkpoints {
-    /// Checkpoints in `folder`, which is made when there is something to write; of all but the newest `keep` of them the space
-    /// is given back.
+    /// Checkpoints in `folder`, which is created when there is something to write. Only the newest `keep` of them are kept; the
+    /// others are deleted.
     pub fn new(folder: impl Into<PathBuf>, keep: NonZeroUsize) -> Self {
         Self { folder: folder.into(), keep }
     }
 
-    /// Lets `write` fill the folder of a checkpoint after `step` steps, in the place of one of that step. Later ones go: they
-    /// were passed over when the run was resumed, or are of another run.
+    /// Lets `write` fill the folder of a checkpoint after `step` steps, replacing one of the same step. Later ones are deleted:
+    /// they were skipped when the run was resumed, or belong to another run.
     pub fn save<E: From<CheckpointError>>(
         &self,
         step: u64,
@@ -67,18 +69,18 @@ impl Checkpoints {
             Ok(rename_durably(&partial, &path).map_err(CheckpointError::io(&path))?)
         });
         if result.is_err() {
-            // Half a checkpoint is of no use; why there is no whole one is the error to report.
+            // Half a checkpoint is useless; the error to report is why there is no complete one.
             let _ = std::fs::remove_dir_all(&partial);
         }
         result?;
-        // The checkpoint is there; that others still are is no reason to doubt it.
+        // The checkpoint is complete; that others could not be deleted does not change that.
         if let Err(error) = self.prune(step) {
             tracing::warn!("an old checkpoint could not be deleted: {error}");
         }
         Ok(path)
     }
 
-    /// Makes the folder, and room in it: what was left half written or half deleted goes.
+    /// Creates the folder, and cleans it up: checkpoints that are half written or half deleted are removed.
     fn make(&self) -> Result<(), CheckpointError> {
         std::fs::create_dir_all(&self.folder).map_err(CheckpointError::io(&self.folder))?;
         let parent = self.folder.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -90,7 +92,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// The newest whole checkpoint after at most so many steps. Where there are some and all are damaged, that is an error.
+    /// The newest intact checkpoint after at most this many steps. If there are some and all are damaged, that is an error.
     pub fn latest(&self, at_most: u64) -> Result<Latest, CheckpointError> {
         let mut damaged = Vec::new();
         for step in self.steps()?.into_iter().rev().filter(|step| *step <= at_most) {
@@ -107,12 +109,12 @@ impl Checkpoints {
         }
     }
 
-    /// The steps that there are checkpoints of, in order.
+    /// The steps that have a checkpoint, in order.
     fn steps(&self) -> Result<Vec<u64>, CheckpointError> {
         let names = names(&self.folder)?;
         let step = |name: &String| name.strip_prefix("step-")?.parse().ok();
         let steps = names.iter().filter_map(step);
-        // A name with fewer digits, say, is none of ours.
+        // A name with fewer digits, for example, is not one of ours.
         let mut steps: Vec<u64> = steps.filter(|step| names.contains(&name(*step))).collect();
         steps.sort_unstable();
         Ok(steps)
@@ -145,7 +147,7 @@ fn partial(path: &Path) -> PathBuf {
     partial.into()
 }
 
-/// Deletes a folder, if there is one; before any of its files goes, so does its name, for that of `doomed`.
+/// Deletes a folder if it exists. Before any of its files is deleted, it is renamed to `doomed`.
 fn remove(path: &Path, doomed: &Path) -> Result<(), CheckpointError> {
     if !path.exists() {
         return Ok(());

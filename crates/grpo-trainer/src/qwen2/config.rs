@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::AdamWConfig;
 
-/// The numbers of a policy that is a Qwen2 model.
+/// The configuration of a policy that is a Qwen2 model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Qwen2PolicyConfig {
     /// Trains low-rank adapters instead of the weights.
     pub lora: Option<LoraConfig>,
-    /// What completions are sampled with, in evaluations too.
+    /// The sampling settings for completions, also in evaluations.
     pub rollout_dtype: RolloutDtype,
-    /// The optimizer's own numbers.
+    /// The optimizer's settings.
     pub optimizer: AdamWConfig,
 }
 
@@ -21,11 +21,11 @@ pub struct Qwen2PolicyConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum RolloutDtype {
-    /// F32: the model in training itself. (With LoRA, frozen weights are as they are stored.)
+    /// F32: the model in training itself. (With LoRA, frozen weights stay in the format in which they are stored.)
     #[default]
     F32,
-    /// BF16: a rounded copy beside the model, half its size, of which half as much is read for every token. The loss is
-    /// corrected for the rounding (TRL: `vllm_importance_sampling_mode`, `…_clip_min`, `…_clip_max`).
+    /// BF16: a rounded copy next to the model, half its size, so that half as much memory is read per token. The loss corrects
+    /// for the rounding (TRL: `vllm_importance_sampling_mode`, `…_clip_min`, `…_clip_max`).
     Bf16(SamplerCorrection),
 }
 

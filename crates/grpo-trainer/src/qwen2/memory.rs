@@ -1,4 +1,4 @@
-//! How much memory a run will take, from its numbers alone.
+//! How much memory a run will take, estimated from its configuration alone.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use crate::{
     AdamW, Policy, Qwen2PolicyConfig, Qwen2Reference, RolloutDtype, TrainedQwen2, Trainer, TrainerConfig,
 };
 
-/// Bytes of an f32.
+/// Bytes per f32.
 const F32: u64 = 4;
 /// What a process takes besides: the program, the tokenizer, a tile of logits.
 const PROGRAM: u64 = 100_000_000;
-/// Of all other parts together, what buffers of products and freed memory that is not used again add: one part of so many.
+/// Buffers of products, and freed memory that is not reused, add one part in this many of all other parts together.
 const BUFFERS: u64 = 20;
 
-/// The memory of a run, part by part, at the moment of a step when it is largest: in the backward pass of the fullest
-/// micro-batch. Of the CPU; how near it comes to measured peaks is in `docs/benchmarks.md`.
+/// The memory of a run on the CPU, part by part, at the peak of a step: in the backward pass of the largest micro-batch.
+/// `docs/benchmarks.md` shows how close it comes to measured peaks.
 ///
 /// ```
 /// # use grpo_qwen2::{Config, LoraConfig};
@@ -48,12 +48,12 @@ pub struct Workload {
     pub prompt: usize,
     /// Whether the model's checkpoint is in BF16.
     pub is_bf16: bool,
-    /// Whether only the input of every layer is kept for the backward pass.
+    /// Whether only the input of every layer is stored for the backward pass.
     pub activation_checkpointing: bool,
 }
 
 impl MemoryPlan {
-    /// The plan of a run on a model of the shape `model`.
+    /// The plan of a run with a model of the shape `model`.
     pub fn new(
         model: &Config,
         config: &TrainerConfig,
@@ -68,7 +68,7 @@ impl MemoryPlan {
             None => (F32 * all, all),
         };
         let own_reference = config.needs_reference() && policy.lora.is_none();
-        // A reference that moves is no longer what its checkpoint has.
+        // A reference that moves no longer equals its checkpoint.
         let reference = if config.reference_sync.is_some() { F32 } else { frozen };
         let rows = (problems * config.group_size).min(config.batch_rows) as u64;
         let length = prompt + config.max_completion_length;
@@ -91,17 +91,17 @@ impl MemoryPlan {
         Self { parts: parts.into_iter().filter(|(_, bytes)| *bytes > 0).chain([rest]).collect() }
     }
 
-    /// All parts together, in bytes.
+    /// The sum of all parts, in bytes.
     pub fn total(&self) -> u64 {
         self.parts.iter().map(|(_, bytes)| bytes).sum()
     }
 }
 
-/// Numbers kept of each token for the backward pass, those of the layer at work included.
+/// Numbers stored per token for the backward pass, including those of the layer being computed.
 fn activations(model: &Config, activation_checkpointing: bool) -> u64 {
     let (hidden, inner) = (model.hidden_size, model.intermediate_size);
     let (q, kv) = (model.num_attention_heads * model.head_dim, model.num_key_value_heads * model.head_dim);
-    // Residual streams and their norms; queries and what attention makes of them; keys and values; gate and up.
+    // Residual streams and their norms; queries and attention outputs; keys and values; gate and up.
     let layer = 4 * hidden + 2 * q + 2 * kv + 2 * inner;
     let at_work = 3 * inner + 4 * hidden;
     let kept = if activation_checkpointing {
@@ -113,7 +113,7 @@ fn activations(model: &Config, activation_checkpointing: bool) -> u64 {
 }
 
 impl<X, T> Trainer<Policy<X, TrainedQwen2, AdamW, Qwen2Reference>, T> {
-    /// How much memory training takes, with so many problems a step and prompts of at most `prompt` tokens.
+    /// How much memory training takes, with this many problems per step and prompts of at most `prompt` tokens.
     pub fn memory_plan(&self, problems: usize, prompt: usize) -> MemoryPlan {
         let Policy { model, rollouts, optimizer, reference, .. } = self.policy();
         let policy = Qwen2PolicyConfig {

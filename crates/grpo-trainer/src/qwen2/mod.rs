@@ -1,5 +1,5 @@
-//! Qwen2 as a policy: all weights in training, with a frozen copy as the reference, or adapters beside frozen weights, which are
-//! the reference too; and AdamW.
+//! Qwen2 as a policy, with AdamW. Either all weights are trained, with a frozen copy as the reference; or adapters are trained
+//! next to frozen weights, which are also the reference.
 
 mod config;
 mod memory;
@@ -27,7 +27,7 @@ pub type Qwen2Policy = Policy<ChatTokenizer, TrainedQwen2, AdamW, Qwen2Reference
 impl Qwen2Policy {
     /// Loads a model folder in Hugging Face layout.
     ///
-    /// What is frozen takes half the memory if the checkpoint is BF16 ([`Qwen2::load_frozen`]).
+    /// Frozen weights take half the memory if the checkpoint is in BF16 ([`Qwen2::load_frozen`]).
     pub fn load(folder: &Path, device: &Device, config: &Qwen2PolicyConfig) -> Result<Self, ModelError> {
         config.validate()?;
         let text = ChatTokenizer::read(folder)?;
@@ -36,52 +36,52 @@ impl Qwen2Policy {
         Ok(Self { text, model, rollouts, optimizer: AdamW::new(&config.optimizer), reference: None })
     }
 
-    /// The same with the adapters of a folder in PEFT's format, in place of new ones. The configuration must ask for adapters.
+    /// The same with the adapters of a folder in PEFT's format instead of new ones. The configuration must ask for adapters.
     pub fn with_adapter(mut self, folder: &Path) -> Result<Self, ModelError> {
         self.model.load_adapter(folder)?;
         self.rollouts.follow(&self.model);
         Ok(self)
     }
 
-    /// The same, but with `on` only the input of every layer is kept for the backward pass, and the rest is computed a second
+    /// The same, but if `on`, only the input of every layer is stored for the backward pass, and the rest is computed a second
     /// time: that takes less memory and more time, and never changes the result (TRL: `gradient_checkpointing`).
     pub fn with_activation_checkpointing(mut self, on: bool) -> Self {
         self.model.activation_checkpointing = on;
         self
     }
 
-    /// The same under the name that saved adapters call their model by, an id on the Hub, say; by default its folder.
+    /// The same, but saved adapters refer to their base model by this name, such as a Hub id; by default, by its folder.
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.model.name = name.into();
         self
     }
 
-    /// The same with this time for chat templates that write the date into prompts, in place of the local time at which the
+    /// The same with this time for chat templates that write the date into prompts, instead of the local time at which the
     /// model was loaded. A run that is to be repeated needs the same time.
     pub fn with_clock(mut self, now: NaiveDateTime) -> Self {
         self.text.template = self.text.template.with_clock(now);
         self
     }
 
-    /// The ids of a conversation up to where the assistant's turn begins.
+    /// The token ids of a conversation up to where the assistant's turn begins.
     pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
         self.text.prompt(messages)
     }
 }
 
 impl<X, O> Policy<X, TrainedQwen2, O, Qwen2Reference> {
-    /// The model as it is now.
+    /// The current model.
     pub fn model(&self) -> &Qwen2 {
         self.model.get()
     }
 
-    /// Writes what is trained as it is now, in F32, so that no bit of it is lost: the model in Hugging Face layout, or its
-    /// adapters in PEFT's.
+    /// Writes what is trained in its current state, in F32, so that no bit of it is lost: the model in Hugging Face layout, or
+    /// its adapters in PEFT's format.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
         self.model.save(folder)
     }
 
-    /// Writes the model as it is now in Hugging Face layout and F32, adapters merged into its matrices.
+    /// Writes the current model in Hugging Face layout and in F32, with adapters merged into its matrices.
     pub fn save_merged(&self, folder: &Path) -> Result<(), ModelError> {
         self.model.save_merged(folder)
     }

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use crate::{AdamW, Model, Optimizer, Qwen2PolicyConfig, Resumable};
 
-/// A Qwen2 model in training, with what its folder has besides the weights.
+/// A Qwen2 model in training, with the contents of its folder other than the weights.
 pub struct TrainedQwen2 {
-    /// Taken out only while it is replaced.
+    /// None only while it is being replaced.
     model: Option<Qwen2>,
     pub(super) files: ModelFiles,
-    /// What saved adapters call their model by.
+    /// The name by which saved adapters refer to their base model.
     pub(super) name: String,
     lora: Option<LoraConfig>,
     pub(super) activation_checkpointing: bool,
@@ -38,17 +38,17 @@ impl TrainedQwen2 {
         })
     }
 
-    /// The model as it is now.
+    /// The current model.
     pub fn get(&self) -> &Qwen2 {
         self.model.as_ref().expect("the model is only away while it is replaced")
     }
 
-    /// Which adapters are trained; none where the weights are.
+    /// Which adapters are trained; none if the weights are trained.
     pub fn lora(&self) -> Option<&LoraConfig> {
         self.lora.as_ref()
     }
 
-    /// Whether a forward pass keeps only the input of every layer.
+    /// Whether a forward pass stores only the input of every layer.
     pub fn activation_checkpointing(&self) -> bool {
         self.activation_checkpointing
     }
@@ -104,7 +104,7 @@ impl Optimizer<TrainedQwen2> for AdamW {
     }
 }
 
-/// In a checkpoint, the model or its adapters by themselves: each is a folder that other programs can use.
+/// In a checkpoint, the model or only its adapters: each is a folder that other programs can use.
 const MODEL: &str = "model";
 const ADAPTER: &str = "adapter";
 
@@ -124,7 +124,7 @@ impl Resumable for TrainedQwen2 {
             return self.load_adapter(&folder.join(ADAPTER));
         }
         let (device, config, folder) = (self.get().device(), self.get().config().clone(), folder.join(MODEL));
-        // The old weights go before there are others.
+        // Frees the old weights before the new ones are loaded.
         self.model = None;
         self.model = Some(Qwen2::load(&folder, &device)?.of_shape(&config, &folder)?);
         Ok(())

@@ -12,9 +12,9 @@ use crate::{AdamW, Resumable, TrainedQwen2};
 
 /// Its file in a checkpoint.
 const FILE: &str = "optimizer.safetensors";
-/// What torch calls the two means.
+/// The names of the two means in torch.
 const MEANS: [&str; 2] = ["exp_avg", "exp_avg_sq"];
-/// Up to here an f32 counts exactly.
+/// An f32 counts exactly up to here.
 const MAX_TIME: f32 = 16_777_216.0;
 
 impl Resumable<TrainedQwen2> for AdamW {
@@ -24,8 +24,8 @@ impl Resumable<TrainedQwen2> for AdamW {
         json!(self.config)
     }
 
-    /// Writes what it knows of the weights that are trained to a safetensors file, with torch's names: for each of them
-    /// `exp_avg` and `exp_avg_sq`, flat and in the order of this crate's own memory, and `step`.
+    /// Writes the state of the weights that are trained to a safetensors file, with torch's names: for each weight `exp_avg`
+    /// and `exp_avg_sq`, flat and in the order of this crate's memory, and `step`.
     fn save_state(&self, model: &TrainedQwen2, folder: &Path) -> Result<(), ModelError> {
         let mut tensors = Vec::new();
         for (name, weight) in model.get().trained() {
@@ -41,7 +41,7 @@ impl Resumable<TrainedQwen2> for AdamW {
         write_tensors(&folder.join(FILE), &tensors, Dtype::F32)
     }
 
-    /// A file that lacks a part of what is known of a weight, or has other tensors, is an error.
+    /// It is an error if a file lacks part of a weight's state or has other tensors.
     fn load_state(&mut self, model: &TrainedQwen2, folder: &Path) -> Result<(), ModelError> {
         let (path, device) = (folder.join(FILE), model.get().device());
         let mut file = TensorFile::open(&path)?;

@@ -9,10 +9,10 @@ use crate::{Reference, Resumable, TrainedQwen2};
 /// Its folder in a checkpoint.
 const REFERENCE: &str = "reference";
 
-/// The model that a run began with, without adapters, or what it has been moved to since.
+/// The model that a run started from, without adapters, or the one it has been moved to since.
 pub struct Qwen2Reference {
     model: Qwen2,
-    /// Whether it is no longer what the run began with.
+    /// Whether it differs from the model that the run started from.
     moved: bool,
     has_lora: bool,
 }
@@ -50,7 +50,7 @@ impl Reference<TrainedQwen2> for Qwen2Reference {
 impl Resumable<TrainedQwen2> for Qwen2Reference {
     type Error = ModelError;
 
-    /// It begins as the model does.
+    /// The reference starts from the same weights as the model.
     fn settings(&self) -> Value {
         Value::Null
     }

@@ -4,7 +4,7 @@ use grpo_rollout::{Request, RolloutError, Rollouts, Sample, Sampler};
 
 use crate::{RolloutDtype, TrainedQwen2};
 
-/// What samples, by its dtype.
+/// The model that completions are sampled from, by its dtype.
 pub(super) fn of(model: &Qwen2, dtype: RolloutDtype) -> Box<dyn Rollouts<TrainedQwen2> + Send + Sync> {
     match dtype {
         RolloutDtype::F32 => Box::new(Own),
@@ -17,7 +17,7 @@ struct Own;
 
 /// A copy of it in BF16.
 struct Rounded {
-    /// Taken out only while it is replaced.
+    /// None only while it is being replaced.
     copy: Option<Qwen2>,
     correction: SamplerCorrection,
 }
@@ -48,7 +48,7 @@ impl Rollouts<TrainedQwen2> for Rounded {
     }
 
     fn follow(&mut self, model: &TrainedQwen2) {
-        // The old copy goes before there is a new one.
+        // Frees the old copy before the new one is made.
         self.copy = None;
         self.copy = Some(model.get().to_bf16());
     }

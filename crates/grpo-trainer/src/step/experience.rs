@@ -1,4 +1,4 @@
-//! What the first half of a step hands to the second.
+//! What the first half of a step passes to the second.
 
 use grpo_core::Completion;
 use grpo_reward::Scores;
@@ -7,8 +7,8 @@ use grpo_rollout::Sample;
 /// A prompt and what is true of its answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem<T> {
-    /// Its index in the data: part of the keys of its samples, so that a problem that stands twice in one step gets the
-    /// same completions twice.
+    /// Its index in the data. It is part of the keys of its samples, so a problem that appears twice in one step gets the same
+    /// completions twice.
     pub id: u64,
     /// The prompt as token ids.
     pub prompt: Vec<u32>,
@@ -16,21 +16,21 @@ pub struct Problem<T> {
     pub truth: T,
 }
 
-/// A completion with what it earned.
+/// A completion with its scores.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scored {
     /// The tokens and the log-probabilities they were sampled with.
     pub sample: Sample,
     /// The same as text: what the rewards saw.
     pub completion: Completion,
-    /// What each reward gave, and their weighted sum.
+    /// The result of each reward, and their weighted sum.
     pub scores: Scores,
 }
 
-/// A scored completion that has been compared with its group: everything that learning needs of it.
+/// A scored completion that has been compared with its group: everything that learning needs to know about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experience {
-    /// The completion and what it earned.
+    /// The completion and its scores.
     pub scored: Scored,
     /// How much better than its group it did: the advantage of each of its tokens.
     pub advantage: f32,
@@ -46,34 +46,34 @@ pub struct Group<C> {
     pub problem: u64,
     /// Its prompt.
     pub prompt: Vec<u32>,
-    /// What was sampled for it: [`Scored`] at first, then [`Experience`].
+    /// Its samples: [`Scored`] at first, then [`Experience`].
     pub completions: Vec<C>,
 }
 
 impl Group<Experience> {
-    /// Whether a completion did better than another.
+    /// Whether any completion did better than another.
     pub fn has_signal(&self) -> bool {
         self.completions.iter().any(|experience| experience.advantage != 0.0)
     }
 }
 
-/// What a rollout yielded.
+/// The result of a rollout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiences {
-    /// One group for every problem, in their order. Groups without a signal may have been replaced by those of other problems.
+    /// One group per problem, in order. Groups without a signal may have been replaced by those of other problems.
     pub groups: Vec<Group<Experience>>,
-    /// Groups drawn in place of those without a signal, kept or not.
+    /// Groups drawn to replace those without a signal, whether kept or not.
     pub redrawn: usize,
-    /// Tokens that it took, those of groups that were not kept included.
+    /// Tokens that the rollout took, including those of groups that were not kept.
     pub tokens: RolloutTokens,
 }
 
-/// Numbers of tokens.
+/// Token counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RolloutTokens {
     /// Sampled.
     pub sampled: u64,
-    /// Sampled tokens, and the prompt's once for each completion.
+    /// Sampled tokens, plus the prompt's tokens once per completion.
     pub seen: u64,
 }
 

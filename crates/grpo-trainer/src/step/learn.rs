@@ -7,7 +7,7 @@ use super::observed::{Observed, UpdateResult};
 use super::targets::{MicroBatch, TOLERANCE, double};
 use crate::{Experiences, Metrics, Model, Optimizer, Policy, Reference, Trainer, TrainerError};
 
-/// The loss of a step, its gradient, and what both are made of.
+/// The loss of a step, its gradient, and what both are computed from.
 struct StepLoss<G> {
     loss: f64,
     gradients: G,
@@ -16,10 +16,10 @@ struct StepLoss<G> {
 }
 
 impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
-    /// Updates the policy on what a rollout yielded, `updates` times.
+    /// Updates the policy on the result of a rollout, `updates` times.
     ///
-    /// An update whose loss or gradient is not finite moves nothing and ends the step, which counts as skipped; ten skipped
-    /// steps in a row are an error.
+    /// An update whose loss or gradient is not finite changes no weights and ends the step, which counts as skipped; ten
+    /// skipped steps in a row are an error.
     #[tracing::instrument(skip_all, fields(step = self.progress.step + 1))]
     pub fn learn(&mut self, experiences: &Experiences) -> Result<Metrics, TrainerError> {
         let learning_rate = self.config.learning_rate_of(self.progress.step);
@@ -57,7 +57,7 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
         Ok(metrics)
     }
 
-    /// Adds up the loss and its gradient over the whole batch, micro-batch by micro-batch, up to where it is not finite.
+    /// Accumulates the loss and its gradient over the whole batch, micro-batch by micro-batch, until one is not finite.
     fn accumulate(&self, batches: &[MicroBatch<'_>]) -> Result<StepLoss<M::Gradients>, TrainerError> {
         let (model, objective) = (&self.policy.model, &self.config.recipe.objective);
         let mut step = StepLoss { loss: 0.0, gradients: M::Gradients::default(), completions: Vec::new() };
@@ -82,8 +82,8 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
         Ok(step)
     }
 
-    /// In the first step that trains on anything, the log-probabilities of the sampler and of the training pass must agree, or
-    /// what is trained is not what was sampled from, unless the loss corrects for the difference.
+    /// In the first step that trains on anything, the log-probabilities of the sampler and of the training pass must agree,
+    /// unless the loss corrects for the difference. Otherwise the policy that is trained is not the one that was sampled from.
     fn check_sampler(
         &self,
         batches: &[MicroBatch<'_>],
@@ -94,7 +94,7 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
         }
         let targets = batches.iter().flat_map(|batch| &batch.targets);
         for (target, (tokens, _)) in targets.zip(completions) {
-            // Not `>=`: a distance that is not a number must not pass.
+            // Not `>=`: a NaN distance must not pass.
             let agrees = |distance: f32| distance < TOLERANCE;
             if let Some(token) = target.distances(tokens).position(|distance| !agrees(distance)) {
                 return Err(TrainerError::Mismatch {

@@ -1,9 +1,9 @@
-//! Which completions go through the model together.
+//! Splits completions into micro-batches.
 
 use grpo_rollout::PromptCompletions;
 
-/// Splits the completions of prompts into batches of at most `max_tokens` tokens, or of one completion if that is longer.
-/// Completions of a prompt that fit stay together, so that the prompt is computed once.
+/// Splits the completions of prompts into batches of at most `max_tokens` tokens, or of a single completion that is longer.
+/// Completions of the same prompt stay together if they fit, so that the prompt is computed once.
 pub(crate) fn micro_batches<'a>(
     prompts: &[PromptCompletions<'a>],
     max_tokens: usize,
@@ -29,7 +29,7 @@ pub(crate) fn micro_batches<'a>(
     batches
 }
 
-/// How many of the first completions fit with their prompt, at least one; and their tokens, the prompt included.
+/// How many of the first completions fit together with their prompt (at least one), and their tokens, including the prompt.
 fn fitting(prompt: &[u32], completions: &[&[u32]], max_tokens: usize) -> (usize, usize) {
     let mut total = prompt.len();
     for (n, completion) in completions.iter().enumerate() {
@@ -47,7 +47,7 @@ mod tests {
 
     const TOKENS: [u32; 100] = [1; 100];
 
-    /// Completions of these lengths, to a prompt of 10 tokens.
+    /// Completions of these lengths for a prompt of 10 tokens.
     fn prompt(lengths: &[usize]) -> PromptCompletions<'static> {
         let completions = lengths.iter().map(|n| &TOKENS[..*n]).collect();
         PromptCompletions { prompt: &TOKENS[..10], completions }

@@ -1,11 +1,11 @@
-//! What a step shows of its updates, for its metrics.
+//! What a step records about its updates, for its metrics.
 
 use grpo_core::CompletionLoss;
 use grpo_rollout::TokenLogProbs;
 
 use super::targets::{MicroBatch, double};
 
-/// What an update came to.
+/// The outcome of an update.
 pub(crate) struct UpdateResult {
     pub(crate) loss: f64,
     pub(crate) grad_norm: f64,
@@ -30,13 +30,13 @@ pub(crate) struct Observed {
     pub(crate) n_ratios: usize,
     pub(crate) clipped_low: usize,
     pub(crate) clipped_high: usize,
-    /// Of each completion.
+    /// One per completion.
     pub(crate) phis: Vec<f64>,
     /// 1 for each completion that was off the policy, 0 for the others.
     pub(crate) off_policy: Vec<f64>,
-    /// How far the first pass was from the sampler, token by token.
+    /// The distance of the first pass from the sampler, per token.
     pub(crate) distances: Vec<f64>,
-    /// What corrects for the sampler, token by token.
+    /// The factor that corrects for the sampler, per token.
     pub(crate) corrections: Vec<f64>,
 }
 

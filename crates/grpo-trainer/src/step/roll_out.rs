@@ -20,13 +20,13 @@ impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
         self.roll_out_dynamic(problems, |_| Ok(Vec::new()))
     }
 
-    /// Like [`roll_out`](Self::roll_out), but a group without a signal, whose completions all earned the same, is replaced
-    /// by that of another problem (dynamic sampling, DAPO 3.2).
+    /// Like [`roll_out`](Self::roll_out), but a group without a signal, whose completions all earned the same, is replaced by
+    /// the group of another problem (dynamic sampling, DAPO 3.2).
     ///
-    /// `others` is asked for as many problems as there are such groups, at most
-    /// [`max_redraws`](grpo_core::Recipe::max_redraws) times. Of what is drawn for them only groups with a signal are
-    /// kept; where there are too few, or no more problems, groups without one stay. The problems should be none that the
-    /// step has met: the same problem gets the same completions.
+    /// `others` is asked for as many problems as there are such groups, at most [`max_redraws`](grpo_core::Recipe::max_redraws)
+    /// times. Of the groups drawn for them, only those with a signal are kept. If there are too few, or no more problems,
+    /// groups without a signal remain. None of these problems should have occurred in the step before: the same problem gets
+    /// the same completions.
     #[tracing::instrument(skip_all, fields(step = self.progress.step + 1))]
     pub fn roll_out_dynamic<E: From<TrainerError>>(
         &self,
@@ -105,8 +105,8 @@ impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
         Advantage::Centered.of_group(&self.rewards(group)).iter().any(|advantage| *advantage != 0.0)
     }
 
-    /// Log-probabilities under the reference model of the tokens of each completion, one group after the other; empty for those
-    /// that need none.
+    /// Log-probabilities of the tokens of each completion under the reference model, group by group; empty for completions that
+    /// need none.
     fn references(&self, groups: &[Group<Scored>]) -> Result<Vec<Vec<f32>>, TrainerError> {
         let completions = groups.iter().flat_map(|group| &group.completions);
         let Some(reference) = &self.policy.reference else {

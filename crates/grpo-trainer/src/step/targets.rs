@@ -1,4 +1,4 @@
-//! What the loss of a completion depends on besides the policy: prepared once for all updates of a step.
+//! What the loss of a completion depends on besides the policy: computed once for all updates of a step.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use grpo_rollout::{PromptCompletions, Sample, TokenGradients, TokenLogProbs};
 use super::micro_batches::micro_batches;
 use crate::{Experience, Experiences, Group, Scored, TrainerConfig};
 
-/// The largest distance between the sampler's and the trainer's log-probability of a token that rounding explains.
+/// The largest distance between the sampler's and the trainer's log-probability of a token that rounding can explain.
 pub(crate) const TOLERANCE: f32 = 1e-3;
 
 /// Completions that go through the model together.
@@ -24,24 +24,25 @@ pub(crate) struct Target<'a> {
     pub(crate) problem: u64,
     /// The completion's index in its group.
     pub(crate) index: usize,
-    /// The factor of its loss in that of the step.
+    /// The factor of its loss in the loss of the step.
     pub(crate) scale: f64,
-    /// Of each token.
+    /// One per token.
     pub(crate) advantages: Vec<f64>,
     old: Old,
-    /// Log-probabilities under the reference; none without a KL term.
+    /// Log-probabilities under the reference; none if there is no KL term.
     reference: Option<Vec<f64>>,
-    /// The factor of each token's surrogate, without what corrects for the sampler.
+    /// The factor of each token's surrogate, without the correction for the sampler.
     mask: Vec<f64>,
 }
 
-/// Log-probabilities under the policy as it was before the first update.
+/// Log-probabilities under the policy before the first update.
 enum Old {
     /// Those of the sampler, which is the policy.
     Sampled(Vec<f64>),
-    /// Those of the first pass, which has not run yet: the sampler is not quite the policy, and the loss corrects for it.
+    /// Those of the first pass, which has not run yet: the sampler differs slightly from the policy, and the loss corrects for
+    /// it.
     Unknown(SamplerCorrection),
-    /// Those of the first pass, and what corrects for the sampler.
+    /// Those of the first pass, and the correction for the sampler.
     FirstPass { logprobs: Vec<f64>, corrections: Vec<f64> },
 }
 
@@ -106,7 +107,7 @@ impl TrainerConfig {
 }
 
 impl Target<'_> {
-    /// The loss of the completion, and its gradient, under a policy that gives its tokens these log-probabilities.
+    /// The loss of the completion and its gradient, under a policy that assigns these log-probabilities to its tokens.
     pub(crate) fn loss(
         &self,
         objective: &Objective,
@@ -126,8 +127,7 @@ impl Target<'_> {
         objective.completion_loss(logprobs, &self.advantages)
     }
 
-    /// What corrects for the sampler, token by token; none where it is the policy. `current` is read in the first pass
-    /// only.
+    /// The correction for the sampler, per token; none if the sampler is the policy. `current` is only read in the first pass.
     fn corrections(&self, current: &[f64]) -> Option<Cow<'_, [f64]>> {
         match &self.old {
             Old::Sampled(_) => None,
@@ -138,12 +138,12 @@ impl Target<'_> {
         }
     }
 
-    /// What corrects for the sampler in every update, once the first pass has shown it.
+    /// The correction for the sampler in every update, known after the first pass.
     pub(crate) fn settled_corrections(&self) -> &[f64] {
         if let Old::FirstPass { corrections, .. } = &self.old { corrections } else { &[] }
     }
 
-    /// Keeps what the first pass has shown for the updates to come.
+    /// Stores what the first pass has computed for later updates.
     pub(crate) fn settle(&mut self, first_pass: &TokenLogProbs) {
         let logprobs = double(&first_pass.logprobs);
         if let Some(corrections) = self.corrections(&logprobs).map(Cow::into_owned) {
@@ -151,12 +151,12 @@ impl Target<'_> {
         }
     }
 
-    /// How far the training pass is from the sampler, token by token, in nats.
+    /// The distance of the training pass from the sampler, per token, in nats.
     pub(crate) fn distances<'a>(&'a self, tokens: &'a TokenLogProbs) -> impl Iterator<Item = f32> + 'a {
         self.sample.logprobs.iter().zip(&tokens.logprobs).map(|(sampler, trainer)| (sampler - trainer).abs())
     }
 
-    /// The gradient of the step's loss, given that of the completion's.
+    /// The gradient of the step's loss, given the gradient of the completion's loss.
     pub(crate) fn scaled(&self, gradient: &[f64]) -> TokenGradients {
         TokenGradients::of_logprobs(gradient.iter().map(|slope| (slope * self.scale) as f32).collect())
     }
