@@ -15,7 +15,7 @@ const PROGRAM: Program = Program { train: "grpo train", resume: "grpo resume", f
 
 /// Turn an instruction-following Qwen2.5 into a reasoning model by reinforcement learning with verifiable rewards (GRPO).
 #[derive(Parser)]
-#[command(version, args_override_self = true)]
+#[command(name = "grpo", version, args_override_self = true)]
 struct Grpo {
     #[command(subcommand)]
     command: Command,
