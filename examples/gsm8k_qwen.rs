@@ -31,11 +31,11 @@ const PROGRAM: Program = Program {
 struct Args {
     #[command(flatten)]
     train: TrainArgs,
-    /// Resumes the run in this folder from its newest checkpoint. Other options must be those that it began with, but for those of
-    /// its execution.
+    /// Resume the run in this folder from its newest checkpoint. Other options must match those it started with, except the
+    /// execution options.
     #[arg(long, value_name = "FOLDER")]
     resume: Option<PathBuf>,
-    /// From here on passes over the problem of this id, at which a step fails (may be repeated).
+    /// Skip the problem with this id from here on, because a step fails on it (repeatable).
     #[arg(long, value_name = "ID", requires = "resume")]
     skip_problem: Vec<u64>,
 }

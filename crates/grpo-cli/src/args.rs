@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use grpo::{ConfigError, DeviceKind, LoraTarget, Paper, Settings};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const MODEL: &str = "Model and data";
 const SAMPLING: &str = "Sampling";
@@ -171,34 +171,33 @@ impl TrainArgs {
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         let file = self.config.as_ref().map_or(Ok(Settings::default()), |file| Settings::read(file))?;
         let mut options = Settings::default();
-        let mut set = |key: &str, value: Option<serde_json::Value>| match value {
-            Some(value) => options.set(key, value),
-            None => Ok(()),
-        };
-        set("task.model", self.model.as_ref().map(|model| json!(model)))?;
-        set("task.dataset", self.dataset.as_ref().map(|dataset| json!(dataset)))?;
-        set("task.adapter", self.adapter.as_ref().map(|adapter| json!(adapter)))?;
-        set("task.eval_problems", self.eval_problems.map(|n| json!(n)))?;
-        set("task.max_prompt_length", self.max_prompt_length.map(|n| json!(n)))?;
-        set("task.problems_per_step", self.problems_per_step.map(|n| json!(n)))?;
-        set("algorithm.group_size", self.group_size.map(|n| json!(n)))?;
-        set("algorithm.max_completion_length", self.max_completion_length.map(|n| json!(n)))?;
-        set("algorithm.sampling.temperature", self.temperature.map(|t| json!(t)))?;
-        set("algorithm.recipe", self.recipe.map(|paper| json!(paper.name())))?;
-        set("algorithm.recipe.objective.beta", self.beta.map(|beta| json!(beta)))?;
-        set("algorithm.recipe.max_redraws", self.max_redraws.map(|n| json!(n)))?;
         let masks = self.mask_truncated_completions.then_some(json!(true));
-        set("algorithm.recipe.mask_truncated_completions", masks)?;
-        set("algorithm.learning_rate", self.learning_rate.map(|rate| json!(rate)))?;
-        set("algorithm.seed", self.seed.map(|seed| json!(seed)))?;
-        set("policy.lora.rank", self.lora.map(|rank| json!(rank)))?;
-        set("policy.lora.alpha", self.lora_alpha.map(|alpha| json!(alpha)))?;
         let targets = Some(&self.lora_targets).filter(|targets| !targets.is_empty());
-        set("policy.lora.targets", targets.map(|targets| json!(targets)))?;
         let dtype = if self.narrow_rollouts { Some(Dtype::Bf16) } else { self.rollout_dtype };
-        set(
-            "policy.rollout_dtype.kind",
-            dtype.map(|dtype| json!(if dtype == Dtype::F32 { "f32" } else { "bf16" })),
+        let dtype = dtype.map(|dtype| if dtype == Dtype::F32 { "f32" } else { "bf16" });
+        set_given(
+            &mut options,
+            [
+                ("task.model", self.model.as_ref().map(|model| json!(model))),
+                ("task.dataset", self.dataset.as_ref().map(|dataset| json!(dataset))),
+                ("task.adapter", self.adapter.as_ref().map(|adapter| json!(adapter))),
+                ("task.eval_problems", self.eval_problems.map(|n| json!(n))),
+                ("task.max_prompt_length", self.max_prompt_length.map(|n| json!(n))),
+                ("task.problems_per_step", self.problems_per_step.map(|n| json!(n))),
+                ("algorithm.group_size", self.group_size.map(|n| json!(n))),
+                ("algorithm.max_completion_length", self.max_completion_length.map(|n| json!(n))),
+                ("algorithm.sampling.temperature", self.temperature.map(|t| json!(t))),
+                ("algorithm.recipe", self.recipe.map(|paper| json!(paper.name()))),
+                ("algorithm.recipe.objective.beta", self.beta.map(|beta| json!(beta))),
+                ("algorithm.recipe.max_redraws", self.max_redraws.map(|n| json!(n))),
+                ("algorithm.recipe.mask_truncated_completions", masks),
+                ("algorithm.learning_rate", self.learning_rate.map(|rate| json!(rate))),
+                ("algorithm.seed", self.seed.map(|seed| json!(seed))),
+                ("policy.lora.rank", self.lora.map(|rank| json!(rank))),
+                ("policy.lora.alpha", self.lora_alpha.map(|alpha| json!(alpha))),
+                ("policy.lora.targets", targets.map(|targets| json!(targets))),
+                ("policy.rollout_dtype.kind", dtype.map(|dtype| json!(dtype))),
+            ],
         )?;
         // One layer, in which their order doesn't matter.
         self.execution.add_to(&mut options)?;
@@ -216,20 +215,26 @@ impl ExecutionArgs {
     }
 
     fn add_to(&self, settings: &mut Settings) -> Result<(), ConfigError> {
-        for (key, value) in [
-            ("execution.steps", self.steps.map(|n| json!(n))),
-            ("execution.device", self.device.map(|device| json!(device))),
-            ("execution.save_every", self.save_every.map(|n| json!(n))),
-            ("execution.keep", self.keep.map(|n| json!(n))),
-            ("execution.reward_timeout", self.reward_timeout.map(|n| json!(n))),
-            ("execution.activation_checkpointing", self.activation_checkpointing.then_some(json!(true))),
-        ] {
-            if let Some(value) = value {
-                settings.set(key, value)?;
-            }
-        }
-        Ok(())
+        set_given(
+            settings,
+            [
+                ("execution.steps", self.steps.map(|n| json!(n))),
+                ("execution.device", self.device.map(|device| json!(device))),
+                ("execution.save_every", self.save_every.map(|n| json!(n))),
+                ("execution.keep", self.keep.map(|n| json!(n))),
+                ("execution.reward_timeout", self.reward_timeout.map(|n| json!(n))),
+                ("execution.activation_checkpointing", self.activation_checkpointing.then_some(json!(true))),
+            ],
+        )
     }
+}
+
+/// Sets the values of the options that are given.
+fn set_given<const N: usize>(
+    settings: &mut Settings,
+    options: [(&str, Option<Value>); N],
+) -> Result<(), ConfigError> {
+    options.into_iter().try_for_each(|(key, value)| value.map_or(Ok(()), |value| settings.set(key, value)))
 }
 
 #[cfg(test)]

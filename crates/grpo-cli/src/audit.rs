@@ -25,10 +25,7 @@ pub struct AuditArgs {
 pub fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     let mut rows = resolve_dataset(&args.dataset, Split::Train, &Hub::from_env()?)?;
     rows.truncate(args.problems);
-    let mut task = Task::of_examples(&rows, gsm8k::SYSTEM);
-    if let Some(golds) = &mut task.golds {
-        golds.marks = Some(gsm8k::MARKS);
-    }
+    let task = Task::of_examples(&rows, gsm8k::SYSTEM).with_marks(gsm8k::MARKS);
     let numeric: Rubric<String> = gsm8k::rubric().with("correctness", 1.0, Numeric::default());
     let mut fatal = false;
     for (name, rubric) in

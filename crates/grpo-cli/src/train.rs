@@ -59,7 +59,7 @@ impl Begin {
             None => settings.config()?,
         };
         config.validate()?;
-        let mut task = match &fallback {
+        let task = match &fallback {
             Some(fallback) => (fallback.task)(&config)?,
             None => {
                 let hub = Hub::from_env()?.with_progress(show_transfer());
@@ -68,9 +68,7 @@ impl Begin {
                 Task::load(&config.task, &hub)?
             }
         };
-        if let Some(golds) = &mut task.golds {
-            golds.marks = Some(gsm8k::MARKS);
-        }
+        let task = task.with_marks(gsm8k::MARKS);
         Ok(Self { fallback, config, task, checks: Checks { audit: !args.no_audit, ..Checks::default() } })
     }
 }

@@ -81,6 +81,15 @@ impl<T> Task<T> {
 }
 
 impl<T: Truth> Task<T> {
+    /// The task with the total that each gold must earn.
+    #[must_use]
+    pub fn with_marks(mut self, marks: f32) -> Self {
+        if let Some(golds) = &mut self.golds {
+            golds.marks = Some(marks);
+        }
+        self
+    }
+
     /// Audits `rubric` with the task's golds, which also name the part that pays for correctness.
     pub fn audit(&self, audit: &Audit, rubric: &Rubric<T>) -> Result<AuditReport, Error> {
         Ok(Audit { right: self.right(rubric), ..audit.clone() }.run(rubric, &self.cases()?)?)

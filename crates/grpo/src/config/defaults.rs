@@ -63,7 +63,7 @@ impl Choices {
 
 impl RunConfig {
     /// The defaults of what follows from other choices, where those are this configuration's.
-    pub(super) fn implied(&self) -> Self {
+    pub(crate) fn implied(&self) -> Self {
         Choices {
             max_completion_length: self.algorithm.max_completion_length,
             seed: self.algorithm.seed,

@@ -1,11 +1,11 @@
 //! A configuration as TOML with comments.
 
-use grpo_core::{Paper, Recipe};
-use grpo_qwen2::LoraConfig;
-use serde_json::{Value, json};
+use grpo_core::Paper;
+use grpo_trainer::TrainerConfig;
+use serde_json::Value;
 
 use super::RunConfig;
-use super::keys::{at, shortest};
+use super::keys::{get, shortest};
 use super::settings::{NONE, RECIPE, last_name};
 
 /// A description of every key, in the order in which they are shown.
@@ -115,35 +115,37 @@ const ABOUT: &[(&str, &str)] = &[
     ("execution.activation_checkpointing", "Less memory, more time (TRL: gradient_checkpointing)."),
 ];
 
+/// Keys whose defaults follow from other keys.
+const FOLLOWING: [&str; 3] = ["algorithm.learning_rate", "policy.lora.alpha", "policy.lora.seed"];
+
 impl RunConfig {
     /// This configuration as TOML with a comment for every key; [`Settings::from_toml`](super::Settings::from_toml) reads it back.
     /// A value that follows from others (the numbers of a paper's recipe, the scale of adapters) is commented out, so that it
     /// keeps following them.
     pub fn to_toml(&self) -> String {
-        // By way of text, in which 0.9 is not what the nearest f32 is as an f64.
-        let text = serde_json::to_string(self).expect("names and numbers can be written");
-        let config: Value = serde_json::from_str(&text).expect("it has just been written");
+        let (config, implied) = (plain_numbers(self), plain_numbers(&self.implied()));
         let mut toml = self.recipe_to_toml(&config);
         for (section, _) in ABOUT.iter().filter(|(key, _)| !key.contains('.')) {
-            write_table(&mut toml, self, section, &config[*section]);
+            write_table(&mut toml, &config, &implied, section);
         }
         toml
     }
 
     /// The recipe: the paper that it is nearest to, and the numbers that differ.
     fn recipe_to_toml(&self, config: &Value) -> String {
-        let values = |recipe: &Recipe| -> Vec<(&str, &str, Value)> {
-            let recipe = json!(recipe);
-            let inner = |key: &str| {
-                let value = at(&recipe, key.strip_prefix(RECIPE)?.strip_prefix('.')?).clone();
-                let is_table = value.is_object() && !key.ends_with(".normalization");
-                (!is_table).then_some(value)
-            };
-            ABOUT.iter().filter_map(|(key, about)| Some((*key, *about, inner(key)?))).collect()
+        let is_leaf = |key: &str, value: &Value| !value.is_object() || key.ends_with(".normalization");
+        let own = entries(config, RECIPE, |_| true).filter(|(key, _, value)| is_leaf(key, value));
+        let own: Vec<(&str, &str, &Value)> = own.collect();
+        let of_paper = |paper: Paper| {
+            let recipe = paper.recipe(self.algorithm.max_completion_length);
+            plain_numbers(&Self {
+                algorithm: TrainerConfig { recipe, ..self.algorithm.clone() },
+                ..self.clone()
+            })
         };
-        let (own, length) = (values(&self.algorithm.recipe), self.algorithm.max_completion_length);
         let differing = |paper: &Paper| {
-            own.iter().zip(values(&paper.recipe(length))).filter(|((.., a), (.., b))| a != b).count()
+            let of_paper = of_paper(*paper);
+            own.iter().filter(|(key, _, value)| get(&of_paper, key) != Some(value)).count()
         };
         let paper = Paper::ALL.into_iter().min_by_key(differing).unwrap_or_default();
         let names = Paper::ALL.map(Paper::name).join(", ");
@@ -151,43 +153,44 @@ impl RunConfig {
             "# What the paper prescribes, and parts of it to override. Fixed when the run starts.\nrecipe = \"{}\" # {names}.\n",
             paper.name()
         );
-        for ((key, about, value), (.., of_paper)) in own.iter().zip(values(&paper.recipe(length))) {
-            // Numbers of other variants are not there.
-            if at(config, key.rsplit_once('.').map_or("", |(table, _)| table)).get(last_name(key)).is_none() {
-                continue;
-            }
-            let comment = if *value == of_paper { "# " } else { "" };
+        let of_paper = of_paper(paper);
+        for (key, about, value) in own {
+            let comment = if get(&of_paper, key) == Some(value) { "# " } else { "" };
             toml += &format!("{comment}{} = {} # {about}\n", shortest(key), inline(value));
         }
         toml
     }
-
-    /// Whether the value of a key is what it is if it is not set.
-    fn follows(&self, key: &str) -> bool {
-        let defaults = self.implied();
-        let has = |is_same: fn(&LoraConfig, &LoraConfig) -> bool| {
-            self.policy.lora.as_ref().zip(defaults.policy.lora.as_ref()).is_some_and(|(a, b)| is_same(a, b))
-        };
-        match key {
-            "algorithm.learning_rate" => self.algorithm.learning_rate == defaults.algorithm.learning_rate,
-            "policy.lora.alpha" => has(|a, b| a.alpha == b.alpha),
-            "policy.lora.seed" => has(|a, b| a.seed == b.seed),
-            _ => false,
-        }
-    }
 }
 
-fn write_table(toml: &mut String, config: &RunConfig, path: &str, table: &Value) {
-    let inner = |key: &str| Some(table.get(key.strip_prefix(path)?.strip_prefix('.')?)?.clone());
-    let entries: Vec<_> = ABOUT.iter().filter_map(|(key, about)| Some((*key, *about, inner(key)?))).collect();
+/// A configuration as JSON, by way of text, in which 0.9 is not what the nearest f32 is as an f64.
+fn plain_numbers(config: &RunConfig) -> Value {
+    let text = serde_json::to_string(config).expect("names and numbers can be written");
+    serde_json::from_str(&text).expect("it has just been written")
+}
+
+/// The keys below `table` that a configuration has, with their descriptions and values.
+fn entries<'a>(
+    config: &'a Value,
+    table: &'a str,
+    is_wanted: impl Fn(&str) -> bool + 'a,
+) -> impl Iterator<Item = (&'static str, &'static str, &'a Value)> {
+    ABOUT.iter().filter_map(move |(key, about)| {
+        let rest = key.strip_prefix(table)?.strip_prefix('.')?;
+        is_wanted(rest).then_some((*key, *about, get(config, key)?))
+    })
+}
+
+fn write_table(toml: &mut String, config: &Value, implied: &Value, path: &str) {
     let about = ABOUT.iter().find(|(key, _)| *key == path).map_or("", |(_, about)| about);
     *toml += &format!("\n# {about}\n[{path}]\n");
-    for (key, about, value) in entries.iter().filter(|(.., value)| !value.is_object()) {
-        let comment = if config.follows(key) { "# " } else { "" };
+    let own = || entries(config, path, |rest| !rest.contains('.'));
+    for (key, about, value) in own().filter(|(.., value)| !value.is_object()) {
+        let follows = FOLLOWING.contains(&key) && get(implied, key) == Some(value);
+        let comment = if follows { "# " } else { "" };
         *toml += &format!("{comment}{} = {} # {about}\n", last_name(key), inline(value));
     }
-    for (key, _, value) in entries.iter().filter(|(key, _, value)| value.is_object() && *key != RECIPE) {
-        write_table(toml, config, key, value);
+    for (key, ..) in own().filter(|(key, _, value)| value.is_object() && *key != RECIPE) {
+        write_table(toml, config, implied, key);
     }
 }
 

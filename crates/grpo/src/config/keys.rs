@@ -87,18 +87,18 @@ fn nearest(key: &str) -> Option<String> {
     (score >= LIKENESS).then(|| form.to_string())
 }
 
-/// The JSON of a configuration at a key.
-pub(super) fn at<'a>(config: &'a Value, key: &str) -> &'a Value {
-    key.split('.').fold(config, |value, name| &value[name])
+/// The JSON of a configuration at a key, if it has the key.
+pub(super) fn get<'a>(config: &'a Value, key: &str) -> Option<&'a Value> {
+    key.split('.').try_fold(config, |value, name| value.get(name))
 }
 
 /// A configuration with the optional tables of `key` filled with defaults, so that part of a table can be set.
 pub(super) fn open(config: &mut Value, key: &str, value: &Value) {
     for table in ["policy.lora", "algorithm.reference_sync"] {
         let opens = key.starts_with(&format!("{table}.")) || (key == table && value.is_object());
-        if opens && at(config, table).is_null() {
+        if opens && get(config, table).is_none_or(Value::is_null) {
             let full = Choices { lora: Some(16), moves_reference: true, ..Choices::default() };
-            *at_mut(config, table) = at(&json!(full.defaults()), table).clone();
+            *at_mut(config, table) = get(&json!(full.defaults()), table).cloned().unwrap_or_default();
         }
     }
 }

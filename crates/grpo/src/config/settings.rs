@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::defaults::Choices;
-use super::keys::{at, at_mut, is_key, open, resolve};
+use super::keys::{at_mut, get, is_key, open, resolve};
 use super::{ConfigError, RunConfig};
 
 pub(super) const RECIPE: &str = "algorithm.recipe";
@@ -146,7 +146,8 @@ impl Settings {
     }
 
     fn apply(&self, base: Value) -> Result<RunConfig, ConfigError> {
-        let length = self.number(LENGTH).or(at(&base, LENGTH).as_u64()).unwrap_or_default() as usize;
+        let length =
+            self.number(LENGTH).or_else(|| get(&base, LENGTH)?.as_u64()).unwrap_or_default() as usize;
         let config = |without: Option<usize>| {
             let mut config = base.clone();
             let entries = self.entries.iter().enumerate().filter(|(i, _)| Some(*i) != without);
@@ -175,13 +176,10 @@ impl Settings {
             let later = &self.entries[i + 1..];
             let (table, _) = key.rsplit_once('.').unwrap_or_default();
             let is_replaced = later.iter().any(|(other, _)| *other == format!("{table}.{KIND}"));
-            let is_closed = at(applied, table).is_null();
-            if !value.is_null()
-                && !is_replaced
-                && !is_closed
-                && at(applied, table).get(last_name(key)).is_none()
-            {
-                let kind = at(applied, table)[KIND].as_str().unwrap_or_default().to_string();
+            // A table that has been closed since has no keys.
+            let Some(open) = get(applied, table).filter(|table| !table.is_null()) else { continue };
+            if !value.is_null() && !is_replaced && open.get(last_name(key)).is_none() {
+                let kind = open[KIND].as_str().unwrap_or_default().to_string();
                 return Err(ConfigError::NotUsed { key: key.clone(), table: table.to_string(), kind });
             }
         }

@@ -71,7 +71,7 @@ pub(super) fn adapter(config: &mut RunConfig, folder: &Path) -> Result<(), Error
         config.policy.lora = Some(LoraConfig { seed: config.algorithm.seed, ..found });
         return Ok(());
     };
-    let implied = LoraConfig { rank: asked.rank, alpha: 2.0 * asked.rank as f64, ..LoraConfig::default() };
+    let implied = config.implied().policy.lora.unwrap_or_default();
     let targets = |lora: &LoraConfig| lora.targets.iter().map(|t| t.name()).collect::<Vec<_>>().join(",");
     // What nobody has asked for contradicts nothing.
     for (name, asked, implied, found) in [

@@ -141,7 +141,7 @@ impl RunFolder {
             .iter()
             .any(|name| fs::metadata(path.join(name)).is_ok_and(|record| record.len() > 0));
         let has_result = ["checkpoints", "model", "adapter", EVALUATION].iter().any(is_there);
-        // What a run writes before its first step is one of ours only beside the problems that it began with.
+        // These files are a run's own only next to the problems that it started with.
         let is_begun = path.join(START).join(start::PROBLEMS).exists();
         let of_others = [START, DESCRIPTION, CONFIG, README, BEFORE].iter().any(is_there);
         if has_steps || has_result || (of_others && !is_begun) {
@@ -150,7 +150,7 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Refuses a folder in which no run has begun.
+    /// Returns an error for a folder in which no run was started.
     pub(super) fn check_run(path: &Path) -> Result<(), Error> {
         if path.is_file() {
             return Err(Error::NotAFolder { path: path.to_owned() });
@@ -204,9 +204,7 @@ impl RunFolder {
         let Description { config: of_run, processes, skipped, .. } = &mut self.description;
         let process = Process::this(after_step, &config.execution);
         if let Some(differences) = processes.last().and_then(|last| last.differences(&process)) {
-            tracing::warn!(
-                "the run continues with {differences}, so its steps may be rounded otherwise than before"
-            );
+            tracing::warn!("the run continues with {differences}, so its steps may round differently");
         }
         of_run.execution = config.execution.clone();
         processes.push(process);
@@ -218,7 +216,7 @@ impl RunFolder {
         self.write_json(DESCRIPTION, &self.description)
     }
 
-    /// Refuses to pass over problems that do not exist, or all that do; there are `n`.
+    /// Returns an error if one of the problems to skip does not exist, or if none of the `n` problems would be left.
     pub(super) fn check_skip(&self, skip: &[u64], n: usize) -> Result<(), Error> {
         if let Some(unknown) = skip.iter().find(|problem| **problem >= n as u64) {
             let reason = format!("there is no problem {unknown} to skip: this run has {n}, counted from 0");

@@ -83,7 +83,7 @@ impl<T: Truth> Run<T> {
         Self::open_with(folder, config, task, rubric, &Checks::default())
     }
 
-    /// The same with other checks before it begins.
+    /// [`open`](Self::open) with other checks before the run starts.
     pub fn open_with(
         folder: impl AsRef<Path>,
         mut config: RunConfig,
@@ -97,7 +97,7 @@ impl<T: Truth> Run<T> {
         }
         let lock = RunFolder::lock(path)?;
         let folder = RunFolder::open(path)?;
-        // As it was when the run began.
+        // The adapter as the run started with it.
         if let Some(adapter) = folder.adapter() {
             checks::adapter(&mut config, &adapter)?;
         }
@@ -133,9 +133,11 @@ impl<T: Truth> Run<T> {
         let lock = RunFolder::lock(path)?;
         let folder = RunFolder::open(path)?;
         let config = settings.config_over(folder.config())?;
+        folder.check(&config, &rewards(&config, &rubric))?;
         Self::continue_run(folder, lock, config, rubric, skip)
     }
 
+    /// Continues a run whose configuration, data and rewards have been checked to be those that it started with.
     fn continue_run(
         mut folder: RunFolder,
         lock: Lock,
@@ -143,8 +145,6 @@ impl<T: Truth> Run<T> {
         rubric: Rubric<T>,
         skip: &[u64],
     ) -> Result<Self, Error> {
-        config.validate()?;
-        folder.check(&config, &rewards(&config, &rubric))?;
         let task: Task<T> = folder.task()?;
         folder.check_skip(skip, task.train.len())?;
         let trainer = of_run(&folder, rubric, &config)?;
@@ -171,9 +171,7 @@ impl<T: Truth> Run<T> {
         folder.continue_run(trainer.steps(), &config, skip)?;
         Ok(Self { folder, _lock: lock, config, task, trainer, log, plan, interrupt: Interrupt::default() })
     }
-}
 
-impl<T: Truth> Run<T> {
     /// The rewards of the current policy on the first problems, answered for at most about `time`.
     pub fn preflight(&self, problems: usize, time: Duration) -> Result<Preflight, Error> {
         let order = Problems::new(&self.task, &self.config).skipping(self.folder.skipped());
@@ -222,7 +220,8 @@ fn of_run<T: Truth>(
     config.validate()?;
     let device = config.execution.device.device()?;
     let policy = load(&folder.model(), folder.adapter().as_deref(), &device, config)?;
-    trainer(policy.with_clock(folder.began()), rubric, config)
+    let policy = policy.with_clock(folder.began());
+    Ok(Trainer::new(policy, limited(rubric, config), config.algorithm.clone())?)
 }
 
 fn load(
@@ -240,13 +239,9 @@ fn load(
     Ok(policy.with_name(&config.task.model).with_activation_checkpointing(checkpointing))
 }
 
-fn trainer<T: Truth>(
-    policy: Qwen2Policy,
-    rubric: Rubric<T>,
-    config: &RunConfig,
-) -> Result<Trainer<Qwen2Policy, T>, Error> {
-    let limit = Duration::from_secs(config.execution.reward_timeout);
-    Ok(Trainer::new(policy, rubric.with_time_limit(limit), config.algorithm.clone())?)
+/// The rewards with the run's time limit.
+fn limited<T: Truth>(rubric: Rubric<T>, config: &RunConfig) -> Rubric<T> {
+    rubric.with_time_limit(Duration::from_secs(config.execution.reward_timeout))
 }
 
 /// What identifies a run's rewards.

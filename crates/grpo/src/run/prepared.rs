@@ -8,7 +8,7 @@ use grpo_trainer::{LogPosition, Qwen2Policy, RunLog, Trainer};
 use serde_json::Value;
 
 use super::order::longest_prompt;
-use super::{Checks, Interrupt, Preflight, Problems, Run, RunFolder, checks, load, rewards, trainer};
+use super::{Checks, Interrupt, Preflight, Problems, Run, RunFolder, checks, limited, load, rewards};
 use crate::{Error, Plan, RunConfig, Task, Truth};
 
 /// A run before it starts: all possible checks have passed, the model is loaded, and nothing has been written.
@@ -38,12 +38,12 @@ impl<T: Truth> Prepared<T> {
             checks::adapter(&mut config, Path::new(&adapter))?;
         }
         let task = checks::prompts(&config, &model, task)?;
-        let rubric = rubric.with_time_limit(Duration::from_secs(config.execution.reward_timeout));
+        let rubric = limited(rubric, &config);
         checks.rewards(&rubric, &task)?;
         let (began, rewards) = (Local::now().naive_local(), rewards(&config, &rubric));
         let policy =
             load(&model, config.task.adapter.as_deref().map(Path::new), &device, &config)?.with_clock(began);
-        let trainer = trainer(policy, rubric, &config)?;
+        let trainer = Trainer::new(policy, rubric, config.algorithm.clone())?;
         let plan = Plan::new(&trainer, &config, longest_prompt(&task, trainer.policy())?);
         Ok(Self { config, task, trainer, plan, model, began, rewards })
     }

@@ -37,7 +37,7 @@ impl<T: Truth> Run<T> {
             return Ok(Some(before));
         }
         if self.trainer.steps() > 0 {
-            tracing::warn!("{BEFORE} is not there any more, so nothing can be compared with it");
+            tracing::warn!("{BEFORE} is missing, so there is no comparison with the model before training");
             return Ok(Some(Vec::new()));
         }
         let before = evaluate(&self.trainer, &self.task.tests, &self.interrupt, &mut tell)?;
