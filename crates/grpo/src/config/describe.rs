@@ -155,7 +155,10 @@ impl RunConfig {
         );
         let of_paper = of_paper(paper);
         for (key, about, value) in own {
-            let comment = if get(&of_paper, key) == Some(value) { "# " } else { "" };
+            // The numbers of another variant are not the paper's, even where they are equal.
+            let kind = key.rsplit_once('.').map_or(String::new(), |(table, _)| format!("{table}.kind"));
+            let is_same = [key, &kind].iter().all(|key| get(&of_paper, key) == get(config, key));
+            let comment = if is_same { "# " } else { "" };
             toml += &format!("{comment}{} = {} # {about}\n", shortest(key), inline(value));
         }
         toml
@@ -226,6 +229,7 @@ mod tests {
         for text in [
             "",
             "recipe = 'cispo'",
+            "surrogate = { kind = 'cispo', epsilon_high = 0.2 }",
             "recipe = 'dr-grpo'\nlora.rank = 4",
             "rollout_dtype = 'bf16'\nepsilon_high = 0.3\nschedule = { kind = 'linear', num_training_steps = 9 }\nmax_grad_norm = 'none'",
         ] {
