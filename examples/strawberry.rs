@@ -10,6 +10,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use grpo::device::{Subject, prove};
 use grpo::{
     Device, DeviceKind, Hub, Problems, Question, Qwen2Policy, Qwen2PolicyConfig, Trainer, gsm8k,
     resolve_model,
@@ -37,7 +38,7 @@ struct Args {
     /// The most tokens of an answer.
     #[arg(long, default_value_t = 256)]
     max_completion_tokens: usize,
-    /// cpu, metal, vulkan, webgpu or cuda; auto is the CPU until another device has been tested.
+    /// cpu, metal, vulkan, webgpu or cuda; auto is the first GPU of this build that passes a self-test, or else the CPU.
     #[arg(long, default_value = "auto")]
     device: DeviceKind,
 }
@@ -49,17 +50,18 @@ const EMBEDDED: &str =
 fn main() -> ExitCode {
     grpo_cli::run(|| {
         let args = Args::parse();
-        let device = args.device.device()?;
         let hub = Hub::from_env()?;
         let default = if args.model.is_some() { STRAWBERRY } else { EMBEDDED };
         let question = args.question.as_deref().unwrap_or(default);
         let answer = |policy: &Qwen2Policy| ask(policy, question, args.max_completion_tokens);
 
+        let embedded = embedded::folder("model").display().to_string();
+        let model = args.model.as_deref().unwrap_or(&embedded);
+        let device = prove(args.device, &Subject::read(&resolve_model(model, &hub)?, None)?)?.device;
         let load = |model: &str| -> anyhow::Result<Qwen2Policy> {
             Ok(Qwen2Policy::load(&resolve_model(model, &hub)?, &device, &Qwen2PolicyConfig::default())?)
         };
-        let embedded = embedded::folder("model").display().to_string();
-        let before = answer(&load(args.model.as_deref().unwrap_or(&embedded))?)?;
+        let before = answer(&load(model)?)?;
         let after = match &args.trained {
             Some(trained) => answer(&load(trained)?)?,
             None => answer(train(&device, args.steps)?.policy())?,

@@ -112,7 +112,8 @@ pub struct ExecutionArgs {
     /// Total training steps of the run [default: 300].
     #[arg(long, value_name = "N", value_parser = at_least_1(), help_heading = EXECUTION)]
     steps: Option<u64>,
-    /// cpu, metal, vulkan, webgpu or cuda; auto is the CPU until another device has been tested [default: auto].
+    /// cpu, metal, vulkan, webgpu or cuda; auto is the first GPU of this build that passes a self-test, or else the CPU
+    /// [default: auto].
     #[arg(long, help_heading = EXECUTION)]
     device: Option<DeviceKind>,
     /// Steps between checkpoints; there is always one at the end [default: 50].

@@ -3,7 +3,9 @@
 pub mod allocator;
 pub mod args;
 mod audit;
+mod devices;
 pub mod display;
+mod doctor;
 pub mod memory;
 pub mod output;
 mod replay;
@@ -15,12 +17,17 @@ mod warnings;
 use std::process::ExitCode;
 
 pub use audit::{AuditArgs, audit};
+pub use doctor::{DoctorArgs, doctor};
 pub use replay::{ReplayArgs, replay};
 
 /// Runs a program: sets up the caching allocator, shows warnings, and prints errors in readable form.
 pub fn run(program: impl FnOnce() -> anyhow::Result<ExitCode>) -> ExitCode {
     allocator::keep_memory();
     warnings::show();
+    if let Some(ended) = devices::serve() {
+        return ended;
+    }
+    devices::set_up();
     program().unwrap_or_else(|error| {
         warn!("Error: {error:#}");
         ExitCode::FAILURE

@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use grpo::Settings;
 use grpo_cli::args::{DisplayArgs, ExecutionArgs, TrainArgs};
 use grpo_cli::train::Program;
-use grpo_cli::{AuditArgs, ReplayArgs};
+use grpo_cli::{AuditArgs, DoctorArgs, ReplayArgs};
 
 const PROGRAM: Program = Program { train: "grpo train", resume: "grpo resume", fallback: None };
 
@@ -36,6 +36,8 @@ enum Command {
     Replay(ReplayArgs),
     /// Try the rewards on right answers and on known tricks.
     Audit(AuditArgs),
+    /// Show this machine's devices, test whether they compute correctly, and measure them.
+    Doctor(DoctorArgs),
     /// Show every configuration key with its default and description, as TOML for `train`.
     Config(ConfigArgs),
     /// Print shell completions.
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         }
         Command::Replay(args) => grpo_cli::replay(&args),
         Command::Audit(args) => grpo_cli::audit(&args),
+        Command::Doctor(args) => grpo_cli::doctor(&args),
         Command::Config(args) => {
             let mut settings = Settings::default();
             args.settings.iter().try_for_each(|assignment| settings.assign(assignment))?;

@@ -165,19 +165,15 @@ impl Session<'_> {
             Some(fallback) => fallback.subject.to_string(),
             None => format!("{} on {}", config.task.model, config.task.dataset),
         };
-        let (problems, device) = (self.run.task().train.len(), config.execution.device);
+        let problems = self.run.task().train.len();
+        let info = self.run.folder().processes().last().and_then(|process| process.device.as_ref());
+        let device = info.map_or("CPU".to_string(), |info| format!("{} ({})", info.name, info.kind.label()));
         let mut heading = format!(
             "{subject} ({problems} problems), {}; files in {}",
-            device.label(),
+            device,
             self.run.folder().path().display()
         );
         heading += &format!("\n{}", what_is_trained(config));
-        if let Some(other) = grpo::DeviceKind::built().first().filter(|_| device == grpo::DeviceKind::Auto) {
-            heading += &format!(
-                "\n{} is also available but has not been tested yet: select it with --device {other}.",
-                other.label()
-            );
-        }
         heading
     }
 

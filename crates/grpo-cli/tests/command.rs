@@ -29,6 +29,7 @@ fn bad_input_is_refused_once_and_leaves_no_trace() {
         (&["--group-size", "1"], "group_size"),
         (&["--max-completion-tokens", "100000"], "max_completion_length is 100000"),
         (&["--device", "abacus"], "choose one of auto, cpu, metal"),
+        #[cfg(not(feature = "cuda"))]
         (&["--device", "cuda"], "build it with the feature `cuda`"),
         (&["--dataset", "/no/such/place"], "/no/such/place"),
         (&["--model", "/no/such/place"], "/no/such/place"),

@@ -7,7 +7,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::activation::softmax;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
+
+use crate::{float_tensor, int_tensor};
 
 /// A run of tokens that attend to `prefix` and, causally, to each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,13 +87,13 @@ impl Tiled {
             let own = longest(&segments, Segment::own_len);
             for segment in &segments {
                 for (i, token) in segment.own.clone().enumerate() {
-                    places[token] = (start + i) as u32;
+                    places[token] = start + i;
                 }
                 start += own;
             }
             tiles.push(Tile::new(&segments, device));
         }
-        Self { tiles, places: int_tensor(&places, device) }
+        Self { tiles, places: int_tensor(places.into_iter(), device) }
     }
 
     fn attend(&self, q: &Tensor<3>, k: &Tensor<3>, v: &Tensor<3>) -> Tensor<2> {
@@ -116,9 +118,9 @@ impl Tile {
         let rows = segments.len();
         Self {
             rows,
-            queries: int_tensor(&queries, device),
-            keys: int_tensor(&keys, device),
-            mask: Tensor::from_data(TensorData::new(mask, [rows, 1, own, seen]), device),
+            queries: int_tensor(queries.into_iter(), device),
+            keys: int_tensor(keys.into_iter(), device),
+            mask: float_tensor(mask, [rows, 1, own, seen], device),
         }
     }
 
@@ -173,9 +175,9 @@ fn longest(segments: &[&Segment], length: fn(&Segment) -> usize) -> usize {
 }
 
 /// Token indices, with the last one repeated until there are `n`.
-fn padded(tokens: impl Iterator<Item = usize> + Clone, n: usize) -> impl Iterator<Item = u32> {
+fn padded(tokens: impl Iterator<Item = usize> + Clone, n: usize) -> impl Iterator<Item = usize> {
     let last = tokens.clone().last().expect("a segment has a token");
-    tokens.chain(std::iter::repeat(last)).take(n).map(|token| token as u32)
+    tokens.chain(std::iter::repeat(last)).take(n)
 }
 
 /// Scaled dot-product attention with grouped key-value heads: queries `[rows, heads, tokens, dim]`, keys and values
@@ -198,13 +200,6 @@ pub(crate) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<T
 pub(crate) fn merge_heads(x: Tensor<4>) -> Tensor<2> {
     let [rows, heads, tokens, dim] = x.dims();
     x.swap_dims(1, 2).reshape([rows * tokens, heads * dim])
-}
-
-/// Indices as a tensor.
-fn int_tensor(values: &[u32], device: &Device) -> Tensor<1, Int> {
-    let values: Vec<i32> = values.iter().map(|v| *v as i32).collect();
-    let n = values.len();
-    Tensor::from_data(TensorData::new(values, [n]), device)
 }
 
 #[cfg(test)]
@@ -246,7 +241,7 @@ mod tests {
         // A prompt with two completions, one of them longer than a block of queries, and a prompt without completions.
         let ranges = [(0..0, 0..9), (0..9, 9..80), (0..9, 80..81), (0..0, 81..150)];
         let segments = ranges.map(|(prefix, own)| Segment { prefix, own });
-        let device = Device::flex();
+        let device = grpo_test_device::device();
         let tiled = Tiled::new(&segments, 150, &device);
         for (heads, kv_heads, dim) in [(2, 1, 4), (4, 2, 16), (14, 2, 64)] {
             let part = |seed, heads: usize| matrix(seed, [150, heads * dim], 2.0).reshape([150, heads, dim]);

@@ -1,9 +1,9 @@
 use std::sync::OnceLock;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use crate::attention::{attention, merge_heads};
-use crate::on_cpu;
+use crate::{float_tensor, on_cpu};
 
 /// Attention of one new token per row to cached keys and values: row `i` sees the slots `starts[i]..len`.
 pub struct CachedAttention {
@@ -40,7 +40,7 @@ fn mask(starts: &[usize], len: usize, device: &Device) -> Option<Tensor<4>> {
     }
     let row = |start: usize| (0..len).map(move |j| if j < start { f32::NEG_INFINITY } else { 0.0 });
     let values: Vec<f32> = starts.iter().flat_map(|start| row(*start)).collect();
-    Some(Tensor::from_data(TensorData::new(values, [starts.len(), 1, 1, len]), device))
+    Some(float_tensor(values, [starts.len(), 1, 1, len], device))
 }
 
 #[cfg(all(test, feature = "flex"))]

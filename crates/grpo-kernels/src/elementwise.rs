@@ -1,11 +1,12 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::silu;
 
-use crate::{on_cpu, product};
+use crate::{on_cpu, on_cube, on_plain_cube, product};
 
 /// `silu(gate) · up` of two `[rows, columns]` tensors in f32: the gated activation of an MLP (SwiGLU).
 pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     on_cpu!(gate, crate::cpu::swiglu(gate, up));
+    on_cube!(gate, crate::cube::swiglu(gate, up));
     composed_swiglu(gate, up)
 }
 
@@ -26,7 +27,15 @@ pub fn swiglu_product(gate: Tensor<2>, up: Tensor<2>, w: Tensor<2>) -> Tensor<2>
 /// `x / √(mean(x²) + epsilon) · gamma` of `[rows, columns]` in f32, the mean over the columns; `gamma` has `[columns]`.
 pub fn rms_norm(x: Tensor<2>, gamma: Tensor<1>, epsilon: f64) -> Tensor<2> {
     on_cpu!(x, crate::cpu::rms_norm(x, gamma, epsilon));
+    on_cube!(x, crate::cube::rms_norm(x, gamma, epsilon));
     composed_rms_norm(x, gamma, epsilon)
+}
+
+/// The sum `x + term`, and its [`rms_norm`].
+pub fn add_rms_norm(x: Tensor<2>, term: Tensor<2>, gamma: Tensor<1>, epsilon: f64) -> (Tensor<2>, Tensor<2>) {
+    on_plain_cube!(x, crate::cube::add_rms_norm(x, term, gamma, epsilon));
+    let sum = x + term;
+    (sum.clone(), rms_norm(sum, gamma, epsilon))
 }
 
 fn composed_rms_norm(x: Tensor<2>, gamma: Tensor<1>, epsilon: f64) -> Tensor<2> {

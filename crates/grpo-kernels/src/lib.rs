@@ -11,19 +11,29 @@ mod attention;
 mod cached;
 #[cfg(feature = "flex")]
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
+mod decode;
+mod draw;
 mod elementwise;
+mod memory;
 mod optimize;
 mod product;
 mod rope;
 mod softmax;
+mod transfer;
 
 pub use attention::{CausalAttention, Segment};
 pub use cached::CachedAttention;
-pub use elementwise::{rms_norm, swiglu, swiglu_product};
-pub use optimize::{AdamWUpdate, sum_of_squares};
+pub use decode::DeviceAttention;
+pub use draw::{DeviceDraw, DrawOptions, draw, draws_on};
+pub use elementwise::{add_rms_norm, rms_norm, swiglu, swiglu_product};
+pub use memory::DeviceMemory;
+pub use optimize::{AdamWUpdate, SumOfSquares};
 pub use product::{product, product_transposed};
 pub use rope::Rope;
 pub use softmax::{Statistics, softmax_vjp};
+pub use transfer::{Transfers, float_tensor, int_tensor, to_host};
 
 /// Returns `kernel` from the enclosing function if `tensor` is in this process's memory.
 macro_rules! on_cpu {
@@ -35,6 +45,36 @@ macro_rules! on_cpu {
     };
 }
 use on_cpu;
+
+/// Returns `kernel` from the enclosing function if `tensor` is on a device of CubeCL, without autodiff.
+macro_rules! on_plain_cube {
+    ($tensor:expr, $kernel:expr) => {
+        #[cfg(feature = "cube")]
+        if crate::cube::is_plain_cube(&$tensor.device()) {
+            return $kernel;
+        }
+    };
+}
+use on_plain_cube;
+
+/// Returns `kernel` from the enclosing function if `tensor` is on a device of CubeCL.
+macro_rules! on_cube {
+    ($tensor:expr, $kernel:expr) => {
+        #[cfg(feature = "cube")]
+        if crate::cube::is_cube(&$tensor.device()) {
+            return $kernel;
+        }
+    };
+}
+use on_cube;
+
+#[cfg(feature = "cube")]
+use cube::is_plain_cube;
+
+#[cfg(not(feature = "cube"))]
+fn is_plain_cube(_: &burn::tensor::Device) -> bool {
+    false
+}
 
 #[cfg(all(test, feature = "flex"))]
 mod tests;

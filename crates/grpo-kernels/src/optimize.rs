@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 
-use crate::on_cpu;
+use crate::{on_cpu, on_plain_cube};
 
 /// One update of AdamW, as in "Decoupled Weight Decay Regularization" (Loshchilov and Hutter, 2019).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,6 +46,7 @@ impl AdamWUpdate {
         moments: [Tensor<D>; 2],
     ) -> (Tensor<D>, [Tensor<D>; 2]) {
         on_cpu!(weight, crate::cpu::adamw(self, weight, gradient, moments));
+        on_plain_cube!(weight, crate::cube::adamw(self, weight, gradient, moments));
         self.composed(weight, gradient, moments)
     }
 
@@ -64,11 +65,35 @@ impl AdamWUpdate {
     }
 }
 
-/// The sum of the squares of all elements, in f64 across rows.
-pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> f64 {
-    on_cpu!(x, crate::cpu::sum_of_squares(x));
-    let rows = x.square().sum_dim(D - 1).into_data();
-    rows.iter::<f64>().sum()
+/// The sum of the squares of all elements of some tensors, in f64 across rows. On a device it waits once, in
+/// [`total`](Self::total).
+#[derive(Debug, Default)]
+pub struct SumOfSquares {
+    on_host: f64,
+    /// Sums of rows.
+    on_device: Vec<Tensor<1>>,
+}
+
+impl SumOfSquares {
+    /// Adds the squares of a tensor in f32.
+    pub fn add<const D: usize>(&mut self, x: Tensor<D>) {
+        #[cfg(feature = "flex")]
+        if crate::cpu::is_host(&x.device()) {
+            self.on_host += crate::cpu::sum_of_squares(x);
+            return;
+        }
+        let rows: usize = x.dims()[..D - 1].iter().product();
+        self.on_device.push(x.square().sum_dim(D - 1).reshape([rows]));
+    }
+
+    /// The sum.
+    pub fn total(self) -> f64 {
+        if self.on_device.is_empty() {
+            return self.on_host;
+        }
+        let rows = crate::to_host(Tensor::cat(self.on_device, 0));
+        self.on_host + rows.into_iter().map(f64::from).sum::<f64>()
+    }
 }
 
 #[cfg(all(test, feature = "flex"))]
@@ -106,6 +131,9 @@ mod tests {
     fn squares_add_up() {
         let x = matrix(1, [70, 1000], 1.0);
         let expected: f64 = numbers(x.clone()).iter().map(|x| f64::from(*x).powi(2)).sum();
-        assert!((sum_of_squares(x) / expected - 1.0).abs() < 1e-6);
+        let mut squares = SumOfSquares::default();
+        squares.add(x.clone().narrow(0, 0, 69));
+        squares.add(x.narrow(0, 69, 1).reshape([1000]));
+        assert!((squares.total() / expected - 1.0).abs() < 1e-6);
     }
 }

@@ -1,8 +1,8 @@
 use std::sync::{Arc, OnceLock};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
-use crate::on_cpu;
+use crate::{float_tensor, on_cpu, on_cube};
 
 /// Rotary position embedding of a set of positions: half-split, as in Qwen2 (the first half of a head rotates with the second),
 /// not interleaved.
@@ -14,6 +14,9 @@ pub struct Rope {
     sin: Arc<Vec<f32>>,
     /// The same as tensors `[positions, 1, head_dim / 2]`, created on first use and shared by all layers.
     tensors: OnceLock<[Tensor<3>; 2]>,
+    /// The same as one tensor for kernels of devices, `[positions, head_dim]`.
+    #[cfg(feature = "cube")]
+    on_device: OnceLock<Tensor<2>>,
 }
 
 impl Rope {
@@ -25,29 +28,50 @@ impl Rope {
             (0..half).map(|i| (1.0 / theta.powf(2.0 * i as f64 / head_dim as f64)) as f32).collect();
         let angles = positions.iter().flat_map(|p| frequencies.iter().map(move |f| *p as f32 * f));
         let (cos, sin) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
-        Self { head_dim, cos: Arc::new(cos), sin: Arc::new(sin), tensors: OnceLock::new() }
+        Self {
+            head_dim,
+            cos: Arc::new(cos),
+            sin: Arc::new(sin),
+            tensors: OnceLock::new(),
+            #[cfg(feature = "cube")]
+            on_device: OnceLock::new(),
+        }
     }
 
     /// Rotates the heads `x` `[positions, heads, head_dim]`, in f32.
     pub fn apply(&self, x: Tensor<3>) -> Tensor<3> {
         on_cpu!(x, crate::cpu::rotate(x, &self.cos, &self.sin));
+        on_cube!(x, {
+            let table = self.on_device.get_or_init(|| self.table(&x.device().inner())).clone();
+            crate::cube::rotate(x, table)
+        });
         self.composed(x)
     }
 
     fn composed(&self, x: Tensor<3>) -> Tensor<3> {
         let half = self.head_dim / 2;
-        let tables = || [&self.cos, &self.sin].map(|table| self.table(table, &x.device().inner()));
+        let tables = || [&self.cos, &self.sin].map(|table| self.half_table(table, &x.device().inner()));
         let [cos, sin] = self.tensors.get_or_init(tables).clone();
         let [first, second] = [x.clone().narrow(2, 0, half), x.narrow(2, half, half)];
         let turned = first.clone() * cos.clone() - second.clone() * sin.clone();
         Tensor::cat(vec![turned, second * cos + first * sin], 2)
     }
 
+    /// The cosines and, after them, the sines of each position: `[positions, head_dim]`.
+    #[cfg(feature = "cube")]
+    pub(crate) fn table(&self, device: &Device) -> Tensor<2> {
+        let half = self.head_dim / 2;
+        let both = self.cos.chunks(half).zip(self.sin.chunks(half));
+        let values: Vec<f32> = both.flat_map(|(cos, sin)| [cos, sin].concat()).collect();
+        let shape = [values.len() / self.head_dim, self.head_dim];
+        float_tensor(values, shape, device)
+    }
+
     /// A table as `[positions, 1, head_dim / 2]`.
-    fn table(&self, table: &[f32], device: &Device) -> Tensor<3> {
+    fn half_table(&self, table: &[f32], device: &Device) -> Tensor<3> {
         let half = self.head_dim / 2;
         let shape = [table.len() / half, 1, half];
-        Tensor::from_data(TensorData::new(table.to_vec(), shape), device)
+        float_tensor(table.to_vec(), shape, device)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the tests of all operations share: numbers, and the comparison of a kernel with its composed form.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
 /// Numbers between `-scale` and `scale`, the same in every run.
 pub(crate) fn matrix<const D: usize>(seed: u64, shape: [usize; D], scale: f32) -> Tensor<D> {
@@ -10,7 +10,7 @@ pub(crate) fn matrix<const D: usize>(seed: u64, shape: [usize; D], scale: f32) -
         scale * ((state >> 40) as f32 / (1u64 << 23) as f32 - 1.0)
     };
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| next()).collect();
-    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    Tensor::from_data(TensorData::new(values, shape), &grpo_test_device::device())
 }
 
 pub(crate) fn numbers<const D: usize>(x: Tensor<D>) -> Vec<f32> {
@@ -43,7 +43,12 @@ pub(crate) fn check2<const A: usize, const B: usize, const Y: usize>(
     };
     let plain = numbers(kernel(a.clone(), b.clone()));
     let ([y, da, db], [expected_y, expected_da, expected_db]) = (gradients(&kernel), gradients(&composed));
-    assert_eq!(plain, y, "{what}: autodiff changes the values");
+    if grpo_test_device::is_cpu() {
+        assert_eq!(plain, y, "{what}: autodiff changes the values");
+    } else {
+        // There attention is composed of burn's operations in another order under autodiff.
+        assert_close(&format!("{what}: with autodiff"), &y, &plain, tolerance);
+    }
     assert_close(&format!("{what}: values"), &y, &expected_y, tolerance);
     assert_close(&format!("{what}: with respect to the first"), &da, &expected_da, tolerance);
     assert_close(&format!("{what}: with respect to the second"), &db, &expected_db, tolerance);

@@ -1,8 +1,9 @@
 use burn::tensor::Tensor;
 use grpo_kernels::{CachedAttention, CausalAttention};
-use grpo_rollout::{Decoder, PromptCompletions};
+use grpo_rollout::{Decoder, Draw, DrawRequest, PromptCompletions, Sampling};
 
-use crate::model::{Attend, Qwen2, int_tensor};
+use crate::device_decoding::{DeviceDecoding, draw};
+use crate::model::{Attend, AttentionInput, Qwen2, Residual, int_tensor};
 use crate::packed::Packed;
 
 /// Keys and values of the rows of a batch, in slots that are allocated once.
@@ -15,6 +16,8 @@ pub struct KvCache {
     starts: Vec<usize>,
     /// Slots in use.
     len: usize,
+    /// On a device with kernels of its own, what they need.
+    on_device: Option<DeviceDecoding>,
 }
 
 /// Keys and values of a layer, `[rows, key_value_heads, slots, head_dim]`.
@@ -42,7 +45,8 @@ struct Prefill<'a> {
 }
 
 impl Attend for Prefill<'_> {
-    fn attend(&mut self, layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2> {
+    fn attend(&mut self, layer: usize, input: AttentionInput<'_>) -> Tensor<2> {
+        let [q, k, v] = input.rotated();
         for (row, range) in self.packed.ranges().enumerate() {
             let tokens = |x: &Tensor<3>| x.clone().slice(range.clone()).swap_dims(0, 1).unsqueeze();
             self.cache.layers[layer].write(row, self.cache.starts[row], tokens(&k), tokens(&v));
@@ -58,11 +62,15 @@ struct Step<'a> {
 }
 
 impl Attend for Step<'_> {
-    fn attend(&mut self, layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2> {
+    fn attend(&mut self, layer: usize, input: AttentionInput<'_>) -> Tensor<2> {
         let slot = self.cache.len;
-        let layer = &mut self.cache.layers[layer];
-        layer.write(0, slot, k.unsqueeze_dim(2), v.unsqueeze_dim(2));
-        self.attention.attend(q, &layer.k, &layer.v)
+        let cached = &mut self.cache.layers[layer];
+        if let Some(on_device) = &self.cache.on_device {
+            return on_device.step(layer, &input, [&mut cached.k, &mut cached.v], slot);
+        }
+        let [q, k, v] = input.rotated();
+        cached.write(0, slot, k.unsqueeze_dim(2), v.unsqueeze_dim(2));
+        self.attention.attend(q, &cached.k, &cached.v)
     }
 }
 
@@ -73,9 +81,11 @@ impl KvCache {
         let shape = [prompts.len(), config.num_key_value_heads, len + capacity, config.head_dim];
         let device = model.device();
         let empty = || Tensor::zeros(shape, &device);
+        let starts: Vec<usize> = prompts.iter().map(|p| len - p.len()).collect();
         Self {
             layers: (0..config.num_hidden_layers).map(|_| Layer { k: empty(), v: empty() }).collect(),
-            starts: prompts.iter().map(|p| len - p.len()).collect(),
+            on_device: DeviceDecoding::new(model, &starts, len + capacity),
+            starts,
             len,
         }
     }
@@ -104,8 +114,8 @@ impl Decoder for Qwen2 {
             &rope,
             &mut Prefill { attention, packed: &packed, cache: &mut cache },
         );
-        let last = x.select(0, int_tensor(&packed.ends(), &self.device()));
-        (cache, self.logits(last))
+        let last = x.total().select(0, int_tensor(&packed.ends(), &self.device()));
+        (cache, self.logits(Residual::new(last)))
     }
 
     fn decode(&self, tokens: &[u32], cache: &mut KvCache) -> Tensor<2> {
@@ -124,6 +134,11 @@ impl Decoder for Qwen2 {
             layers: cache.layers.into_iter().map(|l| Layer { k: pick(l.k), v: pick(l.v) }).collect(),
             starts: rows.iter().map(|row| cache.starts[*row]).collect(),
             len: cache.len,
+            on_device: cache.on_device.map(|on_device| on_device.select(ids.clone())),
         }
+    }
+
+    fn draw(&self, logits: Tensor<2>, requests: &[DrawRequest], sampling: &Sampling) -> Vec<Option<Draw>> {
+        draw(logits, requests, sampling)
     }
 }

@@ -1,12 +1,15 @@
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config_file::ConfigFile;
 use crate::{LoraConfig, LoraTarget, ModelError};
 
 /// The shape of a Qwen2 model, as specified by `config.json`.
 ///
 /// Both forms are supported: that of the published checkpoints (`rope_theta`) and that of transformers 5 (`rope_parameters`).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// Rows of the embedding; at least the number of tokens of the tokenizer.
     pub vocab_size: usize,
@@ -33,6 +36,23 @@ pub struct Config {
 }
 
 impl Config {
+    /// The shape of Qwen2.5-0.5B, for measurements without its weights.
+    pub fn qwen2_5_0_5b() -> Self {
+        Self {
+            vocab_size: 151_936,
+            hidden_size: 896,
+            intermediate_size: 4864,
+            num_hidden_layers: 24,
+            num_attention_heads: 14,
+            num_key_value_heads: 2,
+            head_dim: 64,
+            max_position_embeddings: 32_768,
+            rms_norm_eps: 1e-6,
+            rope_theta: 1e6,
+            tie_word_embeddings: true,
+        }
+    }
+
     /// The number of weights of a model of this shape.
     pub fn parameters(&self) -> usize {
         let tables = if self.tie_word_embeddings { 1 } else { 2 };

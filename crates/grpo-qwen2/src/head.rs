@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use burn::tensor::{DType, Tensor};
-use grpo_kernels::{Statistics, softmax_vjp};
+use grpo_kernels::{Statistics, float_tensor, softmax_vjp, to_host};
 
 use crate::model::int_tensor;
 
@@ -51,14 +51,10 @@ impl HeadPass {
         let entropies = column(|s| s.sum.clone().log() - s.weighted.clone() / s.sum.clone());
         let chosen = w.clone().select(0, int_tensor(targets, &w.device())).cast(DType::F32);
         let logprobs = (h.clone() * chosen).sum_dim(1) - log_sum_exp.clone();
-        Self {
-            h,
-            targets: targets.to_vec(),
-            temperature,
-            log_sum_exp,
-            logprobs: host(logprobs),
-            entropies: host(entropies),
-        }
+        // Together, so that a device is waited for once.
+        let both = to_host(Tensor::cat(vec![logprobs, entropies], 1));
+        let (logprobs, entropies) = both.chunks_exact(2).map(|of_one| (of_one[0], of_one[1])).unzip();
+        Self { h, targets: targets.to_vec(), temperature, log_sum_exp, logprobs, entropies }
     }
 
     /// The vector-Jacobian product of `gradient`, the gradient of a loss with respect to each log-probability: returns the
@@ -71,7 +67,7 @@ impl HeadPass {
         mut dw: Option<&mut Tensor<2>>,
     ) -> Tensor<2> {
         let device = self.h.device();
-        let g = Tensor::<1>::from_floats(gradient, &device).unsqueeze_dim::<2>(1);
+        let g = float_tensor(gradient.to_vec(), [gradient.len(), 1], &device);
         // With respect to the target's logit: g · (onehot - p). The one-hot part is a row of W, and a row of dW.
         let ids = int_tensor(&self.targets, &device);
         let mut dh = w.clone().select(0, ids.clone()).cast(DType::F32) * g.clone();
@@ -120,14 +116,10 @@ fn statistics(h: Tensor<2>, w: &Tensor<2>) -> Statistics {
         .expect("a vocabulary is not empty")
 }
 
-fn host(column: Tensor<2>) -> Vec<f32> {
-    column.into_data().convert::<f32>().try_into_vec().expect("the data has just been converted to f32")
-}
-
 #[cfg(test)]
 mod tests {
+    use burn::tensor::TensorData;
     use burn::tensor::activation::log_softmax;
-    use burn::tensor::{Device, TensorData};
     use grpo_rollout::SampleKey;
 
     use super::*;
@@ -145,7 +137,7 @@ mod tests {
 
     fn matrix(seed: u64, rows: usize, scale: f32) -> Tensor<2> {
         let values = random(seed, rows * HIDDEN).into_iter().map(|v| scale * v).collect();
-        Tensor::from_data(TensorData::new(values, [rows, HIDDEN]), &Device::flex())
+        Tensor::from_data(TensorData::new(values, [rows, HIDDEN]), &grpo_test_device::device())
     }
 
     fn targets() -> Vec<u32> {
@@ -173,19 +165,19 @@ mod tests {
             let gradients = (chosen.clone() * weights).sum().backward();
 
             let pass = HeadPass::new(h, &w, &targets, temperature);
-            assert_close("log-probabilities", &pass.logprobs, &host(chosen.inner()), 1e-4);
-            assert_close("entropies", &pass.entropies, &host(entropies.inner()), 1e-4);
+            assert_close("log-probabilities", &pass.logprobs, &to_host(chosen.inner()), 1e-4);
+            assert_close("entropies", &pass.entropies, &to_host(entropies.inner()), 1e-4);
             // Gradients are added to the existing ones.
             let mut dw = Tensor::ones(w.shape(), &w.device());
             let dh = pass.backward(&w, &g, Some(&mut dw));
             assert_close(
                 "gradient with respect to h",
-                &host(dh),
-                &host(h_leaf.grad(&gradients).unwrap()),
+                &to_host(dh),
+                &to_host(h_leaf.grad(&gradients).unwrap()),
                 1e-4,
             );
             let expected = w_leaf.grad(&gradients).unwrap() + 1.0;
-            assert_close("gradient with respect to W", &host(dw), &host(expected), 1e-4);
+            assert_close("gradient with respect to W", &to_host(dw), &to_host(expected), 1e-4);
         }
     }
 
@@ -195,6 +187,6 @@ mod tests {
         let pass = || HeadPass::new(h.clone(), &w, &targets, 1.0);
         let mut dw = Tensor::zeros(w.shape(), &w.device());
         let expected = pass().backward(&w, &g, Some(&mut dw));
-        assert_eq!(host(pass().backward(&w, &g, None)), host(expected));
+        assert_eq!(to_host(pass().backward(&w, &g, None)), to_host(expected));
     }
 }

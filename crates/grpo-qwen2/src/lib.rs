@@ -15,6 +15,7 @@ mod chat;
 mod chat_tokenizer;
 mod config;
 mod config_file;
+mod device_decoding;
 mod dtype;
 mod error;
 mod freeze;

@@ -6,23 +6,37 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::RmsNorm;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use grpo_kernels::{CausalAttention, Rope, product_transposed, rms_norm};
+use burn::tensor::{DType, Device, Int, Tensor};
+use grpo_kernels::{CausalAttention, Rope, add_rms_norm, product_transposed, rms_norm};
 
 use crate::Config;
 use crate::projection::Projection;
 
 /// How attention combines the queries, keys and values of a layer.
 pub(crate) trait Attend {
-    /// Maps queries `[tokens, heads, head_dim]`, keys and values `[tokens, key_value_heads, head_dim]`, all with positions
-    /// applied, to the heads' outputs `[tokens, heads * head_dim]`.
-    fn attend(&mut self, layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2>;
+    /// The heads' outputs `[tokens, heads * head_dim]`.
+    fn attend(&mut self, layer: usize, input: AttentionInput<'_>) -> Tensor<2>;
+}
+
+/// What attention works on: normalized residual streams, and the projections that make queries, keys and values of them.
+pub(crate) struct AttentionInput<'a> {
+    pub(crate) x: Tensor<2>,
+    pub(crate) projections: &'a Attention,
+    rope: &'a Rope,
+    config: &'a Config,
 }
 
 impl Attend for CausalAttention {
-    fn attend(&mut self, _layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2> {
+    fn attend(&mut self, _layer: usize, input: AttentionInput<'_>) -> Tensor<2> {
+        let [q, k, v] = input.rotated();
         CausalAttention::attend(self, q, k, v)
     }
+}
+
+/// The residual stream `[tokens, hidden_size]`. The output of the latest layer is added to it by the next norm.
+pub(crate) struct Residual {
+    sum: Tensor<2>,
+    term: Option<Tensor<2>>,
 }
 
 /// A Qwen2 causal language model.
@@ -104,8 +118,8 @@ impl Qwen2 {
     }
 
     /// The residual stream after the last layer, before the final norm.
-    pub(crate) fn blocks(&self, tokens: &[u32], rope: &Rope, attend: &mut impl Attend) -> Tensor<2> {
-        let embedded = self.embed(tokens);
+    pub(crate) fn blocks(&self, tokens: &[u32], rope: &Rope, attend: &mut impl Attend) -> Residual {
+        let embedded = Residual::new(self.embed(tokens));
         self.layers
             .iter()
             .enumerate()
@@ -114,8 +128,8 @@ impl Qwen2 {
 
     /// Logits `[rows, vocab_size]` of residual streams `[rows, hidden_size]`: only for the few rows that are about to be
     /// sampled from.
-    pub(crate) fn logits(&self, x: Tensor<2>) -> Tensor<2> {
-        product_transposed(normalize(&self.norm, x), self.head().val())
+    pub(crate) fn logits(&self, x: Residual) -> Tensor<2> {
+        product_transposed(x.normalize(&self.norm).0, self.head().val())
     }
 }
 
@@ -132,35 +146,63 @@ impl Block {
     pub(crate) fn forward(
         &self,
         layer: usize,
-        x: Tensor<2>,
+        x: Residual,
         rope: &Rope,
         config: &Config,
         attend: &mut impl Attend,
-    ) -> Tensor<2> {
-        let attention =
-            self.self_attn.forward(layer, normalize(&self.input_layernorm, x.clone()), rope, config, attend);
-        let x = x + attention;
-        let mlp = self.mlp.forward(normalize(&self.post_attention_layernorm, x.clone()));
-        x + mlp
+    ) -> Residual {
+        let (h, sum) = x.normalize(&self.input_layernorm);
+        let input = AttentionInput { x: h, projections: &self.self_attn, rope, config };
+        let attention = self.self_attn.o_proj.apply(attend.attend(layer, input));
+        let (h, sum) = Residual { sum, term: Some(attention) }.normalize(&self.post_attention_layernorm);
+        Residual { sum, term: Some(self.mlp.forward(h)) }
+    }
+}
+
+impl Residual {
+    pub(crate) fn new(sum: Tensor<2>) -> Self {
+        Self { sum, term: None }
+    }
+
+    /// The stream itself.
+    pub(crate) fn total(self) -> Tensor<2> {
+        match self.term {
+            Some(term) => self.sum + term,
+            None => self.sum,
+        }
+    }
+
+    /// The normalized stream, and the stream itself.
+    fn normalize(self, norm: &RmsNorm) -> (Tensor<2>, Tensor<2>) {
+        let Self { sum, term } = self;
+        match term {
+            Some(term) => {
+                let (sum, h) = add_rms_norm(sum, term, norm.gamma.val(), norm.epsilon);
+                (h, sum)
+            }
+            None => (normalize(norm, sum.clone()), sum),
+        }
     }
 }
 
 impl Attention {
-    fn forward(
-        &self,
-        layer: usize,
-        x: Tensor<2>,
-        rope: &Rope,
-        config: &Config,
-        attend: &mut impl Attend,
-    ) -> Tensor<2> {
+    /// The projections to queries, keys and values.
+    pub(crate) fn qkv(&self) -> [&Projection; 3] {
+        [&self.q_proj, &self.k_proj, &self.v_proj]
+    }
+}
+
+impl AttentionInput<'_> {
+    /// Queries `[tokens, heads, head_dim]`, keys and values `[tokens, key_value_heads, head_dim]`, with positions applied.
+    pub(crate) fn rotated(self) -> [Tensor<3>; 3] {
+        let Self { x, projections, rope, config } = self;
         let [tokens, _] = x.dims();
         let heads =
             |projection: &Projection, n| projection.apply(x.clone()).reshape([tokens, n, config.head_dim]);
-        let q = rope.apply(heads(&self.q_proj, config.num_attention_heads));
-        let k = rope.apply(heads(&self.k_proj, config.num_key_value_heads));
-        let v = heads(&self.v_proj, config.num_key_value_heads);
-        self.o_proj.apply(attend.attend(layer, q, k, v))
+        let q = rope.apply(heads(&projections.q_proj, config.num_attention_heads));
+        let k = rope.apply(heads(&projections.k_proj, config.num_key_value_heads));
+        let v = heads(&projections.v_proj, config.num_key_value_heads);
+        [q, k, v]
     }
 }
 
@@ -178,7 +220,5 @@ pub(crate) fn normalize(norm: &RmsNorm, x: Tensor<2>) -> Tensor<2> {
 
 /// Token ids or indices as a tensor.
 pub(crate) fn int_tensor(values: &[u32], device: &Device) -> Tensor<1, Int> {
-    let values: Vec<i32> = values.iter().map(|v| *v as i32).collect();
-    let n = values.len();
-    Tensor::from_data(TensorData::new(values, [n]), device)
+    grpo_kernels::int_tensor(values.iter().map(|value| *value as usize), device)
 }

@@ -11,7 +11,7 @@ use grpo_kernels::{CausalAttention, Rope};
 use grpo_rollout::{PromptCompletions, TokenGradients, TokenLogProbs};
 
 use crate::head::HeadPass;
-use crate::model::{Attend, Block, Qwen2, int_tensor, normalize};
+use crate::model::{Attend, Block, Qwen2, Residual, int_tensor, normalize};
 use crate::packed::Packed;
 
 /// Whether the backward pass runs layers again to save memory (PyTorch's `torch.utils.checkpoint`).
@@ -67,7 +67,7 @@ impl Qwen2 {
         }
         let rope = self.rope(&packed.positions);
         let x = self.blocks(&packed.tokens, &rope, &mut packed.attention(&self.device()));
-        split(&packed, Some(&self.head_pass(&packed, x, temperature)))
+        split(&packed, Some(&self.head_pass(&packed, x.total(), temperature)))
     }
 
     /// Like [`logprobs`](Self::logprobs), together with what [`Pass::backward`] needs.
@@ -97,7 +97,7 @@ impl Qwen2 {
                     (LayerPass::Graph(graph), y)
                 }
                 ActivationCheckpointing::EveryLayer => {
-                    let y = block.forward(layer, x.clone(), &rope, self.config(), &mut attention);
+                    let y = run(block, layer, x.clone(), &rope, self, &mut attention);
                     (LayerPass::Input(x), y)
                 }
             };
@@ -182,11 +182,23 @@ fn head_backward(
     vjp(&norm, x, h, dh, gradients)
 }
 
+/// The output of one layer.
+fn run(
+    block: &Block,
+    layer: usize,
+    x: Tensor<2>,
+    rope: &Rope,
+    model: &Qwen2,
+    attend: &mut impl Attend,
+) -> Tensor<2> {
+    block.forward(layer, Residual::new(x), rope, model.config(), attend).total()
+}
+
 impl LayerGraph {
     fn new(model: &Qwen2, layer: usize, x: Tensor<2>, rope: &Rope, attend: &mut impl Attend) -> Self {
         let block = model.layers[layer].clone().train();
         let x = x.autodiff().require_grad();
-        let y = block.forward(layer, x.clone(), rope, model.config(), attend);
+        let y = run(&block, layer, x.clone(), rope, model, attend);
         Self { block, x, y }
     }
 }

@@ -33,22 +33,28 @@ pub trait Decoder {
 
     /// Draws a token for each of `requests`, in order; `None` if the logits are not finite.
     ///
-    /// The default implementation copies the logits to the host and draws each token there ([`Sampling::draw`]). A
-    /// decoder on a device can draw the tokens on that device.
+    /// The default implementation is [`draw_on_host`], with [`Sampling::draw`]. A decoder on a device can draw the tokens on that device.
     ///
     /// # Panics
     ///
     /// If a row index is not below the number of rows of `logits`.
     fn draw(&self, logits: Tensor<2>, requests: &[DrawRequest], sampling: &Sampling) -> Vec<Option<Draw>> {
-        let vocabulary = self.vocabulary();
-        let logits: Vec<f32> = logits
-            .into_data()
-            .convert::<f32>()
-            .try_into_vec()
-            .expect("the data has just been converted to f32");
-        let of_row = |row: usize| &logits[row * vocabulary..][..vocabulary];
-        requests.par_iter().map(|request| sampling.draw(of_row(request.row), request.uniform)).collect()
+        draw_on_host(logits, requests, sampling)
     }
+}
+
+/// Draws a token for each of `requests`, in order, from logits `[rows, vocabulary]` that are copied to the host; `None` if they
+/// are not finite.
+///
+/// # Panics
+///
+/// If a row index is not below the number of rows of `logits`.
+pub fn draw_on_host(logits: Tensor<2>, requests: &[DrawRequest], sampling: &Sampling) -> Vec<Option<Draw>> {
+    let [_, vocabulary] = logits.dims();
+    let logits: Vec<f32> =
+        logits.into_data().convert::<f32>().try_into_vec().expect("the data has just been converted to f32");
+    let of_row = |row: usize| &logits[row * vocabulary..][..vocabulary];
+    requests.par_iter().map(|request| sampling.draw(of_row(request.row), request.uniform)).collect()
 }
 
 /// The inputs for drawing one token.

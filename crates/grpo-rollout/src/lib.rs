@@ -19,7 +19,7 @@ mod rollouts;
 mod sampler;
 mod tokens;
 
-pub use decoder::{Decoder, DrawRequest};
+pub use decoder::{Decoder, DrawRequest, draw_on_host};
 pub use distribution::{Draw, Sampling};
 pub use error::RolloutError;
 pub use key::SampleKey;

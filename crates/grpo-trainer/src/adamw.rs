@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use grpo_kernels::{AdamWUpdate, sum_of_squares};
+use grpo_kernels::{AdamWUpdate, SumOfSquares};
 use serde::{Deserialize, Serialize};
 
 /// The numbers of AdamW, with TRL's defaults.
@@ -60,9 +60,9 @@ impl AdamW {
         learning_rate: f64,
         max_grad_norm: f64,
     ) -> (M, f64) {
-        let mut squares = SumOfSquares { gradients: &gradients, sum: 0.0 };
+        let mut squares = Squares { gradients: &gradients, sum: SumOfSquares::default() };
         module.visit(&mut squares);
-        let norm = squares.sum.sqrt();
+        let norm = squares.sum.total().sqrt();
         if !norm.is_finite() {
             return (module, norm);
         }
@@ -99,15 +99,15 @@ impl ModuleMapper for Update<'_> {
     }
 }
 
-struct SumOfSquares<'a> {
+struct Squares<'a> {
     gradients: &'a GradientsParams,
-    sum: f64,
+    sum: SumOfSquares,
 }
 
-impl ModuleVisitor for SumOfSquares<'_> {
+impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.sum += sum_of_squares(gradient);
+            self.sum.add(gradient);
         }
     }
 }

@@ -74,11 +74,11 @@
 //!
 //! # Features
 //!
-//! `flex` (on by default) is the CPU backend. `metal`, `vulkan`, `webgpu` and `cuda` add GPUs for [`DeviceKind`]; none has
-//! been tested yet. The crate neither prints nor parses arguments; it logs anomalies in files with `tracing`.
+//! `flex` (on by default) is the CPU backend. `metal`, `vulkan`, `webgpu` and `cuda` add GPUs for [`DeviceKind`]; before a run
+//! uses one, it has to pass a self-test ([`device`]). `fusion` and `autotune` are burn's. The crate neither prints nor parses arguments; it logs anomalies in files with `tracing`.
 
 mod config;
-mod device;
+pub mod device;
 mod error;
 pub mod gsm8k;
 mod machine;

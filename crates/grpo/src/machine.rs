@@ -4,6 +4,7 @@ use chrono::{DateTime, Local};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ExecutionConfig;
+use crate::device::DeviceInfo;
 
 /// A process that has worked on a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,13 +24,16 @@ pub struct Process {
     pub threads: usize,
     /// CPU instruction sets that affect the numbers.
     pub cpu_features: Vec<String>,
+    /// The device that it used; none for the CPU.
+    #[serde(default)]
+    pub device: Option<DeviceInfo>,
     /// How it executed the run.
     pub execution: ExecutionConfig,
 }
 
 impl Process {
     /// This process.
-    pub(crate) fn this(after_step: u64, execution: &ExecutionConfig) -> Self {
+    pub(crate) fn this(after_step: u64, execution: &ExecutionConfig, device: Option<DeviceInfo>) -> Self {
         Self {
             began: Local::now(),
             after_step,
@@ -38,6 +42,7 @@ impl Process {
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             threads: rayon::current_num_threads(),
             cpu_features: cpu_features(),
+            device,
             execution: execution.clone(),
         }
     }
@@ -50,7 +55,7 @@ impl Process {
             ("another version", self.version != other.version || self.commit != other.commit),
             ("another platform", self.platform != other.platform),
             ("another processor", self.cpu_features != other.cpu_features),
-            ("another device", self.execution.device != other.execution.device),
+            ("another device", self.device != other.device),
         ];
         let differences: Vec<&str> =
             differs.iter().filter(|(_, is_so)| *is_so).map(|(what, _)| *what).collect();

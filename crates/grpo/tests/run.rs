@@ -14,7 +14,7 @@ fn embedded(name: &str) -> PathBuf {
 fn config(more: &str) -> RunConfig {
     let (model, dataset) = (embedded("model"), embedded("problems"));
     let text = format!(
-        "model = '{}'\ndataset = '{}'\nsteps = 3\nproblems_per_step = 2\ngroup_size = 4\nmax_completion_length = 20",
+        "device = 'cpu'\nmodel = '{}'\ndataset = '{}'\nsteps = 3\nproblems_per_step = 2\ngroup_size = 4\nmax_completion_length = 20",
         model.display(),
         dataset.display()
     );

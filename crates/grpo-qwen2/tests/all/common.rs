@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use grpo_qwen2::{ModelError, ModelFiles, Qwen2, Weight};
 use grpo_rollout::{PromptCompletions, SampleKey};
+use grpo_test_device::device;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize_to_file};
 use serde_json::Value;
@@ -152,7 +153,7 @@ pub(crate) fn copy_of(name: &str) -> TempDir {
 }
 
 pub(crate) fn read(folder: &Path) -> Result<Qwen2, ModelError> {
-    Qwen2::load(folder, &Device::flex())
+    Qwen2::load(folder, &device())
 }
 
 /// What loading a copy of `name` says after `change`.

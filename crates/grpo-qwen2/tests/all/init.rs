@@ -1,14 +1,14 @@
 //! Models with random weights.
 
-use burn::tensor::Device;
 use grpo_qwen2::{Config, Dtype, Qwen2};
 use grpo_rollout::PromptCompletions;
+use grpo_test_device::device;
 
 use crate::common::{TIED, UNTIED, files, fixture, values};
 
 fn init(name: &str, seed: u64) -> Qwen2 {
     let config = Config::read(&fixture(name).join("config.json")).unwrap();
-    Qwen2::init(config, seed, &Device::flex())
+    Qwen2::init(config, seed, &device())
 }
 
 fn weights(model: &Qwen2) -> Vec<(String, Vec<f32>)> {
@@ -48,6 +48,6 @@ fn it_knows_nothing_and_is_saved_like_any_other() {
     }
     let folder = tempfile::tempdir().unwrap();
     model.save(&files(&fixture(TIED)), folder.path(), Dtype::F32).unwrap();
-    let loaded = Qwen2::load(folder.path(), &Device::flex()).unwrap();
+    let loaded = Qwen2::load(folder.path(), &device()).unwrap();
     assert_eq!(weights(&loaded), weights(&model));
 }

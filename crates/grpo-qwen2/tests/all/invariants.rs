@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::slice::from_ref;
 
 use burn::optim::GradientsParams;
-use burn::tensor::Device;
 use grpo_qwen2::{ActivationCheckpointing, Dtype, Qwen2};
 use grpo_rollout::{PromptCompletions, Request, Sample, SampleKey, Sampler, Sampling, TokenGradients};
+use grpo_test_device::device;
 
 use crate::common::{
     CHECKPOINTS, TIED, UNTIED, assert_close, by_name, copy_of, files, fixture, load, random_tokens,
@@ -306,7 +306,7 @@ fn gradients_are_finite_differences() {
             own.set_f32(index, value);
             write_tensors(&path, &tensors);
             tensors.get_mut(tensor).unwrap().set_f32(index, before);
-            let model = Qwen2::load(folder.path(), &Device::flex()).unwrap();
+            let model = Qwen2::load(folder.path(), &device()).unwrap();
             dot(&score(&model, &cases, temperature), &weights)
         };
         let model = load(name);
@@ -342,8 +342,8 @@ fn a_frozen_model_computes_the_same() {
         for dtype in [Dtype::F32, Dtype::Bf16] {
             let folder = tempfile::tempdir().unwrap();
             load(name).save(&files(&fixture(name)), folder.path(), dtype).unwrap();
-            let trained = Qwen2::load(folder.path(), &Device::flex()).unwrap();
-            let frozen = Qwen2::load_frozen(folder.path(), &Device::flex()).unwrap();
+            let trained = Qwen2::load(folder.path(), &device()).unwrap();
+            let frozen = Qwen2::load_frozen(folder.path(), &device()).unwrap();
             let what = format!("{name} {dtype:?}");
             assert_eq!(score(&frozen, &cases(), 0.7), score(&trained, &cases(), 0.7), "{what}");
             let samples = |model| sample(model, &prompts(), 1.0, 64);

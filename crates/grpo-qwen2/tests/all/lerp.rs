@@ -1,7 +1,7 @@
 //! A reference that follows its policy.
 
-use burn::tensor::Device;
 use grpo_qwen2::Qwen2;
+use grpo_test_device::device;
 
 use crate::common::{TIED, UNTIED, fixture, load, values};
 
@@ -9,7 +9,7 @@ use crate::common::{TIED, UNTIED, fixture, load, values};
 fn every_weight_is_interpolated() {
     for name in [TIED, UNTIED] {
         let policy = load(name);
-        let other = Qwen2::init(policy.config().clone(), 3, &Device::flex());
+        let other = Qwen2::init(policy.config().clone(), 3, &device());
         let found = other.clone().lerp(&policy, 0.25);
         for (((name, found), (_, policy)), (_, other)) in
             found.weights().iter().zip(policy.weights()).zip(other.weights())
@@ -26,7 +26,7 @@ fn every_weight_is_interpolated() {
 #[test]
 fn a_bf16_reference_becomes_the_policy() {
     let policy = load(TIED);
-    let reference = Qwen2::load_frozen(&fixture(TIED), &Device::flex()).unwrap().lerp(&policy, 1.0);
+    let reference = Qwen2::load_frozen(&fixture(TIED), &device()).unwrap().lerp(&policy, 1.0);
     for ((name, reference), (_, policy)) in reference.weights().iter().zip(policy.weights()) {
         assert_eq!(values(reference), values(&policy), "{name}");
     }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use burn::optim::GradientsParams;
-use burn::tensor::Device;
 use grpo_qwen2::{ActivationCheckpointing, Dtype, LoraConfig, LoraTarget, ModelError, Qwen2, Weight};
 use grpo_rollout::{PromptCompletions, Request, SampleKey, Sampler, Sampling, TokenGradients};
+use grpo_test_device::device;
 use safetensors::tensor::Dtype as StoredDtype;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -99,7 +99,7 @@ fn gradients_are_those_of_the_merged_matrix_and_of_nothing_else() {
         let model = adapted(name);
         let folder = TempDir::new().unwrap();
         model.save(&files(&fixture(name)), folder.path(), Dtype::F32).unwrap();
-        let dense = Qwen2::load(folder.path(), &Device::flex()).unwrap();
+        let dense = Qwen2::load(folder.path(), &device()).unwrap();
         let by_matrix = by_name(&dense, &gradients(&dense, ActivationCheckpointing::Off));
         let shapes = read_tensors(&fixture(name).join("model.safetensors"));
         for checkpointing in [ActivationCheckpointing::Off, ActivationCheckpointing::EveryLayer] {
@@ -151,7 +151,7 @@ fn a_merged_model_and_a_decoder_compute_the_same() {
         assert!(base.iter().zip(&expected).any(|(a, b)| (a - b).abs() > 0.01), "{name}: nothing has changed");
         let folder = TempDir::new().unwrap();
         model.save(&files(&fixture(name)), folder.path(), Dtype::F32).unwrap();
-        let merged = Qwen2::load(folder.path(), &Device::flex()).unwrap();
+        let merged = Qwen2::load(folder.path(), &device()).unwrap();
         assert_close(name, &token_logprobs(&merged, &tokens), &expected, 1e-4);
 
         let keys = [SampleKey { seed: 0, step: 0, problem: 0, sample: 0 }];
@@ -171,7 +171,7 @@ fn adapters_beside_bf16_weights_have_the_same_gradients() {
     load(TIED).save(&files(&fixture(TIED)), folder.path(), Dtype::Bf16).unwrap();
     let adapter = adapter(TIED);
     let [f32, bf16] = [Qwen2::load, Qwen2::load_frozen]
-        .map(|load| load(folder.path(), &Device::flex()).unwrap().load_adapter(adapter.path()).unwrap());
+        .map(|load| load(folder.path(), &device()).unwrap().load_adapter(adapter.path()).unwrap());
     for checkpointing in [ActivationCheckpointing::Off, ActivationCheckpointing::EveryLayer] {
         let [mut expected, mut found] = [gradients(&f32, checkpointing), gradients(&bf16, checkpointing)];
         let [expected, found] = [(&f32, &mut expected), (&bf16, &mut found)].map(|(model, gradients)| {

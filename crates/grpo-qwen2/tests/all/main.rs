@@ -4,6 +4,7 @@ mod adapter_inputs;
 mod chat;
 mod common;
 mod config_keys;
+mod draws;
 mod folder;
 mod folder_files;
 mod freeze;

@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
 use grpo_qwen2::{ChatTokenizer, ModelError, Qwen2};
 use grpo_rollout::{Decoder, Request, Sample, SampleKey, Sampler, Sampling};
+use grpo_test_device::device;
 use serde_json::Value;
 
 use crate::chat::messages;
@@ -57,9 +57,9 @@ fn frozen_model_matches_transformers() {
     check_model(Qwen2::load_frozen);
 }
 
-fn check_model(load: fn(&Path, &Device) -> Result<Qwen2, ModelError>) {
+fn check_model(load: fn(&Path, &burn::tensor::Device) -> Result<Qwen2, ModelError>) {
     let (folder, golden) = checkpoint();
-    let model = load(&folder, &Device::flex()).unwrap();
+    let model = load(&folder, &device()).unwrap();
     let cases = list(&golden["prompts"]);
     for case in cases {
         let name = case["name"].as_str().unwrap();

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use grpo_qwen2::{Dtype, ModelError, Qwen2};
+use grpo_test_device::device;
 use half::bf16;
 use safetensors::tensor::Dtype as StoredDtype;
 use tempfile::TempDir;
@@ -33,7 +33,7 @@ fn f32_keeps_every_bit() {
         assert_eq!(tensors, read_tensors(&fixture(name).join("model.safetensors")), "{name}");
         let folder = folder.path().join("new/model");
         assert_eq!(names(&folder), ["config.json", "model.safetensors"]);
-        Qwen2::load(&folder, &Device::flex()).unwrap();
+        Qwen2::load(&folder, &device()).unwrap();
     }
 }
 
@@ -117,7 +117,7 @@ fn a_model_can_be_saved_where_it_was_loaded() {
     load(UNTIED).save(&files(folder.path()), folder.path(), Dtype::Bf16).unwrap();
     assert_eq!(names(folder.path()), ["config.json", "model.safetensors", "tokenizer.json"]);
     assert_eq!(std::fs::read_to_string(folder.path().join("tokenizer.json")).unwrap(), "{}");
-    Qwen2::load_frozen(folder.path(), &Device::flex()).unwrap();
+    Qwen2::load_frozen(folder.path(), &device()).unwrap();
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use burn::tensor::{DType, Device};
 use grpo_core::SamplerCorrection;
 use grpo_qwen2::LoraConfig;
 use grpo_rollout::InvalidOption;
@@ -37,6 +38,19 @@ impl Qwen2PolicyConfig {
         }
         self.validate_rollouts()?;
         self.validate_optimizer()
+    }
+
+    /// Checks that the device has the dtypes.
+    pub(super) fn check_device(&self, device: &Device) -> Result<(), InvalidOption> {
+        let is_supported = device.supports_dtype(DType::BF16);
+        if !is_supported && matches!(self.rollout_dtype, RolloutDtype::Bf16(_)) {
+            return Err(InvalidOption::new(
+                "rollout_dtype",
+                "BF16",
+                "this device computes only with F32: use f32",
+            ));
+        }
+        Ok(())
     }
 
     fn validate_rollouts(&self) -> Result<(), InvalidOption> {

@@ -30,6 +30,7 @@ impl Qwen2Policy {
     /// Frozen weights take half the memory if the checkpoint is in BF16 ([`Qwen2::load_frozen`]).
     pub fn load(folder: &Path, device: &Device, config: &Qwen2PolicyConfig) -> Result<Self, ModelError> {
         config.validate()?;
+        config.check_device(device)?;
         let text = ChatTokenizer::read(folder)?;
         let model = TrainedQwen2::load(folder, device, config)?;
         let rollouts = rollouts::of(model.get(), config.rollout_dtype);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::optim::GradientsParams;
-use burn::tensor::Device;
 use grpo_core::{Completion, Objective, Recipe, Reward};
 use grpo_reward::Rubric;
 use grpo_rollout::PromptCompletions;
+use grpo_test_device::device;
 use grpo_trainer::{
     AdamW, Optimizer, Problem, Qwen2Policy, Qwen2PolicyConfig, TrainedQwen2, Trainer, TrainerConfig,
     TrainerError,
@@ -40,7 +40,7 @@ pub(crate) fn checkpoint() -> tempfile::TempDir {
 pub(crate) type Run = Trainer<Qwen2Policy, u32>;
 
 pub(crate) fn policy(config: &Qwen2PolicyConfig) -> Qwen2Policy {
-    Qwen2Policy::load(checkpoint().path(), &Device::flex(), config).unwrap()
+    Qwen2Policy::load(checkpoint().path(), &device(), config).unwrap()
 }
 
 /// Pays for tokens with an even id: half of what an untrained model says.

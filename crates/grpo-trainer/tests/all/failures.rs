@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::tensor::Device;
 use grpo_core::{Completion, Kl, Objective, Ratio, Recipe, SamplerCorrection, Surrogate};
 use grpo_qwen2::LoraConfig;
 use grpo_reward::Rubric;
 use grpo_rollout::{Request, RolloutError, Rollouts, Sample, Sampler, Sampling};
+use grpo_test_device::device;
 use grpo_trainer::{
     AdamWConfig, Diagnosis, Metrics, Problem, Qwen2Policy, Qwen2PolicyConfig, Reference, ReferenceSync,
     RolloutDtype, Schedule, TrainedQwen2, Trainer, TrainerConfig, TrainerError,
@@ -80,8 +80,20 @@ fn bad_options_of_a_policy_are_named() {
     }
     // A policy asks before it loads.
     let bad = lora(LoraConfig { rank: 0, ..LoraConfig::default() });
-    let error = Qwen2Policy::load(Path::new("nowhere"), &Device::flex(), &bad).err().unwrap();
+    let error = Qwen2Policy::load(Path::new("nowhere"), &device(), &bad).err().unwrap();
     assert!(error.to_string().starts_with("option `rank` is 0: "), "{error}");
+}
+
+/// Such a device would compute with zeros.
+#[test]
+fn a_dtype_that_the_device_lacks_is_refused() {
+    let rollout_dtype = RolloutDtype::Bf16(SamplerCorrection::default());
+    let config = Qwen2PolicyConfig { rollout_dtype, ..Qwen2PolicyConfig::default() };
+    let loaded = Qwen2Policy::load(crate::common::checkpoint().path(), &device(), &config);
+    assert_eq!(loaded.is_ok(), grpo_test_device::has_bf16());
+    if let Err(error) = loaded {
+        assert!(error.to_string().contains("option `rollout_dtype` is BF16"), "{error}");
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Training of adapters.
 
-use burn::tensor::Device;
 use grpo_qwen2::LoraConfig;
 use grpo_rollout::PromptCompletions;
+use grpo_test_device::device;
 use grpo_trainer::{EvaluationOptions, Qwen2PolicyConfig, TrainerConfig};
 
 use crate::common::{assert_close, config, problems, trainer_with};
@@ -33,7 +33,7 @@ fn adapters_learn_and_the_reference_is_the_model_without_them() {
     let folder = tempfile::tempdir().unwrap();
     trainer.policy().save(&folder.path().join("adapter")).unwrap();
     trainer.policy().save_merged(&folder.path().join("merged")).unwrap();
-    let merged = grpo_qwen2::Qwen2::load(&folder.path().join("merged"), &Device::flex()).unwrap();
+    let merged = grpo_qwen2::Qwen2::load(&folder.path().join("merged"), &device()).unwrap();
     assert_close(&logprobs(&merged)[0].logprobs, &logprobs(trainer.policy().model())[0].logprobs, 1e-4);
     assert!(folder.path().join("adapter/adapter_config.json").exists());
 }

@@ -205,6 +205,9 @@ fn only_tokens_of_high_entropy_are_learned_from() {
 /// A sampler in BF16 is not quite the policy. The loss knows: in the first update its ratios are 1, and the corrections are not.
 #[test]
 fn rollouts_in_bf16_are_corrected_for_and_learned_from() {
+    if !grpo_test_device::has_bf16() {
+        return;
+    }
     let correction = SamplerCorrection { level: Level::Token, bound: Bound::Truncate, min: 0.0, max: 1.02 };
     let rounded =
         Qwen2PolicyConfig { rollout_dtype: RolloutDtype::Bf16(correction), ..Qwen2PolicyConfig::default() };

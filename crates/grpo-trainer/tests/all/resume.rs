@@ -87,6 +87,9 @@ fn a_reference_that_moves_goes_on_to_the_bit() {
 
 #[test]
 fn rollouts_in_bf16_go_on_to_the_bit() {
+    if !grpo_test_device::has_bf16() {
+        return;
+    }
     let rollout_dtype = RolloutDtype::Bf16(SamplerCorrection::default());
     goes_on(&config(), &Qwen2PolicyConfig { rollout_dtype, ..Qwen2PolicyConfig::default() });
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::start;
 use crate::config::RunConfig;
+use crate::device::DeviceInfo;
 use crate::{Error, Process, Task};
 
 const DESCRIPTION: &str = "run.json";
@@ -74,6 +75,7 @@ impl RunFolder {
         rewards: Value,
         task: &Task<T>,
         model: &Path,
+        device: Option<DeviceInfo>,
     ) -> Result<Self, Error> {
         // First the file that marks a run, and the evaluation of its model.
         for file in [DESCRIPTION, BEFORE].map(|name| path.join(name)).iter().filter(|file| file.exists()) {
@@ -91,7 +93,7 @@ impl RunFolder {
                 tests: task.tests.iter().map(|test| test.name.clone()).collect(),
                 skipped: Vec::new(),
                 start: start::sums(&start)?,
-                processes: vec![Process::this(0, &config.execution)],
+                processes: vec![Process::this(0, &config.execution, device)],
             },
         };
         run.write_text(README, include_str!("folder.md"))?;
@@ -200,9 +202,10 @@ impl RunFolder {
         after_step: u64,
         config: &RunConfig,
         skip: &[u64],
+        device: Option<DeviceInfo>,
     ) -> Result<(), Error> {
         let Description { config: of_run, processes, skipped, .. } = &mut self.description;
-        let process = Process::this(after_step, &config.execution);
+        let process = Process::this(after_step, &config.execution, device);
         if let Some(differences) = processes.last().and_then(|last| last.differences(&process)) {
             tracing::warn!("the run continues with {differences}, so its steps may round differently");
         }

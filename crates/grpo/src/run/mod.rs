@@ -22,7 +22,7 @@ use grpo_trainer::{CheckpointError, LogPosition, Qwen2Policy, RunLog, Trainer};
 use serde_json::Value;
 
 use crate::config::RunConfig;
-use crate::device::Device;
+use crate::device::{Device, DeviceInfo, DeviceKind, Proof, Subject, prove};
 use crate::{Error, Plan, Settings, Task, Truth};
 
 pub use checks::Checks;
@@ -147,7 +147,7 @@ impl<T: Truth> Run<T> {
     ) -> Result<Self, Error> {
         let task: Task<T> = folder.task()?;
         folder.check_skip(skip, task.train.len())?;
-        let trainer = of_run(&folder, rubric, &config)?;
+        let (trainer, device) = of_run(&folder, rubric, &config)?;
         let latest = folder.checkpoints(config.execution.keep).latest(u64::MAX)?;
         let (trainer, log) = match latest.checkpoint {
             Some(checkpoint) => {
@@ -168,7 +168,7 @@ impl<T: Truth> Run<T> {
             tracing::warn!("{damaged}; resuming from an earlier checkpoint");
         }
         let plan = Plan::new(&trainer, &config, longest_prompt(&task, trainer.policy())?);
-        folder.continue_run(trainer.steps(), &config, skip)?;
+        folder.continue_run(trainer.steps(), &config, skip, device)?;
         Ok(Self { folder, _lock: lock, config, task, trainer, log, plan, interrupt: Interrupt::default() })
     }
 
@@ -211,17 +211,34 @@ impl<T> Run<T> {
     }
 }
 
-/// The trainer of a run at its start.
+/// The trainer of a run at its start, and the device that it is on; none for the CPU.
 fn of_run<T: Truth>(
     folder: &RunFolder,
     rubric: Rubric<T>,
     config: &RunConfig,
-) -> Result<Trainer<Qwen2Policy, T>, Error> {
+) -> Result<(Trainer<Qwen2Policy, T>, Option<DeviceInfo>), Error> {
     config.validate()?;
-    let device = config.execution.device.device()?;
-    let policy = load(&folder.model(), folder.adapter().as_deref(), &device, config)?;
+    // The device that the run was on, if it may be any: another one would round differently.
+    let before = folder
+        .processes()
+        .last()
+        .map(|process| process.device.as_ref().map_or(DeviceKind::Cpu, |info| info.kind));
+    let mut config = config.clone();
+    if let (DeviceKind::Auto, Some(before)) = (config.execution.device, before) {
+        config.execution.device = before;
+    }
+    let config = &config;
+    let proof = proven(&folder.model(), config)?;
+    let policy = load(&folder.model(), folder.adapter().as_deref(), &proof.device, config)?;
     let policy = policy.with_clock(folder.began());
-    Ok(Trainer::new(policy, limited(rubric, config), config.algorithm.clone())?)
+    let trainer = Trainer::new(policy, limited(rubric, config), config.algorithm.clone())?;
+    Ok((trainer, proof.info))
+}
+
+/// The device of a run, after a self-test with the shapes of its model.
+fn proven(model: &Path, config: &RunConfig) -> Result<Proof, Error> {
+    let subject = Subject::read(model, config.policy.lora.clone())?;
+    Ok(prove(config.execution.device, &subject)?)
 }
 
 fn load(

@@ -8,7 +8,8 @@ use grpo_trainer::{LogPosition, Qwen2Policy, RunLog, Trainer};
 use serde_json::Value;
 
 use super::order::longest_prompt;
-use super::{Checks, Interrupt, Preflight, Problems, Run, RunFolder, checks, limited, load, rewards};
+use super::{Checks, Interrupt, Preflight, Problems, Run, RunFolder, checks, limited, load, proven, rewards};
+use crate::device::DeviceInfo;
 use crate::{Error, Plan, RunConfig, Task, Truth};
 
 /// A run before it starts: all possible checks have passed, the model is loaded, and nothing has been written.
@@ -20,6 +21,8 @@ pub struct Prepared<T> {
     model: PathBuf,
     began: NaiveDateTime,
     rewards: Value,
+    /// Of the device; none for the CPU.
+    device: Option<DeviceInfo>,
 }
 
 impl<T: Truth> Prepared<T> {
@@ -32,7 +35,7 @@ impl<T: Truth> Prepared<T> {
         checks: &Checks,
     ) -> Result<Self, Error> {
         config.validate()?;
-        let device = config.execution.device.device()?;
+        config.execution.device.require()?;
         let model = resolve_model(&config.task.model, &Hub::from_env()?)?;
         if let Some(adapter) = config.task.adapter.clone() {
             checks::adapter(&mut config, Path::new(&adapter))?;
@@ -41,11 +44,15 @@ impl<T: Truth> Prepared<T> {
         let rubric = limited(rubric, &config);
         checks.rewards(&rubric, &task)?;
         let (began, rewards) = (Local::now().naive_local(), rewards(&config, &rubric));
-        let policy =
-            load(&model, config.task.adapter.as_deref().map(Path::new), &device, &config)?.with_clock(began);
+        let proof = proven(&model, &config)?;
+        let adapter = config.task.adapter.as_deref().map(Path::new);
+        let policy = load(&model, adapter, &proof.device, &config)?.with_clock(began);
         let trainer = Trainer::new(policy, rubric, config.algorithm.clone())?;
         let plan = Plan::new(&trainer, &config, longest_prompt(&task, trainer.policy())?);
-        Ok(Self { config, task, trainer, plan, model, began, rewards })
+        if let Some(info) = &proof.info {
+            info.check_memory(plan.memory.total())?;
+        }
+        Ok(Self { config, task, trainer, plan, model, began, rewards, device: proof.info })
     }
 
     /// The resources that the run needs.
@@ -69,7 +76,8 @@ impl<T: Truth> Prepared<T> {
 
     /// Starts the run in a folder.
     pub fn begin(self, folder: impl AsRef<Path>) -> Result<Run<T>, Error> {
-        let (path, Self { config, task, trainer, plan, model, began, rewards }) = (folder.as_ref(), self);
+        let (path, Self { config, task, trainer, plan, model, began, rewards, device }) =
+            (folder.as_ref(), self);
         // Before the lock, which makes the folder, and again under it: another process may have been faster.
         RunFolder::check_free(path)?;
         plan.check_disk(path)?;
@@ -77,7 +85,7 @@ impl<T: Truth> Prepared<T> {
         let lock = RunFolder::lock(path)?;
         let begin = || {
             RunFolder::check_free(path)?;
-            let folder = RunFolder::create(path, began, &config, rewards, &task, &model)?;
+            let folder = RunFolder::create(path, began, &config, rewards, &task, &model, device)?;
             Ok((folder, RunLog::resume(path, LogPosition::default())?))
         };
         let (folder, log) = begin().inspect_err(|_: &Error| {

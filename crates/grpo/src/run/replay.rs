@@ -70,7 +70,7 @@ impl Replay {
         let config = folder.config().clone();
         folder.check(&config, &rewards(&config, &rubric))?;
         let task = folder.task()?;
-        let mut trainer = of_run(&folder, rubric, &config)?;
+        let (mut trainer, _) = of_run(&folder, rubric, &config)?;
         let before = if self.from_start { 0 } else { self.step - 1 };
         if let Some(checkpoint) = folder.checkpoints(config.execution.keep).latest(before)?.checkpoint {
             trainer = trainer.resume(&checkpoint)?.0;

@@ -1,18 +1,19 @@
-//! The compute device.
+//! Kinds of compute devices.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use burn::tensor::Device;
+use burn::tensor::Device;
+
+use super::{DeviceInfo, info};
 
 /// The kind of compute device.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceKind {
-    /// The CPU, until this project has been tested on another device: burn has been seen to compute wrong gradients on one
-    /// (github.com/tracel-ai/burn/issues/5351).
+    /// The first GPU of the build that passes the [self-test](super::prove), or else the CPU.
     #[default]
     Auto,
     /// The CPU (feature `flex`).
@@ -36,6 +37,63 @@ pub enum DeviceError {
     NotBuilt {
         /// The device.
         kind: DeviceKind,
+    },
+    /// The machine has no such device, or no driver for it.
+    #[error("there is no {} device: {reason}; install its driver, or use the device `cpu`", kind.label())]
+    NoAdapter {
+        /// The device.
+        kind: DeviceKind,
+        /// The driver's message.
+        reason: String,
+    },
+    /// The driver refuses.
+    #[error("the {} device cannot be opened: {reason}; update its driver, or use the device `cpu`", kind.label())]
+    NotOpened {
+        /// The device.
+        kind: DeviceKind,
+        /// The driver's message.
+        reason: String,
+    },
+    /// The device did not pass the self-test.
+    #[error(
+        "the {} device {name} ({driver}) did not pass its self-test:{failures}\nUpdate its driver, or use the device `cpu`; \
+         docs/devices.md says what is known of devices", kind.label()
+    )]
+    Wrong {
+        /// The device.
+        kind: DeviceKind,
+        /// Its name.
+        name: String,
+        /// Its driver.
+        driver: String,
+        /// What went wrong, a line each.
+        failures: String,
+    },
+    /// A tensor does not fit.
+    #[error(
+        "{name} holds at most {largest} MiB in one tensor, but the embedding of the model has {needed} MiB: use the device `cpu`, or a \
+         smaller model"
+    )]
+    TensorTooLarge {
+        /// The device's name.
+        name: String,
+        /// MiB.
+        largest: u64,
+        /// MiB.
+        needed: u64,
+    },
+    /// The model does not fit.
+    #[error(
+        "{name} has {memory} MiB of memory, but the run needs about {needed} MiB: use the device `cpu`, train adapters (lora), fewer completions at once \
+         (batch_rows, micro_batch_tokens), or a smaller model"
+    )]
+    MemoryTooSmall {
+        /// The device's name.
+        name: String,
+        /// MiB.
+        memory: u64,
+        /// MiB.
+        needed: u64,
     },
     /// Unknown device.
     #[error("there is no device `{name}`: choose one of {}", DeviceKind::ALL.map(DeviceKind::name).join(", "))]
@@ -88,6 +146,19 @@ impl DeviceKind {
             .collect()
     }
 
+    /// The first device of the kind as it describes itself; none for the CPU.
+    pub fn info(self) -> Result<Option<DeviceInfo>, DeviceError> {
+        match self {
+            Self::Auto | Self::Cpu => Ok(None),
+            kind => Ok(Some(info::open(kind)?.1)),
+        }
+    }
+
+    /// An error if this build lacks the backend.
+    pub(crate) fn require(self) -> Result<(), DeviceError> {
+        if self.is_built() { Ok(()) } else { Err(DeviceError::NotBuilt { kind: self }) }
+    }
+
     fn is_built(self) -> bool {
         match self {
             Self::Auto | Self::Cpu => cfg!(feature = "flex"),
@@ -98,21 +169,14 @@ impl DeviceKind {
         }
     }
 
-    /// The first device of the kind.
+    /// The first device of the kind, without a proof that it computes correctly; for [`Auto`](Self::Auto) the CPU.
     pub fn device(self) -> Result<Device, DeviceError> {
         match self {
             #[cfg(feature = "flex")]
             Self::Auto | Self::Cpu => Ok(Device::flex()),
-            #[cfg(feature = "metal")]
-            Self::Metal => Ok(Device::metal(burn::tensor::DeviceKind::DefaultDevice)),
-            #[cfg(feature = "vulkan")]
-            Self::Vulkan => Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
-            #[cfg(feature = "webgpu")]
-            Self::WebGpu => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
-            #[cfg(feature = "cuda")]
-            Self::Cuda => Ok(Device::cuda(0)),
-            #[allow(unreachable_patterns)] // when all are built
-            kind => Err(DeviceError::NotBuilt { kind }),
+            #[cfg(not(feature = "flex"))]
+            Self::Auto | Self::Cpu => Err(DeviceError::NotBuilt { kind: self }),
+            kind => Ok(info::open(kind)?.0),
         }
     }
 }

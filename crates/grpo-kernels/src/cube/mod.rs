@@ -1,0 +1,165 @@
+//! Kernels for the devices of CubeCL (Metal, Vulkan, WebGPU, CUDA), for what decoding does per token.
+//!
+//! Sums are in f32 and in a fixed order.
+
+mod adamw;
+mod append;
+mod attention;
+mod autodiff;
+mod draw;
+mod norm;
+mod ops;
+mod rope;
+mod swiglu;
+
+use burn::backend::{Dispatch, DispatchDevice};
+use burn::tensor::{Device, Int, Tensor};
+use cubecl::prelude::*;
+
+use crate::AdamWUpdate;
+use crate::draw::DrawOptions;
+use autodiff::DifferentiableOps;
+use ops::CubeOps;
+
+/// Threads that work on a row.
+const THREADS: usize = 256;
+
+/// Whether the kernels that have gradients run on `device`: a device of CubeCL.
+pub(crate) fn is_cube(device: &Device) -> bool {
+    matches!(device.clone().inner().as_dispatch(), DispatchDevice::Cube(_))
+}
+
+/// Whether all kernels do: a device of CubeCL, without autodiff.
+pub(crate) fn is_plain_cube(device: &Device) -> bool {
+    !device.is_autodiff() && is_cube(device)
+}
+
+/// Bytes that a device of CubeCL can hold, and those of its largest tensor; none if it does not say.
+pub(crate) fn limits(device: &Device) -> Option<(Option<u64>, u64)> {
+    match device.clone().inner().as_dispatch() {
+        DispatchDevice::Cube(device) => {
+            let memory = &device.client().properties().memory.clone();
+            Some((memory.max_memory(), memory.max_page_size))
+        }
+        #[allow(unreachable_patterns)] // without the CPU backend
+        _ => None,
+    }
+}
+
+pub(crate) fn rms_norm(x: Tensor<2>, gamma: Tensor<1>, epsilon: f64) -> Tensor<2> {
+    let y = Dispatch::rms_norm(x.into_dispatch(), gamma.into_dispatch(), epsilon as f32);
+    Tensor::from_dispatch(y)
+}
+
+pub(crate) fn add_rms_norm(
+    x: Tensor<2>,
+    term: Tensor<2>,
+    gamma: Tensor<1>,
+    epsilon: f64,
+) -> (Tensor<2>, Tensor<2>) {
+    let (x, term) = (x.into_dispatch(), term.into_dispatch());
+    let (sum, y) = Dispatch::add_rms_norm(x, term, gamma.into_dispatch(), epsilon as f32);
+    (Tensor::from_dispatch(sum), Tensor::from_dispatch(y))
+}
+
+pub(crate) fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::swiglu(gate.into_dispatch(), up.into_dispatch()))
+}
+
+/// Rotates heads `[positions, heads, head_dim]` by the cosines and sines in `table` `[positions, head_dim]`.
+pub(crate) fn rotate(x: Tensor<3>, table: Tensor<2>) -> Tensor<3> {
+    Tensor::from_dispatch(Dispatch::rotated(x.into_dispatch(), table.into_dispatch()))
+}
+
+pub(crate) fn adamw<const D: usize>(
+    update: &AdamWUpdate,
+    weight: Tensor<D>,
+    gradient: Tensor<D>,
+    [first, second]: [Tensor<D>; 2],
+) -> (Tensor<D>, [Tensor<D>; 2]) {
+    let (first, second) = (first.into_dispatch(), second.into_dispatch());
+    let (weight, gradient) = (weight.into_dispatch(), gradient.into_dispatch());
+    let (weight, first, second) = Dispatch::adamw(weight, gradient, first, second, *update);
+    (Tensor::from_dispatch(weight), [Tensor::from_dispatch(first), Tensor::from_dispatch(second)])
+}
+
+/// Rotates, appends to the cache in place, and returns the queries `[rows, heads * head_dim]` and the cache.
+pub(crate) fn append(
+    qkv: Tensor<2>,
+    bias: Tensor<1>,
+    table: Tensor<2>,
+    starts: Tensor<1, Int>,
+    [k, v]: [Tensor<4>; 2],
+    slot: usize,
+) -> (Tensor<2>, [Tensor<4>; 2]) {
+    let (q, k, v) = Dispatch::append(
+        qkv.into_dispatch(),
+        bias.into_dispatch(),
+        table.into_dispatch(),
+        starts.into_dispatch(),
+        k.into_dispatch(),
+        v.into_dispatch(),
+        slot,
+    );
+    (Tensor::from_dispatch(q), [Tensor::from_dispatch(k), Tensor::from_dispatch(v)])
+}
+
+pub(crate) fn cached_attention(
+    q: Tensor<2>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    starts: Tensor<1, Int>,
+    len: usize,
+) -> Tensor<2> {
+    let (k, v) = (k.into_dispatch(), v.into_dispatch());
+    Tensor::from_dispatch(Dispatch::cached_attention(q.into_dispatch(), k, v, starts.into_dispatch(), len))
+}
+
+/// For each draw: the token, its log-probability, the entropy, and the number of logits that are not finite.
+pub(crate) fn draw(
+    logits: Tensor<2>,
+    rows: Tensor<1, Int>,
+    uniforms: Tensor<2>,
+    options: DrawOptions,
+) -> Tensor<2> {
+    let (rows, uniforms) = (rows.into_dispatch(), uniforms.into_dispatch());
+    Tensor::from_dispatch(Dispatch::draw(logits.into_dispatch(), rows, uniforms, options))
+}
+
+/// The sum of a number of each thread, in a fixed order.
+#[cube]
+fn sum(value: f32, shared: &mut Shared<[f32]>, #[comptime] threads: usize) -> f32 {
+    let unit = UNIT_POS_X as usize;
+    sync_cube();
+    shared[unit] = value;
+    sync_cube();
+    let mut half = (threads / 2).runtime();
+    while half > 0 {
+        if unit < half {
+            let other = shared[unit + half];
+            shared[unit] += other;
+        }
+        sync_cube();
+        half /= 2;
+    }
+    shared[0]
+}
+
+/// The largest of a number of each thread.
+#[cube]
+fn largest(value: f32, shared: &mut Shared<[f32]>, #[comptime] threads: usize) -> f32 {
+    let unit = UNIT_POS_X as usize;
+    sync_cube();
+    shared[unit] = value;
+    sync_cube();
+    let mut half = (threads / 2).runtime();
+    while half > 0 {
+        if unit < half {
+            let other = shared[unit + half];
+            shared[unit] = max(shared[unit], other);
+        }
+        sync_cube();
+        half /= 2;
+    }
+    shared[0]
+}

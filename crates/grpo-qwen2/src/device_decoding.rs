@@ -1,0 +1,107 @@
+//! Decoding on a device with kernels of its own.
+
+use burn::tensor::{DType, Int, Tensor};
+use grpo_kernels::{DeviceAttention, DrawOptions, draws_on, product};
+use grpo_rollout::{Draw, DrawRequest, Sampling, draw_on_host};
+
+use crate::model::{Attention, AttentionInput, Qwen2};
+
+/// What the kernels need besides keys and values, made once per batch.
+#[derive(Debug, Clone)]
+pub(crate) struct DeviceDecoding {
+    attention: DeviceAttention,
+    /// The projections of every layer.
+    joined: Vec<Joined>,
+}
+
+/// The projections of a layer to queries, keys and values, side by side: one product instead of three.
+#[derive(Debug, Clone)]
+struct Joined {
+    /// `[hidden_size, (heads + 2 * key_value_heads) * head_dim]`; none if there are adapters, which have products of their own.
+    weight: Option<Tensor<2>>,
+    bias: Tensor<1>,
+}
+
+impl DeviceDecoding {
+    /// For rows of a cache that start at the slots `starts`; none if the device has no kernels.
+    pub(crate) fn new(model: &Qwen2, starts: &[usize], slots: usize) -> Option<Self> {
+        let positions: Vec<usize> = (0..slots).collect();
+        let attention = DeviceAttention::new(&model.rope(&positions), starts, &model.device())?;
+        let joined = model.layers.iter().map(|layer| Joined::new(&layer.self_attn)).collect();
+        Some(Self { attention, joined })
+    }
+
+    /// The same for other rows.
+    pub(crate) fn select(self, rows: Tensor<1, Int>) -> Self {
+        Self { attention: self.attention.select(rows), ..self }
+    }
+
+    /// The heads' outputs of a layer for one new token per row, whose keys and values are appended to `cache` at `slot`.
+    pub(crate) fn step(
+        &self,
+        layer: usize,
+        input: &AttentionInput<'_>,
+        cache: [&mut Tensor<4>; 2],
+        slot: usize,
+    ) -> Tensor<2> {
+        let joined = &self.joined[layer];
+        let qkv = joined.apply(input.projections, input.x.clone());
+        // Emptied for the time being, so that the kernel has the only handle and writes in place.
+        let device = qkv.device();
+        let [k, v] = cache;
+        let old = [&mut *k, &mut *v].map(|part| std::mem::replace(part, Tensor::empty([0; 4], &device)));
+        let (y, new) = self.attention.step(qkv, joined.bias.clone(), old, slot);
+        [*k, *v] = new;
+        y
+    }
+}
+
+impl Joined {
+    fn new(projections: &Attention) -> Self {
+        let all = projections.qkv();
+        let bias = |projection: &crate::projection::Projection| match &projection.bias {
+            Some(bias) => bias.val(),
+            None => Tensor::zeros([projection.dims()[1]], &projection.weight.val().device()),
+        };
+        let bias = Tensor::cat(all.map(bias).to_vec(), 0);
+        if all.iter().any(|projection| projection.adapter.is_some()) {
+            return Self { weight: None, bias: bias.zeros_like() };
+        }
+        let weights = all.map(|projection| projection.weight.val());
+        // Matrices may be held in different dtypes, which cannot be joined.
+        let are_mixed = weights.iter().any(|weight| weight.dtype() != weights[0].dtype());
+        let weights = weights.map(|weight| if are_mixed { weight.cast(DType::F32) } else { weight });
+        Self { weight: Some(Tensor::cat(weights.to_vec(), 1)), bias }
+    }
+
+    /// Queries, keys and values, without the bias that is in `self`.
+    fn apply(&self, projections: &Attention, x: Tensor<2>) -> Tensor<2> {
+        match &self.weight {
+            Some(weight) => product(x, weight.clone()),
+            None => Tensor::cat(projections.qkv().map(|projection| projection.apply(x.clone())).to_vec(), 1),
+        }
+    }
+}
+
+/// Draws tokens where the logits are.
+pub(crate) fn draw(logits: Tensor<2>, requests: &[DrawRequest], sampling: &Sampling) -> Vec<Option<Draw>> {
+    if !draws_on(&logits.device()) {
+        return draw_on_host(logits, requests, sampling);
+    }
+    let greedy = sampling.temperature == 0.0;
+    let options = DrawOptions {
+        inverse_temperature: if greedy { 1.0 } else { 1.0 / sampling.temperature },
+        greedy,
+        top_k: sampling.top_k,
+        top_p: sampling.top_p,
+        min_p: sampling.min_p,
+    };
+    let requests: Vec<(usize, f64)> = requests.iter().map(|request| (request.row, request.uniform)).collect();
+    let drawn = grpo_kernels::draw(logits, &requests, &options);
+    let of = |drawn: grpo_kernels::DeviceDraw| Draw {
+        token: drawn.token,
+        logprob: drawn.logprob,
+        entropy: drawn.entropy,
+    };
+    drawn.into_iter().map(|drawn| drawn.map(of)).collect()
+}

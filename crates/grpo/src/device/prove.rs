@@ -1,0 +1,117 @@
+//! Which device a run uses, after a proof that it computes correctly.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use burn::tensor::Device;
+
+use super::{DeviceError, DeviceInfo, DeviceKind, SelfTest, Subject, Verdict, child, info, verdicts};
+
+/// How a program proves devices: in a child process, with kept verdicts.
+#[derive(Debug, Clone)]
+pub struct Prover {
+    /// The program, and its arguments, that passes one more argument to [`serve_child`](super::serve_child); if empty, the test
+    /// runs in this process, which a driver can then crash.
+    pub program: Vec<PathBuf>,
+    /// The folder of verdicts; none to test each time.
+    pub verdicts: Option<PathBuf>,
+    /// The time limit of a test in a child process, in which shaders are also compiled.
+    pub deadline: Duration,
+    /// Called with what is tested next.
+    pub show: fn(&str),
+}
+
+impl Default for Prover {
+    fn default() -> Self {
+        Self { program: Vec::new(), verdicts: None, deadline: Duration::from_secs(600), show: |_| {} }
+    }
+}
+
+static PROVER: OnceLock<Prover> = OnceLock::new();
+
+/// Sets how all devices of this process are proven; the first call counts. A library does not know its program, so a program
+/// calls this at its start.
+pub fn set_prover(prover: Prover) {
+    PROVER.get_or_init(|| prover);
+}
+
+/// A device that has passed its self-test.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    /// The device.
+    pub device: Device,
+    /// What it is; none for the CPU, which needs no proof.
+    pub info: Option<DeviceInfo>,
+}
+
+/// The device of a kind, after a self-test with the shapes of `subject`. [`DeviceKind::Auto`] is the first GPU of the build that
+/// passes, and otherwise the CPU.
+pub fn prove(kind: DeviceKind, subject: &Subject) -> Result<Proof, DeviceError> {
+    let cpu = |kind: DeviceKind| Ok(Proof { device: kind.device()?, info: None });
+    match kind {
+        DeviceKind::Cpu => cpu(kind),
+        DeviceKind::Auto => {
+            for kind in DeviceKind::built() {
+                match info::open(kind) {
+                    Ok((_, info)) if info.is_software => {
+                        tracing::debug!("{}: a software renderer", info.name);
+                    }
+                    Ok((device, info)) => match check(&device, &info, subject) {
+                        Ok(()) => return Ok(Proof { device, info: Some(info) }),
+                        Err(error) => tracing::warn!("{error}\nThe CPU is used instead"),
+                    },
+                    Err(error @ DeviceError::NotOpened { .. }) => tracing::warn!("{error}"),
+                    Err(error) => tracing::debug!("{error}"),
+                }
+            }
+            cpu(kind)
+        }
+        kind => {
+            let (device, info) = info::open(kind)?;
+            check(&device, &info, subject)?;
+            Ok(Proof { device, info: Some(info) })
+        }
+    }
+}
+
+/// An error unless the device passes.
+fn check(device: &Device, info: &DeviceInfo, subject: &Subject) -> Result<(), DeviceError> {
+    info.check_tensors(&subject.model)?;
+    let verdict = verdict(device, info, subject)?;
+    if verdict.passed() {
+        return Ok(());
+    }
+    let failures = verdict.failures.into_iter().map(|failure| format!("\n  {failure}")).collect();
+    Err(DeviceError::Wrong {
+        kind: info.kind,
+        name: info.name.clone(),
+        driver: info.driver.clone(),
+        failures,
+    })
+}
+
+/// The result of the self-test of a device other than the CPU, now or earlier.
+pub fn self_test(kind: DeviceKind, subject: &Subject) -> Result<Verdict, DeviceError> {
+    let (device, info) = info::open(kind)?;
+    verdict(&device, &info, subject)
+}
+
+fn verdict(device: &Device, info: &DeviceInfo, subject: &Subject) -> Result<Verdict, DeviceError> {
+    let prover = PROVER.get().cloned().unwrap_or_default();
+    let file = prover.verdicts.as_ref().map(|folder| verdicts::file(folder, info, subject));
+    if let Some(kept) = file.as_deref().and_then(verdicts::read) {
+        return Ok(kept);
+    }
+    let verdict = if prover.program.is_empty() {
+        SelfTest::new(subject.clone()).run(device, &DeviceKind::Cpu.device()?, prover.show)
+    } else {
+        let request = child::Request { device: info.kind, subject: subject.clone() };
+        let request = serde_json::to_string(&request).expect("a request has only names and numbers");
+        child::run(&prover.program, &request, prover.deadline, &prover.show)
+    };
+    if let Some(file) = file {
+        verdicts::keep(&file, &verdict);
+    }
+    Ok(verdict)
+}
