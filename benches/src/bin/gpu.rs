@@ -27,8 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let kind: DeviceKind = kind.parse()?;
     let device = kind.device()?;
     println!("{:#?}", kind.info()?);
-    let Speed { products, bandwidth } = Speed::measure(&device);
-    println!("F32 products {:.1} GFLOP/s, memory {:.1} GB/s", products / 1e9, bandwidth / 1e9);
+    println!("{}", Speed::measure(&device));
     println!("{:.2} billion random weights in F32", config.parameters() as f64 / 1e9);
 
     let model = Qwen2::init(config, 0, &device);

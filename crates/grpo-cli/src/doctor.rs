@@ -32,7 +32,7 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let kinds = named.map_or_else(DeviceKind::built, |kind| vec![kind]);
     say!("grpo {}, {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    say!("CPU: {cores} threads, {}", speed(&Speed::measure(&DeviceKind::Cpu.device()?)));
+    say!("CPU: {cores} threads, {}", Speed::measure(&DeviceKind::Cpu.device()?));
     if kinds.is_empty() {
         say!("No other device is in this build: build it with the feature metal, vulkan, webgpu or cuda.");
     }
@@ -62,7 +62,7 @@ fn examine(kind: DeviceKind, subject: &Subject) -> anyhow::Result<bool> {
     say!("  {} ({:.1} s)", if verdict.passed() { "Passed" } else { "Failed" }, verdict.seconds);
     // A device that computes wrongly may also hang.
     if verdict.passed() {
-        say!("  {}", speed(&Speed::measure(&kind.device()?)));
+        say!("  {}", Speed::measure(&kind.device()?));
     }
     Ok(verdict.passed())
 }
@@ -81,8 +81,4 @@ fn described(info: &DeviceInfo) -> String {
         size("memory", info.memory),
         size("largest tensor", info.largest_tensor),
     )
-}
-
-fn speed(speed: &Speed) -> String {
-    format!("F32 products {:.1} GFLOP/s, memory {:.1} GB/s", speed.products / 1e9, speed.bandwidth / 1e9)
 }

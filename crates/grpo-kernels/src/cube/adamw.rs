@@ -1,8 +1,7 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::THREADS;
-use super::ops::{owned, whole};
+use super::ops::{elementwise, owned, whole};
 use crate::AdamWUpdate;
 
 #[cube(launch)]
@@ -40,9 +39,8 @@ pub(super) fn adamw(
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
     let (gradient, factors) = (whole(gradient), update.factors());
     let (weight, first, second) = (owned(weight), owned(first), owned(second));
-    let threads = CubeDim::new_1d(THREADS as u32);
     let n = weight.meta.shape().num_elements();
-    let count = cubecl::calculate_cube_count_elemwise(&weight.client, n, threads);
+    let (count, threads) = elementwise(&weight, n);
     adamw_kernel::launch(
         &weight.client,
         count,

@@ -1,8 +1,7 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::THREADS;
-use super::ops::{empty_like, owned, whole};
+use super::ops::{elementwise, empty_like, owned, whole};
 
 /// One thread per pair of numbers that rotate together, of the queries, the keys and the values of a row.
 #[cube(launch)]
@@ -67,8 +66,7 @@ pub(super) fn append(
     let [_, kv_heads, slots, dim] = k.meta.shape().dims();
     let heads = width / dim - 2 * kv_heads;
     let q = empty_like(&qkv, [rows, heads * dim]);
-    let threads = CubeDim::new_1d(THREADS as u32);
-    let count = cubecl::calculate_cube_count_elemwise(&qkv.client, rows * width / 2, threads);
+    let (count, threads) = elementwise(&qkv, rows * width / 2);
     let client = qkv.client.clone();
     append_kernel::launch(
         &client,

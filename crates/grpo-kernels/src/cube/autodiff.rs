@@ -27,15 +27,15 @@ pub(crate) trait DifferentiableOps: Backend {
 
 impl DifferentiableOps for CubeBackend {
     fn rms_norm(x: CubeTensor, gamma: CubeTensor, epsilon: f32) -> CubeTensor {
-        Self::norm(x, gamma, epsilon)
+        super::norm::rms_norm(x, gamma, epsilon)
     }
 
     fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
-        Self::gated(gate, up)
+        super::swiglu::swiglu(gate, up)
     }
 
     fn rotated(x: CubeTensor, table: CubeTensor) -> CubeTensor {
-        Self::rotate(x, table, 1.0)
+        super::rope::rotate(x, table, 1.0)
     }
 }
 

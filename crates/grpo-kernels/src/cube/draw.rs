@@ -116,6 +116,18 @@ fn bisect(
     low
 }
 
+/// The number of tokens in the thread's part that are kept and have the mass `mass`.
+#[cube]
+fn own_ties(logits: &Tensor<f32>, position: &Position, kept: &Kept, mass: f32) -> f32 {
+    let mut ties = 0.0f32;
+    for id in position.begin..position.end {
+        if mass_of(logits, position, id) == mass && is_kept(kept, mass, id) {
+            ties += 1.0f32;
+        }
+    }
+    ties
+}
+
 /// The id after the `n`th of the tokens that are kept and have the mass `mass`.
 #[cube]
 fn end_of_ties(
@@ -127,12 +139,7 @@ fn end_of_ties(
     shared: &mut Shared<[f32]>,
     #[comptime] threads: usize,
 ) -> usize {
-    let mut own = 0.0f32;
-    for id in position.begin..position.end {
-        if mass_of(logits, position, id) == mass && is_kept(kept, mass, id) {
-            own += 1.0f32;
-        }
-    }
+    let own = own_ties(logits, position, kept, mass);
     sync_cube();
     shared[UNIT_POS_X as usize] = own;
     sync_cube();
@@ -326,18 +333,6 @@ fn draw_kernel(
         draws[4 * own + 2] = log_total - weighted / total;
         draws[4 * own + 3] = not_finite;
     }
-}
-
-/// The number of tokens in the thread's part that are kept and have the mass `mass`.
-#[cube]
-fn own_ties(logits: &Tensor<f32>, position: &Position, kept: &Kept, mass: f32) -> f32 {
-    let mut ties = 0.0f32;
-    for id in position.begin..position.end {
-        if mass_of(logits, position, id) == mass && is_kept(kept, mass, id) {
-            ties += 1.0f32;
-        }
-    }
-    ties
 }
 
 pub(super) fn draw(

@@ -129,25 +129,22 @@ pub(crate) fn draw(
 /// The sum of a number of each thread, in a fixed order.
 #[cube]
 fn sum(value: f32, shared: &mut Shared<[f32]>, #[comptime] threads: usize) -> f32 {
-    let unit = UNIT_POS_X as usize;
-    sync_cube();
-    shared[unit] = value;
-    sync_cube();
-    let mut half = (threads / 2).runtime();
-    while half > 0 {
-        if unit < half {
-            let other = shared[unit + half];
-            shared[unit] += other;
-        }
-        sync_cube();
-        half /= 2;
-    }
-    shared[0]
+    reduce(value, shared, false, threads)
 }
 
 /// The largest of a number of each thread.
 #[cube]
 fn largest(value: f32, shared: &mut Shared<[f32]>, #[comptime] threads: usize) -> f32 {
+    reduce(value, shared, true, threads)
+}
+
+#[cube]
+fn reduce(
+    value: f32,
+    shared: &mut Shared<[f32]>,
+    #[comptime] takes_largest: bool,
+    #[comptime] threads: usize,
+) -> f32 {
     let unit = UNIT_POS_X as usize;
     sync_cube();
     shared[unit] = value;
@@ -156,7 +153,11 @@ fn largest(value: f32, shared: &mut Shared<[f32]>, #[comptime] threads: usize) -
     while half > 0 {
         if unit < half {
             let other = shared[unit + half];
-            shared[unit] = max(shared[unit], other);
+            if takes_largest {
+                shared[unit] = max(shared[unit], other);
+            } else {
+                shared[unit] += other;
+            }
         }
         sync_cube();
         half /= 2;

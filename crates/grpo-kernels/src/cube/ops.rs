@@ -17,9 +17,6 @@ use crate::draw::DrawOptions;
 /// The operations; `super` says what they compute.
 #[backend_extension(Cube, Fusion: cfg(feature = "fusion"))]
 pub(crate) trait CubeOps: Backend {
-    #[fusion(dtype = x, shape = x)]
-    fn norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self>;
-
     #[fusion(meta = |x, _term, _gamma, _epsilon| (x.clone(), x.clone()))]
     fn add_rms_norm(
         x: FloatTensor<Self>,
@@ -27,9 +24,6 @@ pub(crate) trait CubeOps: Backend {
         gamma: FloatTensor<Self>,
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
-
-    #[fusion(dtype = gate, shape = gate)]
-    fn gated(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
 
     #[fusion(meta = |x, _gamma, _dy, _epsilon| (x.clone(), x.clone()))]
     fn rms_norm_backward(
@@ -105,10 +99,6 @@ fn appended(
 }
 
 impl CubeOps for CubeBackend {
-    fn norm(x: CubeTensor, gamma: CubeTensor, epsilon: f32) -> CubeTensor {
-        super::norm::rms_norm(x, gamma, epsilon)
-    }
-
     fn add_rms_norm(
         x: CubeTensor,
         term: CubeTensor,
@@ -116,10 +106,6 @@ impl CubeOps for CubeBackend {
         epsilon: f32,
     ) -> (CubeTensor, CubeTensor) {
         super::norm::add_rms_norm(x, term, gamma, epsilon)
-    }
-
-    fn gated(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
-        super::swiglu::swiglu(gate, up)
     }
 
     fn rms_norm_backward(
@@ -183,13 +169,19 @@ pub(super) fn whole(x: CubeTensor) -> CubeTensor {
 
 /// The tensor in row-major order, whose memory nothing else uses: a kernel may write to it.
 pub(super) fn owned(x: CubeTensor) -> CubeTensor {
-    let x = into_contiguous(x);
-    if x.handle.can_mut() { x } else { burn_cubecl::kernel::into_contiguous(x.copy()) }
+    let x = whole(x);
+    if x.handle.can_mut() { x } else { whole(x.copy()) }
 }
 
 /// A tensor of f32 beside another, with nothing in it.
 pub(super) fn empty_like<const D: usize>(other: &CubeTensor, shape: [usize; D]) -> CubeTensor {
     empty_device_contiguous_dtype(other.client.clone(), other.device.clone(), Shape::new(shape), DType::F32)
+}
+
+/// A thread for each of `n`, in groups of as many as work on a row.
+pub(super) fn elementwise(x: &CubeTensor, n: usize) -> (CubeCount, CubeDim) {
+    let threads = CubeDim::new_1d(super::THREADS as u32);
+    (calculate_cube_count_elemwise(&x.client, n, threads), threads)
 }
 
 /// As many groups of threads as there are rows, in as many dimensions as the device needs.

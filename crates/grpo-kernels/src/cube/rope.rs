@@ -1,8 +1,7 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::THREADS;
-use super::ops::{empty_like, whole};
+use super::ops::{elementwise, empty_like, whole};
 
 /// One thread per pair of numbers that rotate together.
 #[cube(launch)]
@@ -31,8 +30,7 @@ pub(super) fn rotate(x: CubeTensor, table: CubeTensor, sign: f32) -> CubeTensor 
     let (x, table) = (whole(x), whole(table));
     let [positions, heads, dim] = x.meta.shape().dims();
     let y = empty_like(&x, [positions, heads, dim]);
-    let threads = CubeDim::new_1d(THREADS as u32);
-    let count = cubecl::calculate_cube_count_elemwise(&x.client, positions * heads * dim / 2, threads);
+    let (count, threads) = elementwise(&x, positions * heads * dim / 2);
     let client = x.client.clone();
     rotate_kernel::launch(
         &client,

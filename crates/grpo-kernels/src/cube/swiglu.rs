@@ -1,8 +1,7 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::THREADS;
-use super::ops::{empty_like, whole};
+use super::ops::{elementwise, empty_like, whole};
 
 #[cube(launch)]
 fn swiglu_kernel(gate: &Tensor<f32>, up: &Tensor<f32>, y: &mut Tensor<f32>) {
@@ -34,13 +33,12 @@ pub(super) fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
     let (gate, up) = (whole(gate), whole(up));
     let [rows, columns] = gate.meta.shape().dims();
     let y = empty_like(&gate, [rows, columns]);
-    let dim = CubeDim::new_1d(THREADS as u32);
-    let count = cubecl::calculate_cube_count_elemwise(&gate.client, rows * columns, dim);
+    let (count, threads) = elementwise(&gate, rows * columns);
     let client = gate.client.clone();
     swiglu_kernel::launch(
         &client,
         count,
-        dim,
+        threads,
         gate.into_tensor_arg(),
         up.into_tensor_arg(),
         y.clone().into_tensor_arg(),
@@ -52,13 +50,12 @@ pub(super) fn swiglu_backward(gate: CubeTensor, up: CubeTensor, dy: CubeTensor) 
     let (gate, up, dy) = (whole(gate), whole(up), whole(dy));
     let [rows, columns] = gate.meta.shape().dims();
     let (dgate, dup) = (empty_like(&gate, [rows, columns]), empty_like(&gate, [rows, columns]));
-    let dim = CubeDim::new_1d(THREADS as u32);
-    let count = cubecl::calculate_cube_count_elemwise(&gate.client, rows * columns, dim);
+    let (count, threads) = elementwise(&gate, rows * columns);
     let client = gate.client.clone();
     swiglu_backward_kernel::launch(
         &client,
         count,
-        dim,
+        threads,
         gate.into_tensor_arg(),
         up.into_tensor_arg(),
         dy.into_tensor_arg(),

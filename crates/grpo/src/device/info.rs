@@ -31,8 +31,8 @@ impl DeviceInfo {
     #[cfg_attr(not(feature = "gpu"), allow(dead_code))] // only GPUs have one
     fn describe(kind: DeviceKind, device: &Device, name: String, driver: String, is_software: bool) -> Self {
         let memory = DeviceMemory::of(device);
-        let half = [DType::F16, DType::BF16, DType::F64];
-        let supported = half.into_iter().filter(|dtype| device.supports_dtype(*dtype));
+        let others = [DType::F16, DType::BF16, DType::F64];
+        let supported = others.into_iter().filter(|dtype| device.supports_dtype(*dtype));
         Self {
             kind,
             name,

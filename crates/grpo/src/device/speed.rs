@@ -1,5 +1,6 @@
 //! How fast a device is, roughly.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor};
@@ -28,6 +29,13 @@ impl Speed {
             products: 2.0 * (n as f64).powi(3) * products,
             bandwidth: 2.0 * 4.0 * (16 * n * n) as f64 * passes,
         }
+    }
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { products, bandwidth } = self;
+        write!(f, "F32 products {:.1} GFLOP/s, memory {:.1} GB/s", products / 1e9, bandwidth / 1e9)
     }
 }
 

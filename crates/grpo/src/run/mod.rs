@@ -219,16 +219,11 @@ fn of_run<T: Truth>(
 ) -> Result<(Trainer<Qwen2Policy, T>, Option<DeviceInfo>), Error> {
     config.validate()?;
     // The device that the run was on, if it may be any: another one would round differently.
-    let before = folder
-        .processes()
-        .last()
-        .map(|process| process.device.as_ref().map_or(DeviceKind::Cpu, |info| info.kind));
-    let mut config = config.clone();
-    if let (DeviceKind::Auto, Some(before)) = (config.execution.device, before) {
-        config.execution.device = before;
-    }
-    let config = &config;
-    let proof = proven(&folder.model(), config)?;
+    let kind = match (config.execution.device, folder.processes().last()) {
+        (DeviceKind::Auto, Some(last)) => last.device.as_ref().map_or(DeviceKind::Cpu, |info| info.kind),
+        (kind, _) => kind,
+    };
+    let proof = proven(kind, &folder.model(), config)?;
     let policy = load(&folder.model(), folder.adapter().as_deref(), &proof.device, config)?;
     let policy = policy.with_clock(folder.began());
     let trainer = Trainer::new(policy, limited(rubric, config), config.algorithm.clone())?;
@@ -236,9 +231,9 @@ fn of_run<T: Truth>(
 }
 
 /// The device of a run, after a self-test with the shapes of its model.
-fn proven(model: &Path, config: &RunConfig) -> Result<Proof, Error> {
+fn proven(kind: DeviceKind, model: &Path, config: &RunConfig) -> Result<Proof, Error> {
     let subject = Subject::read(model, config.policy.lora.clone())?;
-    Ok(prove(config.execution.device, &subject)?)
+    Ok(prove(kind, &subject)?)
 }
 
 fn load(

@@ -44,7 +44,7 @@ impl<T: Truth> Prepared<T> {
         let rubric = limited(rubric, &config);
         checks.rewards(&rubric, &task)?;
         let (began, rewards) = (Local::now().naive_local(), rewards(&config, &rubric));
-        let proof = proven(&model, &config)?;
+        let proof = proven(config.execution.device, &model, &config)?;
         let adapter = config.task.adapter.as_deref().map(Path::new);
         let policy = load(&model, adapter, &proof.device, &config)?.with_clock(began);
         let trainer = Trainer::new(policy, rubric, config.algorithm.clone())?;
