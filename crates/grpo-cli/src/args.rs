@@ -51,7 +51,7 @@ pub struct TrainArgs {
     #[arg(long, value_parser = number::<f32>, allow_negative_numbers = true, help_heading = SAMPLING)]
     temperature: Option<f32>,
     /// Dtype of the weights used for sampling: bf16 is faster, takes two more bytes per weight, and the loss corrects for the
-    /// rounding [default: f32].
+    /// rounding; f16 for GPUs without bf16 [default: f32].
     #[arg(long, value_enum, help_heading = SAMPLING)]
     rollout_dtype: Option<Dtype>,
     /// Former name of `--rollout-dtype bf16`.
@@ -143,6 +143,7 @@ pub struct DisplayArgs {
 pub(crate) enum Dtype {
     F32,
     Bf16,
+    F16,
 }
 
 fn at_least_1() -> clap::builder::RangedU64ValueParser {
@@ -175,7 +176,11 @@ impl TrainArgs {
         let masks = self.mask_truncated_completions.then_some(json!(true));
         let targets = Some(&self.lora_targets).filter(|targets| !targets.is_empty());
         let dtype = if self.narrow_rollouts { Some(Dtype::Bf16) } else { self.rollout_dtype };
-        let dtype = dtype.map(|dtype| if dtype == Dtype::F32 { "f32" } else { "bf16" });
+        let dtype = dtype.map(|dtype| match dtype {
+            Dtype::F32 => "f32",
+            Dtype::Bf16 => "bf16",
+            Dtype::F16 => "f16",
+        });
         set_given(
             &mut options,
             [

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
 
-use crate::{float_tensor, int_tensor};
+use crate::{float_tensor, int_tensor, matmul};
 
 /// A run of tokens that attend to `prefix` and, causally, to each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,13 +187,13 @@ pub(crate) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<T
     let [_, kv_heads, seen, _] = k.dims();
     // The queries of a key-value head are stacked, so that the keys need not be copied.
     let stacked = q.reshape([rows, kv_heads, heads / kv_heads * tokens, dim]) * (dim as f32).powf(-0.5);
-    let scores = stacked.matmul(k.swap_dims(2, 3));
+    let scores = matmul(stacked, k.swap_dims(2, 3));
     let scores = match mask {
         Some(mask) => scores.reshape([rows, heads, tokens, seen]) + mask,
         None => scores.reshape([rows, heads, tokens, seen]),
     };
     let probabilities = softmax(scores, 3).reshape([rows, kv_heads, heads / kv_heads * tokens, seen]);
-    probabilities.matmul(v).reshape([rows, heads, tokens, dim])
+    matmul(probabilities, v).reshape([rows, heads, tokens, dim])
 }
 
 /// `[rows, heads, tokens, dim]` to `[rows * tokens, heads * dim]`.

@@ -30,7 +30,7 @@ pub use draw::{DeviceDraw, DrawOptions, draw, draws_on};
 pub use elementwise::{add_rms_norm, rms_norm, swiglu, swiglu_product};
 pub use memory::DeviceMemory;
 pub use optimize::{AdamWUpdate, SumOfSquares};
-pub use product::{product, product_transposed};
+pub use product::{matmul, multiplies, product, product_transposed};
 pub use rope::Rope;
 pub use softmax::{Statistics, softmax_vjp};
 pub use transfer::{Transfers, float_tensor, int_tensor, to_host};
@@ -69,7 +69,12 @@ macro_rules! on_cube {
 use on_cube;
 
 #[cfg(feature = "cube")]
-use cube::is_plain_cube;
+use cube::{is_cube, is_plain_cube};
+
+#[cfg(not(feature = "cube"))]
+fn is_cube(_: &burn::tensor::Device) -> bool {
+    false
+}
 
 #[cfg(not(feature = "cube"))]
 fn is_plain_cube(_: &burn::tensor::Device) -> bool {

@@ -1,6 +1,24 @@
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
-/// `x · w`: `[rows, inner] · [inner, columns]`, computed in f32; `w` may be stored in BF16, and is then a constant.
+/// Whether `device` multiplies with matrices stored in `dtype`.
+pub fn multiplies(device: &Device, dtype: DType) -> bool {
+    match dtype {
+        // Elsewhere the whole matrix would be converted for every product.
+        DType::F16 => crate::is_cube(device) && device.supports_dtype(dtype),
+        _ => device.supports_dtype(dtype),
+    }
+}
+
+/// `a · b` over the last two dimensions, in f32; `b` may be stored in half precision, and is then a constant.
+pub fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "cube")]
+    if crate::cube::multiplies(&a.device(), b.dtype()) {
+        return crate::cube::product(a, b);
+    }
+    a.matmul(b.cast(DType::F32))
+}
+
+/// `x · w`: `[rows, inner] · [inner, columns]`, computed in f32; `w` may be stored in half precision, and is then a constant.
 pub fn product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if crate::cpu::few_rows(&x, &w, w.dims()[1]) {
@@ -10,32 +28,35 @@ pub fn product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     if crate::cpu::is_host(&x.device()) && x.device().is_autodiff() && w.dtype() == DType::BF16 {
         return crate::cpu::bf16_product(x, w);
     }
-    x.matmul(w.cast(DType::F32))
+    matmul(x, w)
 }
 
-/// `x · wᵀ`: `[rows, inner] · [columns, inner]ᵀ`, computed in f32; `w` may be stored in BF16.
+/// `x · wᵀ`: `[rows, inner] · [columns, inner]ᵀ`, computed in f32; `w` may be stored in half precision.
 pub fn product_transposed(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if crate::cpu::few_rows(&x, &w, w.dims()[0]) {
         return crate::cpu::product_transposed(x, w);
     }
-    x.matmul(w.cast(DType::F32).transpose())
+    matmul(x, w.transpose())
 }
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
     use crate::tests::{assert_close, matrix, numbers};
-    use grpo_test_device::has_bf16;
+    use grpo_test_device::device;
+
+    /// Those of matrices.
+    fn dtypes() -> impl Iterator<Item = DType> {
+        [DType::F32, DType::BF16, DType::F16].into_iter().filter(|dtype| multiplies(&device(), *dtype))
+    }
 
     #[test]
     fn few_rows_give_the_product_whatever_the_matrix_is_stored_in() {
         for (rows, inner, columns) in [(1, 64, 16), (5, 128, 48), (8, 64, 4112), (13, 192, 80), (32, 64, 32)]
         {
             let x = matrix(1, [rows, inner], 1.0);
-            for dtype in
-                [DType::F32, DType::BF16].into_iter().filter(|dtype| *dtype == DType::F32 || has_bf16())
-            {
+            for dtype in dtypes() {
                 let w = matrix(2, [inner, columns], 1.0).cast(dtype);
                 let expected = numbers(x.clone().matmul(w.clone().cast(DType::F32)));
                 assert_close("x · w", &numbers(product(x.clone(), w)), &expected, 2e-5);
@@ -47,21 +68,36 @@ mod tests {
     }
 
     #[test]
-    fn a_bf16_matrix_gives_the_gradient_of_the_same_in_f32() {
-        if !has_bf16() {
+    fn a_matrix_in_half_precision_gives_the_gradient_of_the_same_in_f32() {
+        for dtype in dtypes().filter(|dtype| *dtype != DType::F32) {
+            let w = matrix(2, [64, 48], 1.0).cast(dtype);
+            let gradient = |multiply: fn(Tensor<2>, Tensor<2>) -> Tensor<2>| {
+                let x = matrix(1, [40, 64], 1.0).autodiff().require_grad();
+                let y = multiply(x.clone(), w.clone().autodiff());
+                let g = matrix(3, [40, 48], 1.0).autodiff();
+                let gradients = (y.clone() * g).sum().backward();
+                (numbers(y.inner()), numbers(x.grad(&gradients).unwrap()))
+            };
+            let (y, dx) = gradient(product);
+            let (expected_y, expected_dx) = gradient(|x, w| x.matmul(w.cast(DType::F32)));
+            if grpo_test_device::is_cpu() {
+                assert_eq!((&y, &dx), (&expected_y, &expected_dx));
+            }
+            assert_close("x · w", &y, &expected_y, 2e-6);
+            assert_close("gradient with respect to x", &dx, &expected_dx, 2e-6);
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "cube")]
+    fn the_product_of_a_device_has_the_gradients_of_burns() {
+        if grpo_test_device::is_cpu() {
             return;
         }
-        let w = matrix(2, [64, 48], 1.0).cast(DType::BF16);
-        let gradient = |multiply: fn(Tensor<2>, Tensor<2>) -> Tensor<2>| {
-            let x = matrix(1, [40, 64], 1.0).autodiff().require_grad();
-            let y = multiply(x.clone(), w.clone().autodiff());
-            let g = matrix(3, [40, 48], 1.0).autodiff();
-            let gradients = (y.clone() * g).sum().backward();
-            (numbers(y.inner()), numbers(x.grad(&gradients).unwrap()))
-        };
-        let (y, dx) = gradient(product);
-        let (expected_y, expected_dx) = gradient(|x, w| x.matmul(w.cast(DType::F32)));
-        assert_eq!((y, dx), (expected_y, expected_dx));
+        for [rows, inner, columns] in [[1, 64, 16], [70, 130, 33]] {
+            let (a, b) = (matrix(1, [3, rows, inner], 1.0), matrix(2, [3, inner, columns], 1.0));
+            crate::tests::check2("product", crate::cube::product, Tensor::matmul, a, b, 2e-6);
+        }
     }
 
     #[test]

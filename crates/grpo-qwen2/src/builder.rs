@@ -2,7 +2,7 @@ use burn::module::Param;
 use burn::nn::RmsNorm;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use crate::freeze;
+use crate::freeze::frozen_dtype;
 use crate::model::{Attention, Block, Mlp};
 use crate::names::{EMBED_TOKENS, LM_HEAD, NORM, layer};
 use crate::projection::Projection;
@@ -13,7 +13,7 @@ use crate::{Config, LoraTarget, Qwen2};
 /// Builds a model from the values of a source.
 pub(crate) struct Builder<'a, S> {
     pub(crate) source: &'a mut S,
-    /// Whether matrices are held in BF16 where BF16 represents them exactly.
+    /// Whether matrices are held in half precision where that changes nothing.
     pub(crate) frozen: bool,
     pub(crate) device: &'a Device,
 }
@@ -29,6 +29,7 @@ impl<S: WeightSource> Builder<'_, S> {
                 .collect::<Result<_, _>>()?,
             norm: self.norm(NORM, &config)?,
             lm_head: untied.then(|| self.table(LM_HEAD, [vocab_size, hidden_size])).transpose()?,
+            cache_dtype: DType::F32,
             config,
         })
     }
@@ -85,8 +86,8 @@ impl<S: WeightSource> Builder<'_, S> {
     }
 
     fn matrix(&self, values: Vec<f32>, shape: [usize; 2]) -> Param<Tensor<2>> {
-        let in_bf16 = self.frozen && freeze::is_exact_in_bf16(&values, self.device);
+        let dtype = if self.frozen { frozen_dtype(&values, self.device) } else { DType::F32 };
         let tensor = Tensor::<2>::from_data(TensorData::new(values, shape), self.device);
-        Param::from_tensor(if in_bf16 { tensor.cast(DType::BF16) } else { tensor })
+        Param::from_tensor(tensor.cast(dtype))
     }
 }

@@ -1,4 +1,4 @@
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use grpo_kernels::{CachedAttention, CausalAttention};
 use grpo_rollout::{Decoder, Draw, DrawRequest, PromptCompletions, Sampling};
 
@@ -32,6 +32,7 @@ impl Layer {
     fn write(&mut self, row: usize, slot: usize, k: Tensor<4>, v: Tensor<4>) {
         for (cache, new) in [(&mut self.k, k), (&mut self.v, v)] {
             let [rows, heads, tokens, dim] = new.dims();
+            let new = new.cast(cache.dtype());
             cache.inplace(|c| c.slice_assign([row..row + rows, 0..heads, slot..slot + tokens, 0..dim], new));
         }
     }
@@ -80,11 +81,13 @@ impl KvCache {
         let len = prompts.iter().map(|p| p.len()).max().unwrap_or(0);
         let shape = [prompts.len(), config.num_key_value_heads, len + capacity, config.head_dim];
         let device = model.device();
-        let empty = || Tensor::zeros(shape, &device);
         let starts: Vec<usize> = prompts.iter().map(|p| len - p.len()).collect();
+        let on_device = DeviceDecoding::new(model, &starts, len + capacity);
+        let dtype = if on_device.is_some() { model.cache_dtype } else { DType::F32 };
+        let empty = || Tensor::zeros(shape, (&device, dtype));
         Self {
             layers: (0..config.num_hidden_layers).map(|_| Layer { k: empty(), v: empty() }).collect(),
-            on_device: DeviceDecoding::new(model, &starts, len + capacity),
+            on_device,
             starts,
             len,
         }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use burn::tensor::{DType, Tensor};
-use grpo_kernels::{Statistics, float_tensor, softmax_vjp, to_host};
+use grpo_kernels::{Statistics, float_tensor, matmul, softmax_vjp, to_host};
 
 use crate::model::int_tensor;
 
@@ -81,16 +81,16 @@ impl HeadPass {
             let mut tile_dw: Option<Tensor<2>> = None;
             for at in tiles(self.targets.len(), POSITIONS) {
                 let h = rows(&self.h, at.clone());
-                let logits = h.clone().matmul(w.clone().transpose());
+                let logits = matmul(h.clone(), w.clone().transpose());
                 let of_rows = |column: &Tensor<2>| column.clone().slice(at.clone());
                 let dz = softmax_vjp(logits, of_rows(&self.log_sum_exp), of_rows(&g));
-                let part = dz.clone().matmul(w.clone());
+                let part = matmul(dz.clone(), w.clone());
                 dh.inplace(|dh| {
                     let sum = dh.clone().slice(at.clone()) + part;
                     dh.slice_assign(at, sum)
                 });
                 if dw.is_some() {
-                    let part = dz.transpose().matmul(h);
+                    let part = matmul(dz.transpose(), h);
                     tile_dw = Some(match tile_dw {
                         Some(sum) => sum + part,
                         None => part,
@@ -111,7 +111,7 @@ impl HeadPass {
 /// Running statistics of the logits of some positions over the whole vocabulary.
 fn statistics(h: Tensor<2>, w: &Tensor<2>) -> Statistics {
     tiles(w.dims()[0], VOCABULARY)
-        .map(|of| Statistics::of(h.clone().matmul(rows(w, of).transpose())))
+        .map(|of| Statistics::of(matmul(h.clone(), rows(w, of).transpose())))
         .reduce(Statistics::merge)
         .expect("a vocabulary is not empty")
 }

@@ -41,7 +41,7 @@ pub(crate) struct Residual {
 
 /// A Qwen2 causal language model.
 ///
-/// Matrices may be stored in BF16 to halve their memory; products and reductions are still computed in f32.
+/// Matrices may be stored in half precision to halve their memory; products and reductions are still computed in f32.
 #[derive(Module, Debug)]
 pub struct Qwen2 {
     /// `[vocab_size, hidden_size]`
@@ -50,6 +50,9 @@ pub struct Qwen2 {
     pub(crate) norm: RmsNorm,
     /// `[vocab_size, hidden_size]`; none if the head is tied to the embedding.
     pub(crate) lm_head: Option<Param<Tensor<2>>>,
+    /// The dtype of cached keys and values on a device with kernels.
+    #[module(skip)]
+    pub(crate) cache_dtype: DType,
     #[module(skip)]
     pub(crate) config: Config,
 }
@@ -91,14 +94,25 @@ impl Qwen2 {
         self.embed_tokens.val().device()
     }
 
-    /// Whether matrices are held in BF16.
-    pub fn is_bf16(&self) -> bool {
-        self.embed_tokens.val().dtype() == DType::BF16
+    /// Whether matrices are held in half precision.
+    pub fn is_half(&self) -> bool {
+        self.embed_tokens.val().dtype() != DType::F32
     }
 
-    /// The model with its matrices rounded to BF16, for sampling: it reads half as much memory per token.
+    /// The model with its matrices rounded to BF16, for sampling: it reads half as much memory per token. On a device with
+    /// kernels, it caches keys and values in BF16, too.
     pub fn to_bf16(&self) -> Self {
-        self.clone().no_grad().map(&mut ToBf16)
+        self.rounded(DType::BF16)
+    }
+
+    /// The same in F16, for a device that computes with it. Values above 65,504 become infinite.
+    pub fn to_f16(&self) -> Self {
+        self.rounded(DType::F16)
+    }
+
+    fn rounded(&self, dtype: DType) -> Self {
+        let rounded = self.clone().no_grad().map(&mut Rounded(dtype));
+        Self { cache_dtype: dtype, ..rounded }
     }
 
     /// The output head `[vocab_size, hidden_size]`.
@@ -133,12 +147,12 @@ impl Qwen2 {
     }
 }
 
-/// Rounds matrices to BF16.
-struct ToBf16;
+/// Rounds matrices.
+struct Rounded(DType);
 
-impl ModuleMapper for ToBf16 {
+impl ModuleMapper for Rounded {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if D == 2 { param.map(|matrix| matrix.cast(DType::BF16)) } else { param }
+        if D == 2 { param.map(|matrix| matrix.cast(self.0)) } else { param }
     }
 }
 

@@ -23,9 +23,9 @@ pub fn is_cpu() -> bool {
     name() == "cpu"
 }
 
-/// Whether it computes with BF16. Where it doesn't, nothing is ever held in BF16.
-pub fn has_bf16() -> bool {
-    device().supports_dtype(DType::BF16)
+/// The half precision that it holds matrices in: BF16, or F16 if it has no BF16; none if it has neither.
+pub fn half() -> Option<DType> {
+    [DType::BF16, DType::F16].into_iter().find(|dtype| device().supports_dtype(*dtype))
 }
 
 fn name() -> String {

@@ -1,23 +1,26 @@
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::ops::{elementwise, empty_like, owned, whole};
+use super::product::element;
 
 /// One thread per pair of numbers that rotate together, of the queries, the keys and the values of a row.
 #[cube(launch)]
-fn append_kernel(
+fn append_kernel<E: Float>(
     qkv: &Tensor<f32>,
     bias: &Tensor<f32>,
     table: &Tensor<f32>,
     starts: &Tensor<i32>,
     q: &mut Tensor<f32>,
-    k: &mut Tensor<f32>,
-    v: &mut Tensor<f32>,
+    k: &mut Tensor<E>,
+    v: &mut Tensor<E>,
     heads: usize,
     slot: usize,
     slots: usize,
     #[comptime] kv_heads: usize,
     #[comptime] dim: usize,
+    #[define(E)] _cached: ElemType,
 ) {
     let half = dim / 2;
     let all_heads = heads + 2 * kv_heads;
@@ -41,13 +44,13 @@ fn append_kernel(
                 q[target + half] = other;
             } else {
                 let target = ((row * kv_heads + head - heads) * slots + slot) * dim + i;
-                k[target] = turned;
-                k[target + half] = other;
+                k[target] = E::cast_from(turned);
+                k[target + half] = E::cast_from(other);
             }
         } else {
             let target = ((row * kv_heads + head - heads - kv_heads) * slots + slot) * dim + i;
-            v[target] = first;
-            v[target + half] = second;
+            v[target] = E::cast_from(first);
+            v[target + half] = E::cast_from(second);
         }
     }
 }
@@ -67,7 +70,7 @@ pub(super) fn append(
     let heads = width / dim - 2 * kv_heads;
     let q = empty_like(&qkv, [rows, heads * dim]);
     let (count, threads) = elementwise(&qkv, rows * width / 2);
-    let client = qkv.client.clone();
+    let (client, cached) = (qkv.client.clone(), element(k.dtype));
     append_kernel::launch(
         &client,
         count,
@@ -84,6 +87,7 @@ pub(super) fn append(
         slots,
         kv_heads,
         dim,
+        cached,
     );
     (q, k, v)
 }

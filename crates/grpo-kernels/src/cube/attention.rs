@@ -1,7 +1,9 @@
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::ops::{empty_like, groups, whole};
+use super::product::element;
 use super::{largest, sum};
 
 /// Keys that are read together, one per thread.
@@ -9,10 +11,10 @@ const KEYS: usize = 128;
 
 /// One group of threads per row and head walks the keys in blocks, with a running maximum and sum.
 #[cube(launch)]
-fn attention_kernel(
+fn attention_kernel<E: Float>(
     q: &Tensor<f32>,
-    k: &Tensor<f32>,
-    v: &Tensor<f32>,
+    k: &Tensor<E>,
+    v: &Tensor<E>,
     starts: &Tensor<i32>,
     y: &mut Tensor<f32>,
     heads: usize,
@@ -22,6 +24,7 @@ fn attention_kernel(
     #[comptime] kv_heads: usize,
     #[comptime] dim: usize,
     #[comptime] keys: usize,
+    #[define(E)] _cached: ElemType,
 ) {
     let unit = UNIT_POS_X as usize;
     let group = CUBE_POS;
@@ -55,7 +58,7 @@ fn attention_kernel(
             score = 0.0f32;
             let start = kv + key * dim;
             for i in 0..dim {
-                score += query[i] * k[start + i];
+                score += query[i] * f32::cast_from(k[start + i]);
             }
         }
         let new = max(high, largest(score, &mut shared, keys));
@@ -72,7 +75,7 @@ fn attention_kernel(
         while i < dim {
             let mut output = outputs[i] * shrink;
             for j in 0..seen {
-                output += masses[j] * v[kv + (block + j) * dim + i];
+                output += masses[j] * f32::cast_from(v[kv + (block + j) * dim + i]);
             }
             outputs[i] = output;
             i += keys;
@@ -99,7 +102,7 @@ pub(super) fn cached_attention(
     let [_, kv_heads, slots, dim] = k.meta.shape().dims();
     let heads = width / dim;
     let y = empty_like(&q, [rows, width]);
-    let (client, count) = (q.client.clone(), groups(&q, rows * heads));
+    let (client, count, cached) = (q.client.clone(), groups(&q, rows * heads), element(k.dtype));
     attention_kernel::launch(
         &client,
         count,
@@ -116,6 +119,7 @@ pub(super) fn cached_attention(
         kv_heads,
         dim,
         KEYS,
+        cached,
     );
     y
 }

@@ -4,8 +4,12 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+#[cfg(feature = "fusion")]
+use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
+#[cfg(feature = "fusion")]
+use burn::tensor::DType;
 use burn::tensor::Shape;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
@@ -18,6 +22,9 @@ pub(crate) trait DifferentiableOps: Backend {
     #[fusion(dtype = x, shape = x)]
     fn rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self>;
 
+    #[fusion(meta = multiplied)]
+    fn product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
+
     #[fusion(dtype = gate, shape = gate)]
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
 
@@ -25,7 +32,19 @@ pub(crate) trait DifferentiableOps: Backend {
     fn rotated(x: FloatTensor<Self>, table: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
+#[cfg(feature = "fusion")]
+fn multiplied(a: &TensorSpec, b: &TensorSpec) -> TensorSpec {
+    let mut shape = a.shape.clone();
+    let last = shape.num_dims() - 1;
+    shape[last] = b.shape[last];
+    TensorSpec::new(shape, DType::F32)
+}
+
 impl DifferentiableOps for CubeBackend {
+    fn product(a: CubeTensor, b: CubeTensor) -> CubeTensor {
+        super::product::product(a, b)
+    }
+
     fn rms_norm(x: CubeTensor, gamma: CubeTensor, epsilon: f32) -> CubeTensor {
         super::norm::rms_norm(x, gamma, epsilon)
     }
@@ -46,6 +65,16 @@ impl<B: DifferentiableOps + CubeOps, C: CheckpointStrategy> DifferentiableOps fo
         let y = B::rms_norm(x.clone(), gamma.clone(), epsilon);
         match RmsNormVjp.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish((x, gamma, epsilon), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [a.node(), b.node()];
+        let (a, b) = (a.into_primitive(), b.into_primitive());
+        let y = B::product(a.clone(), b.clone());
+        match ProductVjp.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((a, b), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }
@@ -88,6 +117,25 @@ impl<B: CubeOps> Backward<B, 2> for RmsNormVjp {
         if let Some(parent) = of_gamma {
             let dgamma = B::float_reshape(B::float_sum_dim(by_row, 0), Shape::new([columns]));
             gradients.register::<B>(parent.id, dgamma);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ProductVjp;
+
+impl<B: DifferentiableOps> Backward<B, 2> for ProductVjp {
+    type State = (FloatTensor<B>, FloatTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let dy = gradients.consume::<B>(&ops.node);
+        let (a, b) = ops.state;
+        let [of_a, of_b] = ops.parents;
+        if let Some(parent) = of_a {
+            gradients.register::<B>(parent.id, B::product(dy.clone(), B::float_transpose(b)));
+        }
+        if let Some(parent) = of_b {
+            gradients.register::<B>(parent.id, B::product(B::float_transpose(a), dy));
         }
     }
 }

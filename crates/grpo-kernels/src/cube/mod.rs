@@ -9,11 +9,13 @@ mod autodiff;
 mod draw;
 mod norm;
 mod ops;
+mod product;
 mod rope;
 mod swiglu;
 
 use burn::backend::{Dispatch, DispatchDevice};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
+use cubecl::client::Client;
 use cubecl::prelude::*;
 
 use crate::AdamWUpdate;
@@ -34,16 +36,31 @@ pub(crate) fn is_plain_cube(device: &Device) -> bool {
     !device.is_autodiff() && is_cube(device)
 }
 
-/// Bytes that a device of CubeCL can hold, and those of its largest tensor; none if it does not say.
-pub(crate) fn limits(device: &Device) -> Option<(Option<u64>, u64)> {
+/// None if `device` is not one of CubeCL.
+fn client(device: &Device) -> Option<Client> {
     match device.clone().inner().as_dispatch() {
-        DispatchDevice::Cube(device) => {
-            let memory = &device.client().properties().memory.clone();
-            Some((memory.max_memory(), memory.max_page_size))
-        }
+        DispatchDevice::Cube(device) => Some(device.client()),
         #[allow(unreachable_patterns)] // without the CPU backend
         _ => None,
     }
+}
+
+/// Bytes that a device of CubeCL can hold, if it says so, and those of its largest tensor.
+pub(crate) fn limits(device: &Device) -> Option<(Option<u64>, u64)> {
+    client(device).map(|client| {
+        let memory = &client.properties().memory;
+        (memory.max_memory(), memory.max_page_size)
+    })
+}
+
+/// Whether a product with a matrix in `dtype` on `device` is ours.
+pub(crate) fn multiplies(device: &Device, dtype: DType) -> bool {
+    is_cube(device) && (dtype != DType::F32 || product::rounds_to_tf32(device))
+}
+
+/// `a · b` over the last two dimensions, in f32; `b` may be in half precision.
+pub(crate) fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::product(a.into_dispatch(), b.into_dispatch()))
 }
 
 pub(crate) fn rms_norm(x: Tensor<2>, gamma: Tensor<1>, epsilon: f64) -> Tensor<2> {

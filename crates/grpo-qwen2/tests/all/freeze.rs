@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::DType;
 use grpo_qwen2::{Dtype, LoraConfig, Qwen2, Weight};
-use grpo_test_device::{device, has_bf16};
+use grpo_test_device::{device, half};
 use tempfile::TempDir;
 
 use crate::common::{
@@ -45,9 +45,9 @@ fn check(folder: &Path) -> Vec<DType> {
 #[test]
 fn a_frozen_model_is_what_is_loaded_as_one() {
     for name in CHECKPOINTS {
-        let in_bf16 = check(saved(name, Dtype::Bf16).path()).contains(&DType::BF16);
-        assert_eq!(in_bf16, has_bf16());
-        assert!(!check(&fixture(name)).contains(&DType::BF16));
+        let in_half = |folder: &Path| check(folder).into_iter().find(|dtype| *dtype != DType::F32);
+        assert_eq!(in_half(saved(name, Dtype::Bf16).path()), half());
+        assert_eq!(in_half(&fixture(name)), None);
     }
 }
 
@@ -56,14 +56,20 @@ fn each_matrix_is_held_in_its_own_dtype() {
     let folder = saved(TIED, Dtype::Bf16);
     let f32 = Qwen2::load(folder.path(), &device()).unwrap();
     f32.save(&files(&fixture(TIED)), folder.path(), Dtype::F32).unwrap();
-    let in_bf16 = || check(folder.path()).into_iter().filter(|dtype| *dtype == DType::BF16).count();
-    let all = in_bf16();
-    assert_eq!(all > 0, has_bf16());
-    change_tensors(folder.path(), |tensors| {
-        let q_proj = tensors.get_mut("model.layers.0.self_attn.q_proj.weight").unwrap();
-        q_proj.set_f32(5, 1.0 + f32::EPSILON);
-    });
-    assert_eq!(in_bf16(), all.saturating_sub(1));
+    let in_half = || check(folder.path()).into_iter().filter(|dtype| *dtype != DType::F32).count();
+    let all = in_half();
+    assert_eq!(all > 0, half().is_some());
+    let change = |part: &str, value: f32| {
+        change_tensors(folder.path(), |tensors| {
+            tensors.get_mut(&format!("model.layers.0.{part}.weight")).unwrap().set_f32(5, value);
+        });
+    };
+    change("self_attn.q_proj", 1.0 + f32::EPSILON);
+    assert_eq!(in_half(), all.saturating_sub(1));
+    // A number of BF16 that is out of F16's range.
+    change("mlp.up_proj", 65536.0);
+    let lost = if half() == Some(DType::F16) { 2 } else { 1 };
+    assert_eq!(in_half(), all.saturating_sub(lost));
 }
 
 #[test]

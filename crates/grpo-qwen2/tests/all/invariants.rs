@@ -335,7 +335,7 @@ fn dot(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
     a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-/// A frozen model is held exactly, in BF16 (a checkpoint saved as such) or not (the random ones are F32).
+/// A frozen model is held exactly, in half precision (a checkpoint saved in BF16) or not (the random ones are F32).
 #[test]
 fn a_frozen_model_computes_the_same() {
     for name in CHECKPOINTS {

@@ -27,7 +27,7 @@ const BUFFERS: u64 = 20;
 /// #     rms_norm_eps: 1e-6, rope_theta: 1e6, tie_word_embeddings: true,
 /// # };
 /// let (config, policy) = (TrainerConfig::default(), Qwen2PolicyConfig::default());
-/// let workload = Workload { problems: 1, prompt: 200, is_bf16: true, activation_checkpointing: false };
+/// let workload = Workload { problems: 1, prompt: 200, is_half: true, activation_checkpointing: false };
 /// let full = MemoryPlan::new(&model, &config, &policy, &workload);
 /// let lora = Qwen2PolicyConfig { lora: Some(LoraConfig::default()), ..policy };
 /// assert!(MemoryPlan::new(&model, &config, &lora, &workload).total() < full.total() / 2);
@@ -46,8 +46,8 @@ pub struct Workload {
     pub problems: usize,
     /// The tokens of the longest prompt.
     pub prompt: usize,
-    /// Whether the model's checkpoint is in BF16.
-    pub is_bf16: bool,
+    /// Whether frozen matrices are held in half precision, as those of a checkpoint in BF16 are.
+    pub is_half: bool,
     /// Whether only the input of every layer is stored for the backward pass.
     pub activation_checkpointing: bool,
 }
@@ -60,9 +60,9 @@ impl MemoryPlan {
         policy: &Qwen2PolicyConfig,
         workload: &Workload,
     ) -> Self {
-        let Workload { problems, prompt, is_bf16, activation_checkpointing } = *workload;
+        let Workload { problems, prompt, is_half, activation_checkpointing } = *workload;
         let all = model.parameters() as u64;
-        let frozen = if is_bf16 { F32 / 2 } else { F32 };
+        let frozen = if is_half { F32 / 2 } else { F32 };
         let (weights, trained) = match &policy.lora {
             Some(lora) => (frozen * all, model.adapter_parameters(lora) as u64),
             None => (F32 * all, all),
@@ -80,7 +80,7 @@ impl MemoryPlan {
             ("weights", weights),
             ("adapters", adapters),
             ("reference", if own_reference { reference * all } else { 0 }),
-            ("BF16 copy", F32 / 2 * copied),
+            ("rounded copy", F32 / 2 * copied),
             ("gradients", F32 * trained),
             ("optimizer", 2 * F32 * trained),
             ("key-value cache", rows * length as u64 * model.cached_per_token() as u64 * F32),
@@ -118,12 +118,13 @@ impl<X, T> Trainer<Policy<X, TrainedQwen2, AdamW, Qwen2Reference>, T> {
         let Policy { model, rollouts, optimizer, reference, .. } = self.policy();
         let policy = Qwen2PolicyConfig {
             lora: model.lora().cloned(),
+            // Or F16, which takes as much.
             rollout_dtype: rollouts.correction().map_or(RolloutDtype::F32, RolloutDtype::Bf16),
             optimizer: optimizer.config,
         };
         let frozen = reference.as_ref().map_or(model.get(), Qwen2Reference::model);
-        let (is_bf16, activation_checkpointing) = (frozen.is_bf16(), model.activation_checkpointing());
-        let workload = Workload { problems, prompt, is_bf16, activation_checkpointing };
+        let (is_half, activation_checkpointing) = (frozen.is_half(), model.activation_checkpointing());
+        let workload = Workload { problems, prompt, is_half, activation_checkpointing };
         MemoryPlan::new(model.get().config(), self.config(), &policy, &workload)
     }
 }

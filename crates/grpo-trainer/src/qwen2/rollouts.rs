@@ -8,18 +8,26 @@ use crate::{RolloutDtype, TrainedQwen2};
 pub(super) fn of(model: &Qwen2, dtype: RolloutDtype) -> Box<dyn Rollouts<TrainedQwen2> + Send + Sync> {
     match dtype {
         RolloutDtype::F32 => Box::new(Own),
-        RolloutDtype::Bf16(correction) => Box::new(Rounded { copy: Some(model.to_bf16()), correction }),
+        RolloutDtype::Bf16(correction) => Box::new(Rounded::new(model, Qwen2::to_bf16, correction)),
+        RolloutDtype::F16(correction) => Box::new(Rounded::new(model, Qwen2::to_f16, correction)),
     }
 }
 
 /// The model in training itself.
 struct Own;
 
-/// A copy of it in BF16.
+/// A copy of it in half precision.
 struct Rounded {
+    round: fn(&Qwen2) -> Qwen2,
     /// None only while it is being replaced.
     copy: Option<Qwen2>,
     correction: SamplerCorrection,
+}
+
+impl Rounded {
+    fn new(model: &Qwen2, round: fn(&Qwen2) -> Qwen2, correction: SamplerCorrection) -> Self {
+        Self { round, copy: Some(round(model)), correction }
+    }
 }
 
 impl Rollouts<TrainedQwen2> for Own {
@@ -50,6 +58,6 @@ impl Rollouts<TrainedQwen2> for Rounded {
     fn follow(&mut self, model: &TrainedQwen2) {
         // Frees the old copy before the new one is made.
         self.copy = None;
-        self.copy = Some(model.get().to_bf16());
+        self.copy = Some((self.round)(model.get()));
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::optim::GradientsParams;
-use grpo_core::{Completion, Objective, Recipe, Reward};
+use burn::tensor::DType;
+use grpo_core::{Completion, Objective, Recipe, Reward, SamplerCorrection};
 use grpo_reward::Rubric;
 use grpo_rollout::PromptCompletions;
 use grpo_test_device::device;
 use grpo_trainer::{
-    AdamW, Optimizer, Problem, Qwen2Policy, Qwen2PolicyConfig, TrainedQwen2, Trainer, TrainerConfig,
-    TrainerError,
+    AdamW, Optimizer, Problem, Qwen2Policy, Qwen2PolicyConfig, RolloutDtype, TrainedQwen2, Trainer,
+    TrainerConfig, TrainerError,
 };
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
@@ -44,6 +45,14 @@ pub(crate) fn policy(config: &Qwen2PolicyConfig) -> Qwen2Policy {
 }
 
 /// Pays for tokens with an even id: half of what an untrained model says.
+/// Rollouts in the half precision of the device; none if it has none.
+pub(crate) fn half(correction: SamplerCorrection) -> Option<RolloutDtype> {
+    grpo_test_device::half().map(|dtype| match dtype {
+        DType::BF16 => RolloutDtype::Bf16(correction),
+        _ => RolloutDtype::F16(correction),
+    })
+}
+
 pub(crate) fn even(_: &u32, completion: &Completion) -> f32 {
     let even = completion.text.chars().filter(|c| u32::from(*c) % 2 == 0).count();
     even as f32 / completion.n_tokens as f32

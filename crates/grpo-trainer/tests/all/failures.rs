@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use burn::tensor::DType;
 use grpo_core::{Completion, Kl, Objective, Ratio, Recipe, SamplerCorrection, Surrogate};
 use grpo_qwen2::LoraConfig;
 use grpo_reward::Rubric;
@@ -84,15 +85,20 @@ fn bad_options_of_a_policy_are_named() {
     assert!(error.to_string().starts_with("option `rank` is 0: "), "{error}");
 }
 
-/// Such a device would compute with zeros.
+/// Such a device would compute with zeros, or convert whole matrices for each product.
 #[test]
 fn a_dtype_that_the_device_lacks_is_refused() {
-    let rollout_dtype = RolloutDtype::Bf16(SamplerCorrection::default());
-    let config = Qwen2PolicyConfig { rollout_dtype, ..Qwen2PolicyConfig::default() };
-    let loaded = Qwen2Policy::load(crate::common::checkpoint().path(), &device(), &config);
-    assert_eq!(loaded.is_ok(), grpo_test_device::has_bf16());
-    if let Err(error) = loaded {
-        assert!(error.to_string().contains("option `rollout_dtype` is BF16"), "{error}");
+    let correction = SamplerCorrection::default();
+    for (name, dtype, rollout_dtype) in [
+        ("BF16", DType::BF16, RolloutDtype::Bf16(correction)),
+        ("F16", DType::F16, RolloutDtype::F16(correction)),
+    ] {
+        let config = Qwen2PolicyConfig { rollout_dtype, ..Qwen2PolicyConfig::default() };
+        let loaded = Qwen2Policy::load(crate::common::checkpoint().path(), &device(), &config);
+        assert_eq!(loaded.is_ok(), grpo_kernels::multiplies(&device(), dtype));
+        if let Err(error) = loaded {
+            assert!(error.to_string().contains(&format!("option `rollout_dtype` is {name}")), "{error}");
+        }
     }
 }
 

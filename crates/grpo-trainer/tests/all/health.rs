@@ -3,7 +3,7 @@
 use grpo_core::{Completion, Objective, SamplerCorrection};
 use grpo_trainer::{Diagnosis, Metrics, Qwen2PolicyConfig, RolloutDtype, TrainerConfig};
 
-use crate::common::{config, even, of, problems, trainer, trainer_of, trainer_with};
+use crate::common::{config, even, half, of, problems, trainer, trainer_of, trainer_with};
 
 /// What is said of each of `n` steps.
 fn diagnoses(config: TrainerConfig, reward: fn(&u32, &Completion) -> f32, n: usize) -> Vec<Vec<Diagnosis>> {
@@ -78,10 +78,7 @@ fn a_sampler_that_is_not_the_policy() {
         "{said:?}"
     );
 
-    if !grpo_test_device::has_bf16() {
-        return;
-    }
-    let rounded = RolloutDtype::Bf16(SamplerCorrection::default());
+    let Some(rounded) = half(SamplerCorrection::default()) else { return };
     assert_eq!(second_step(rounded, 0.0), [""; 0]);
     let said = second_step(rounded, 1.0);
     assert!(said.len() == 1 && said[0].contains("sample from the policy itself"), "{said:?}");

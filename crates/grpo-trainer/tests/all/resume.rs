@@ -9,10 +9,10 @@ use grpo_qwen2::{LoraConfig, LoraTarget};
 use grpo_reward::Rubric;
 use grpo_trainer::{
     AdamWConfig, Checkpoint, CheckpointError, Checkpoints, CompletionRecord, Metrics, ProblemText,
-    Qwen2PolicyConfig, ReferenceSync, RolloutDtype, RunLog, Schedule, Times, Trainer, TrainerConfig,
+    Qwen2PolicyConfig, ReferenceSync, RunLog, Schedule, Times, Trainer, TrainerConfig,
 };
 
-use crate::common::{Run, config, even, of, problems, trainer, trainer_with};
+use crate::common::{Run, config, even, half, of, problems, trainer, trainer_with};
 
 fn checkpoints(folder: &Path) -> Checkpoints {
     Checkpoints::new(folder.join("checkpoints"), NonZeroUsize::new(2).unwrap())
@@ -86,11 +86,8 @@ fn a_reference_that_moves_goes_on_to_the_bit() {
 }
 
 #[test]
-fn rollouts_in_bf16_go_on_to_the_bit() {
-    if !grpo_test_device::has_bf16() {
-        return;
-    }
-    let rollout_dtype = RolloutDtype::Bf16(SamplerCorrection::default());
+fn rollouts_in_half_precision_go_on_to_the_bit() {
+    let Some(rollout_dtype) = half(SamplerCorrection::default()) else { return };
     goes_on(&config(), &Qwen2PolicyConfig { rollout_dtype, ..Qwen2PolicyConfig::default() });
 }
 

@@ -96,7 +96,10 @@ const ABOUT: &[(&str, &str)] = &[
     ("policy.lora.targets", "Linear layers that get adapters."),
     ("policy.lora.seed", "Seed for initializing adapters; the run's seed by default."),
     ("policy.rollout_dtype", "Dtype of the weights used for sampling."),
-    ("policy.rollout_dtype.kind", "f32, or bf16: faster; the loss corrects for the rounding."),
+    (
+        "policy.rollout_dtype.kind",
+        "f32, or bf16: faster; the loss corrects for the rounding. f16 for GPUs without bf16.",
+    ),
     ("policy.rollout_dtype.level", "Correction ratio per sequence or token."),
     ("policy.rollout_dtype.bound", "How to treat a ratio out of range: mask or truncate."),
     ("policy.rollout_dtype.importance_sampling_clip_min", "Lower end of the range of ratios."),

@@ -1,7 +1,7 @@
 //! What a self-test computes.
 
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use grpo_kernels::{
     AdamWUpdate, CausalAttention, Segment, Statistics, product_transposed, softmax_vjp, to_host,
 };
@@ -50,11 +50,12 @@ const PRODUCT: f32 = 2e-5;
 /// What many operations add up to.
 const LAYER: f32 = 2e-4;
 
-pub(super) fn cases(subject: &Subject) -> Vec<Case> {
+/// All cases, for a device that also computes with matrices in the dtypes `half`.
+pub(super) fn cases(subject: &Subject, half: impl Iterator<Item = DType>) -> Vec<Case> {
     let model = &subject.model;
     let (hidden, inner) = (model.hidden_size, model.intermediate_size);
     let vocabulary = model.vocab_size.min(VOCABULARY);
-    vec![
+    let in_f32 = [
         product(1, hidden, inner),
         product(8, inner, hidden),
         product(500, hidden, inner),
@@ -67,7 +68,15 @@ pub(super) fn cases(subject: &Subject) -> Vec<Case> {
         draws(subject, vocabulary),
         weights(subject),
         adapters(subject),
-    ]
+    ];
+    let in_half = half.flat_map(|dtype| {
+        [
+            rounded_product(8, inner, hidden, dtype),
+            rounded_product(500, hidden, inner, dtype),
+            rounded_decoding(subject, dtype),
+        ]
+    });
+    in_f32.into_iter().chain(in_half).collect()
 }
 
 fn product(rows: usize, inner: usize, columns: usize) -> Case {
@@ -75,6 +84,19 @@ fn product(rows: usize, inner: usize, columns: usize) -> Case {
         let y = lab.product(lab.tensor(1, [rows, inner]), lab.tensor(2, [inner, columns]));
         vec![Part::new("", to_host(y))]
     })
+}
+
+/// With a matrix in half precision; products and sums are in F32 all the same.
+fn rounded_product(rows: usize, inner: usize, columns: usize, dtype: DType) -> Case {
+    let operation = format!("product [{rows}, {inner}] · [{inner}, {columns}] in {}", name(dtype));
+    Case::new(operation, PRODUCT, move |lab| {
+        let (x, w) = (lab.tensor(1, [rows, inner]), lab.tensor(2, [inner, columns]).cast(dtype));
+        vec![Part::new("", to_host(lab.product(x, w)))]
+    })
+}
+
+fn name(dtype: DType) -> String {
+    dtype.name().to_uppercase()
 }
 
 fn head(rows: usize, hidden: usize, vocabulary: usize) -> Case {
@@ -156,25 +178,36 @@ fn tokens(seed: u64, n: usize) -> Vec<u32> {
     numbers(seed, n).into_iter().map(|x| ((x + 1.0) / 2.0 * (WORDS - 1) as f32) as u32).collect()
 }
 
-/// Prompts of several lengths, some tokens, fewer rows, some more.
 fn decoding(subject: &Subject) -> Case {
     let subject = subject.clone();
-    Case::new("decoding of one layer with a cache, 3 rows".to_string(), LAYER, move |lab| {
-        let model = layer(&subject, lab);
-        let prompts = [300, 7, 140].map(|n| tokens(n as u64, n));
-        let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        let (cache, logits) = model.prefill(&prompts, 12);
-        let mut cache = model.select(cache, &[0, 1, 2]);
-        let mut all = to_host(logits);
-        for step in 0..8 {
-            all.extend(to_host(model.decode(&tokens(100 + step, 3), &mut cache)));
-        }
-        let mut cache = model.select(cache, &[2, 0]);
-        for step in 0..4 {
-            all.extend(to_host(model.decode(&tokens(200 + step, 2), &mut cache)));
-        }
-        vec![Part::new("", all)]
-    })
+    let operation = "decoding of one layer with a cache, 3 rows".to_string();
+    Case::new(operation, LAYER, move |lab| decoded(&layer(&subject, lab)))
+}
+
+/// With matrices and a cache in half precision. On the CPU the cache is in F32, from which a rounded one differs.
+fn rounded_decoding(subject: &Subject, dtype: DType) -> Case {
+    let subject = subject.clone();
+    let operation = format!("decoding of one layer with a cache, 3 rows, in {}", name(dtype));
+    let (tolerance, round): (f32, fn(&Qwen2) -> Qwen2) =
+        if dtype == DType::BF16 { (1e-2, Qwen2::to_bf16) } else { (2e-3, Qwen2::to_f16) };
+    Case::new(operation, tolerance, move |lab| decoded(&round(&layer(&subject, lab))))
+}
+
+/// The logits after prompts of several lengths, some tokens, and some more for fewer rows.
+fn decoded(model: &Qwen2) -> Vec<Part> {
+    let prompts = [300, 7, 140].map(|n| tokens(n as u64, n));
+    let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+    let (cache, logits) = model.prefill(&prompts, 12);
+    let mut cache = model.select(cache, &[0, 1, 2]);
+    let mut all = to_host(logits);
+    for step in 0..8 {
+        all.extend(to_host(model.decode(&tokens(100 + step, 3), &mut cache)));
+    }
+    let mut cache = model.select(cache, &[2, 0]);
+    for step in 0..4 {
+        all.extend(to_host(model.decode(&tokens(200 + step, 2), &mut cache)));
+    }
+    vec![Part::new("", all)]
 }
 
 fn draws(subject: &Subject, vocabulary: usize) -> Case {

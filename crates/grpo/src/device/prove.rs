@@ -45,9 +45,9 @@ pub struct Proof {
     pub info: Option<DeviceInfo>,
 }
 
-/// The device of a kind, after a self-test with the shapes of `subject`. [`DeviceKind::Auto`] is the first GPU of the build that
-/// passes, and otherwise the CPU.
-pub fn prove(kind: DeviceKind, subject: &Subject) -> Result<Proof, DeviceError> {
+/// The device of a kind, if it has `memory` bytes or does not report how many, after a self-test with the shapes of `subject`.
+/// [`DeviceKind::Auto`] is the first GPU of the build that passes, and otherwise the CPU.
+pub fn prove(kind: DeviceKind, subject: &Subject, memory: u64) -> Result<Proof, DeviceError> {
     let cpu = |kind: DeviceKind| Ok(Proof { device: kind.device()?, info: None });
     match kind {
         DeviceKind::Cpu => cpu(kind),
@@ -57,7 +57,7 @@ pub fn prove(kind: DeviceKind, subject: &Subject) -> Result<Proof, DeviceError> 
                     Ok((_, info)) if info.is_software => {
                         tracing::debug!("{}: a software renderer", info.name);
                     }
-                    Ok((device, info)) => match check(&device, &info, subject) {
+                    Ok((device, info)) => match check(&device, &info, subject, memory) {
                         Ok(()) => return Ok(Proof { device, info: Some(info) }),
                         Err(error) => tracing::warn!("{error}\nThe CPU is used instead"),
                     },
@@ -69,15 +69,16 @@ pub fn prove(kind: DeviceKind, subject: &Subject) -> Result<Proof, DeviceError> 
         }
         kind => {
             let (device, info) = info::open(kind)?;
-            check(&device, &info, subject)?;
+            check(&device, &info, subject, memory)?;
             Ok(Proof { device, info: Some(info) })
         }
     }
 }
 
 /// An error unless the device passes.
-fn check(device: &Device, info: &DeviceInfo, subject: &Subject) -> Result<(), DeviceError> {
+fn check(device: &Device, info: &DeviceInfo, subject: &Subject, memory: u64) -> Result<(), DeviceError> {
     info.check_tensors(&subject.model)?;
+    info.check_memory(memory)?;
     let verdict = verdict(device, info, subject)?;
     if verdict.passed() {
         return Ok(());

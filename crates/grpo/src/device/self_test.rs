@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use grpo_kernels::to_host;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use grpo_kernels::{multiplies, to_host};
 use grpo_qwen2::{Config, LoraConfig, ModelError};
 use serde::{Deserialize, Serialize};
 
@@ -124,7 +124,8 @@ impl SelfTest {
     pub fn run(&self, device: &Device, cpu: &Device, mut show: impl FnMut(&str)) -> Verdict {
         let start = Instant::now();
         let (mut failures, mut errors) = (Vec::new(), Vec::new());
-        for case in cases(&self.subject) {
+        let half = [DType::BF16, DType::F16].into_iter().filter(|dtype| multiplies(device, *dtype));
+        for case in cases(&self.subject, half) {
             show(&case.operation);
             let compute = |lab: Lab<'_>| (case.compute)(&lab);
             let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use grpo_reward::Rubric;
-use grpo_trainer::{CheckpointError, LogPosition, Qwen2Policy, RunLog, Trainer};
+use grpo_trainer::{CheckpointError, LogPosition, MemoryPlan, Qwen2Policy, RunLog, Trainer, Workload};
 use serde_json::Value;
 
 use crate::config::RunConfig;
@@ -230,10 +230,18 @@ fn of_run<T: Truth>(
     Ok((trainer, proof.info))
 }
 
-/// The device of a run, after a self-test with the shapes of its model.
+/// The device of a run, if it has memory enough, after a self-test with the shapes of its model.
 fn proven(kind: DeviceKind, model: &Path, config: &RunConfig) -> Result<Proof, Error> {
     let subject = Subject::read(model, config.policy.lora.clone())?;
-    Ok(prove(kind, &subject)?)
+    // At least: the model has not been loaded, and no prompt has been read.
+    let workload = Workload {
+        problems: config.task.problems_per_step,
+        prompt: 0,
+        is_half: true,
+        activation_checkpointing: config.execution.activation_checkpointing,
+    };
+    let least = MemoryPlan::new(&subject.model, &config.algorithm, &config.policy, &workload);
+    Ok(prove(kind, &subject, least.total())?)
 }
 
 fn load(
