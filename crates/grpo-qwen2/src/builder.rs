@@ -8,7 +8,7 @@ use crate::names::{EMBED_TOKENS, LM_HEAD, NORM, layer};
 use crate::projection::Projection;
 use crate::transpose::transpose;
 use crate::weight_source::WeightSource;
-use crate::{Config, LoraTarget, Qwen2};
+use crate::{Config, LoraTarget, Qwen2, Table};
 
 /// Builds a model from the values of a source.
 pub(crate) struct Builder<'a, S> {
@@ -57,9 +57,14 @@ impl<S: WeightSource> Builder<'_, S> {
         })
     }
 
-    fn table(&mut self, name: &str, shape: [usize; 2]) -> Result<Param<Tensor<2>>, S::Error> {
-        let values = self.source.read(name, &shape)?;
-        Ok(self.matrix(values, shape))
+    fn table(&mut self, name: &str, [rows, columns]: [usize; 2]) -> Result<Table, S::Error> {
+        let values = self.source.read(name, &[rows, columns])?;
+        let per_part = Table::rows_per_part(columns, self.device);
+        if rows <= per_part {
+            return Ok(Table::new(vec![self.matrix(values, [rows, columns])]));
+        }
+        let part = |values: &[f32]| self.matrix(values.to_vec(), [values.len() / columns, columns]);
+        Ok(Table::new(values.chunks(per_part * columns).map(part).collect()))
     }
 
     /// A linear layer `[in, out]`, stored for `x · W`; files hold `[out, in]`.

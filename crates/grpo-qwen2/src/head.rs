@@ -6,10 +6,11 @@
 
 use std::ops::Range;
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 use grpo_kernels::{Statistics, float_tensor, matmul, softmax_vjp, to_host};
 
-use crate::model::int_tensor;
+use crate::Table;
+use crate::table::{TableGradient, Tile, tiles};
 
 /// Positions per tile.
 const POSITIONS: usize = 512;
@@ -30,26 +31,20 @@ pub(crate) struct HeadPass {
     pub(crate) entropies: Vec<f32>,
 }
 
-/// The tiles of `0..n` in steps of `size`.
-fn tiles(n: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..n).step_by(size).map(move |start| start..(start + size).min(n))
-}
-
-/// Rows of a matrix, in f32.
 fn rows(x: &Tensor<2>, range: Range<usize>) -> Tensor<2> {
-    x.clone().slice(range).cast(DType::F32)
+    x.clone().slice(range)
 }
 
 impl HeadPass {
     /// Log-probabilities under `softmax(h Wᵀ / temperature)` of `targets`, one for each row of `h`.
-    pub(crate) fn new(h: Tensor<2>, w: &Tensor<2>, targets: &[u32], temperature: f32) -> Self {
+    pub(crate) fn new(h: Tensor<2>, w: &Table, targets: &[u32], temperature: f32) -> Self {
         let h = if temperature == 1.0 { h } else { h.div_scalar(temperature) };
         let chunks: Vec<_> = tiles(targets.len(), POSITIONS).map(|at| statistics(rows(&h, at), w)).collect();
         let column = |pick: fn(&Statistics) -> Tensor<2>| Tensor::cat(chunks.iter().map(pick).collect(), 0);
         let log_sum_exp = column(|s| s.max.clone() + s.sum.clone().log());
         // H = log Σ e^z - Σ p z, with the maximum subtracted from z on both sides.
         let entropies = column(|s| s.sum.clone().log() - s.weighted.clone() / s.sum.clone());
-        let chosen = w.clone().select(0, int_tensor(targets, &w.device())).cast(DType::F32);
+        let chosen = w.select(targets);
         let logprobs = (h.clone() * chosen).sum_dim(1) - log_sum_exp.clone();
         // Together, so that a device is waited for once.
         let both = to_host(Tensor::cat(vec![logprobs, entropies], 1));
@@ -62,22 +57,18 @@ impl HeadPass {
     /// `[vocab, hidden]`.
     pub(crate) fn backward(
         self,
-        w: &Tensor<2>,
+        w: &Table,
         gradient: &[f32],
-        mut dw: Option<&mut Tensor<2>>,
+        mut dw: Option<&mut TableGradient>,
     ) -> Tensor<2> {
         let device = self.h.device();
         let g = float_tensor(gradient.to_vec(), [gradient.len(), 1], &device);
         // With respect to the target's logit: g · (onehot - p). The one-hot part is a row of W, and a row of dW.
-        let ids = int_tensor(&self.targets, &device);
-        let mut dh = w.clone().select(0, ids.clone()).cast(DType::F32) * g.clone();
+        let mut dh = w.select(&self.targets) * g.clone();
         if let Some(dw) = dw.as_deref_mut() {
-            let own = self.h.clone() * g.clone();
-            dw.inplace(|dw| dw.select_assign(0, ids, own, burn::tensor::IndexingUpdateOp::Add));
+            dw.add_rows(w, &self.targets, self.h.clone() * g.clone());
         }
-        let [vocabulary, _] = w.dims();
-        for of in tiles(vocabulary, VOCABULARY) {
-            let w = rows(w, of.clone());
+        for Tile { part, range, rows: w } in w.tiles(VOCABULARY) {
             let mut tile_dw: Option<Tensor<2>> = None;
             for at in tiles(self.targets.len(), POSITIONS) {
                 let h = rows(&self.h, at.clone());
@@ -97,11 +88,8 @@ impl HeadPass {
                     });
                 }
             }
-            if let (Some(dw), Some(part)) = (dw.as_deref_mut(), tile_dw) {
-                dw.inplace(|dw| {
-                    let sum = dw.clone().slice(of.clone()) + part;
-                    dw.slice_assign(of, sum)
-                });
+            if let (Some(dw), Some(sum)) = (dw.as_deref_mut(), tile_dw) {
+                dw.add_tile(part, range, sum);
             }
         }
         if self.temperature == 1.0 { dh } else { dh.div_scalar(self.temperature) }
@@ -109,20 +97,23 @@ impl HeadPass {
 }
 
 /// Running statistics of the logits of some positions over the whole vocabulary.
-fn statistics(h: Tensor<2>, w: &Tensor<2>) -> Statistics {
-    tiles(w.dims()[0], VOCABULARY)
-        .map(|of| Statistics::of(matmul(h.clone(), rows(w, of).transpose())))
+fn statistics(h: Tensor<2>, w: &Table) -> Statistics {
+    w.tiles(VOCABULARY)
+        .map(|tile| Statistics::of(matmul(h.clone(), tile.rows.transpose())))
         .reduce(Statistics::merge)
         .expect("a vocabulary is not empty")
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::module::Param;
+    use burn::optim::GradientsParams;
     use burn::tensor::TensorData;
     use burn::tensor::activation::log_softmax;
     use grpo_rollout::SampleKey;
 
     use super::*;
+    use crate::model::int_tensor;
 
     /// Several tiles in both directions, the last of them partial.
     const N: usize = POSITIONS + 100;
@@ -138,6 +129,14 @@ mod tests {
     fn matrix(seed: u64, rows: usize, scale: f32) -> Tensor<2> {
         let values = random(seed, rows * HIDDEN).into_iter().map(|v| scale * v).collect();
         Tensor::from_data(TensorData::new(values, [rows, HIDDEN]), &grpo_test_device::device())
+    }
+
+    fn table(w: &Tensor<2>) -> Table {
+        Table::new(vec![Param::from_tensor(w.clone())])
+    }
+
+    fn whole(gradient: TableGradient) -> Vec<f32> {
+        gradient.parts().into_iter().flat_map(to_host).collect()
     }
 
     fn targets() -> Vec<u32> {
@@ -164,12 +163,15 @@ mod tests {
             let weights = Tensor::<1>::from_floats(g.as_slice(), &chosen.device()).unsqueeze_dim(1);
             let gradients = (chosen.clone() * weights).sum().backward();
 
-            let pass = HeadPass::new(h, &w, &targets, temperature);
+            let table = table(&w);
+            let pass = HeadPass::new(h, &table, &targets, temperature);
             assert_close("log-probabilities", &pass.logprobs, &to_host(chosen.inner()), 1e-4);
             assert_close("entropies", &pass.entropies, &to_host(entropies.inner()), 1e-4);
             // Gradients are added to the existing ones.
-            let mut dw = Tensor::ones(w.shape(), &w.device());
-            let dh = pass.backward(&w, &g, Some(&mut dw));
+            let mut gradients_so_far = GradientsParams::new();
+            gradients_so_far.register(table.parts()[0].id, Tensor::<2>::ones(w.shape(), &w.device()));
+            let mut dw = table.take_gradient(&mut gradients_so_far);
+            let dh = pass.backward(&table, &g, Some(&mut dw));
             assert_close(
                 "gradient with respect to h",
                 &to_host(dh),
@@ -177,16 +179,34 @@ mod tests {
                 1e-4,
             );
             let expected = w_leaf.grad(&gradients).unwrap() + 1.0;
-            assert_close("gradient with respect to W", &to_host(dw), &to_host(expected), 1e-4);
+            assert_close("gradient with respect to W", &whole(dw), &to_host(expected), 1e-4);
         }
     }
 
     #[test]
     fn a_frozen_head_gives_the_same_gradient_with_respect_to_h() {
         let (h, w, targets, g) = (matrix(1, N, 2.0), matrix(2, VOCAB, 3.0), targets(), random(4, N));
-        let pass = || HeadPass::new(h.clone(), &w, &targets, 1.0);
-        let mut dw = Tensor::zeros(w.shape(), &w.device());
-        let expected = pass().backward(&w, &g, Some(&mut dw));
-        assert_eq!(to_host(pass().backward(&w, &g, None)), to_host(expected));
+        let table = table(&w);
+        let pass = || HeadPass::new(h.clone(), &table, &targets, 1.0);
+        let mut dw = table.take_gradient(&mut GradientsParams::new());
+        let expected = pass().backward(&table, &g, Some(&mut dw));
+        assert_eq!(to_host(pass().backward(&table, &g, None)), to_host(expected));
+    }
+
+    #[test]
+    fn a_head_in_several_tensors_gives_the_same() {
+        let (h, w, targets, g) = (matrix(1, N, 2.0), matrix(2, VOCAB, 3.0), targets(), random(4, N));
+        let results = |table: Table| {
+            let logits = to_host(table.product_transposed(h.clone()));
+            let pass = HeadPass::new(h.clone(), &table, &targets, 0.7);
+            let (logprobs, entropies) = (pass.logprobs.clone(), pass.entropies.clone());
+            let mut dw = table.take_gradient(&mut GradientsParams::new());
+            let dh = to_host(pass.backward(&table, &g, Some(&mut dw)));
+            [logits, logprobs, entropies, dh, whole(dw)]
+        };
+        let (one, several) = (results(table(&w)), results(table(&w).split(5000)));
+        for (one, several) in one.iter().zip(several) {
+            assert_close("one and several", &several, one, 1e-4);
+        }
     }
 }

@@ -7,10 +7,10 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::RmsNorm;
 use burn::tensor::{DType, Device, Int, Tensor};
-use grpo_kernels::{CausalAttention, Rope, add_rms_norm, product_transposed, rms_norm};
+use grpo_kernels::{CausalAttention, Rope, add_rms_norm, rms_norm};
 
-use crate::Config;
 use crate::projection::Projection;
+use crate::{Config, Table};
 
 /// How attention combines the queries, keys and values of a layer.
 pub(crate) trait Attend {
@@ -45,11 +45,11 @@ pub(crate) struct Residual {
 #[derive(Module, Debug)]
 pub struct Qwen2 {
     /// `[vocab_size, hidden_size]`
-    pub(crate) embed_tokens: Param<Tensor<2>>,
+    pub(crate) embed_tokens: Table,
     pub(crate) layers: Vec<Block>,
     pub(crate) norm: RmsNorm,
     /// `[vocab_size, hidden_size]`; none if the head is tied to the embedding.
-    pub(crate) lm_head: Option<Param<Tensor<2>>>,
+    pub(crate) lm_head: Option<Table>,
     /// The dtype of cached keys and values on a device with kernels.
     #[module(skip)]
     pub(crate) cache_dtype: DType,
@@ -91,12 +91,12 @@ impl Qwen2 {
 
     /// The device that holds the weights.
     pub fn device(&self) -> Device {
-        self.embed_tokens.val().device()
+        self.embed_tokens.device()
     }
 
     /// Whether matrices are held in half precision.
     pub fn is_half(&self) -> bool {
-        self.embed_tokens.val().dtype() != DType::F32
+        self.embed_tokens.dtype() != DType::F32
     }
 
     /// The model with its matrices rounded to BF16, for sampling: it reads half as much memory per token. On a device with
@@ -110,13 +110,20 @@ impl Qwen2 {
         self.rounded(DType::F16)
     }
 
+    /// The model with its embedding and its head in tensors of at most `rows` rows, as on a device that holds no larger ones.
+    pub fn with_split_tables(mut self, rows: usize) -> Self {
+        self.embed_tokens = self.embed_tokens.split(rows);
+        self.lm_head = self.lm_head.map(|head| head.split(rows));
+        self
+    }
+
     fn rounded(&self, dtype: DType) -> Self {
         let rounded = self.clone().no_grad().map(&mut Rounded(dtype));
         Self { cache_dtype: dtype, ..rounded }
     }
 
     /// The output head `[vocab_size, hidden_size]`.
-    pub(crate) fn head(&self) -> &Param<Tensor<2>> {
+    pub(crate) fn head(&self) -> &Table {
         self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
     }
 
@@ -124,16 +131,9 @@ impl Qwen2 {
         Rope::new(positions, self.config.head_dim, self.config.rope_theta)
     }
 
-    /// The embeddings `[tokens, hidden_size]` of token ids.
-    pub(crate) fn embed(&self, tokens: &[u32]) -> Tensor<2> {
-        let table = self.embed_tokens.val();
-        let ids = int_tensor(tokens, &table.device());
-        table.select(0, ids).cast(DType::F32)
-    }
-
     /// The residual stream after the last layer, before the final norm.
     pub(crate) fn blocks(&self, tokens: &[u32], rope: &Rope, attend: &mut impl Attend) -> Residual {
-        let embedded = Residual::new(self.embed(tokens));
+        let embedded = Residual::new(self.embed_tokens.select(tokens));
         self.layers
             .iter()
             .enumerate()
@@ -143,7 +143,7 @@ impl Qwen2 {
     /// Logits `[rows, vocab_size]` of residual streams `[rows, hidden_size]`: only for the few rows that are about to be
     /// sampled from.
     pub(crate) fn logits(&self, x: Residual) -> Tensor<2> {
-        product_transposed(x.normalize(&self.norm).0, self.head().val())
+        self.head().product_transposed(x.normalize(&self.norm).0)
     }
 }
 

@@ -5,33 +5,31 @@ use burn::nn::RmsNorm;
 use burn::tensor::Tensor;
 
 use crate::projection::{Adapter, Projection};
-use crate::{LoraTarget, Qwen2};
+use crate::{LoraTarget, Qwen2, Table};
 
 /// A weight of the model, as it is held in memory.
 pub enum Weight<'a> {
     /// The matrix of a linear layer, `[in, out]`; its file has `[out, in]`.
     Matrix(&'a Param<Tensor<2>>),
     /// The embedding or the head `[vocab_size, hidden_size]`, as in its file.
-    Table(&'a Param<Tensor<2>>),
+    Table(&'a Table),
     /// A bias or the scale of a norm.
     Vector(&'a Param<Tensor<1>>),
 }
 
 impl Weight<'_> {
-    /// Its name in the module.
-    pub fn id(&self) -> ParamId {
+    /// The names in the module of the tensors that hold it, one after the other, and their numbers of values.
+    pub fn parts(&self) -> Vec<(ParamId, usize)> {
         match self {
-            Self::Matrix(w) | Self::Table(w) => w.id,
-            Self::Vector(w) => w.id,
+            Self::Matrix(w) => vec![(w.id, w.dims().iter().product())],
+            Self::Table(table) => table.parts().iter().map(|w| (w.id, w.dims().iter().product())).collect(),
+            Self::Vector(w) => vec![(w.id, w.dims()[0])],
         }
     }
 
     /// Its number of values.
     pub fn elements(&self) -> usize {
-        match self {
-            Self::Matrix(w) | Self::Table(w) => w.dims().iter().product(),
-            Self::Vector(w) => w.dims().iter().product(),
-        }
+        self.parts().iter().map(|(_, elements)| elements).sum()
     }
 }
 

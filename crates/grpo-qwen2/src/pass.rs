@@ -6,7 +6,7 @@
 
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{IndexingUpdateOp, Tensor};
+use burn::tensor::Tensor;
 use grpo_kernels::{CausalAttention, Rope};
 use grpo_rollout::{PromptCompletions, TokenGradients, TokenLogProbs};
 
@@ -87,7 +87,7 @@ impl Qwen2 {
         }
         let rope = self.rope(&packed.positions);
         let mut attention = packed.attention(&self.device());
-        let mut x = self.embed(&packed.tokens);
+        let mut x = self.embed_tokens.select(&packed.tokens);
         let mut layers = Vec::with_capacity(self.layers.len());
         for (layer, block) in self.layers.iter().enumerate() {
             let (pass, y) = match activation_checkpointing {
@@ -123,7 +123,7 @@ impl Qwen2 {
 
     fn head_pass(&self, packed: &Packed, x: Tensor<2>, temperature: f32) -> HeadPass {
         let h = normalize(&self.norm, x.select(0, int_tensor(&packed.predictors, &self.device())));
-        HeadPass::new(h, &self.head().val(), &packed.targets, temperature)
+        HeadPass::new(h, self.head(), &packed.targets, temperature)
     }
 }
 
@@ -153,10 +153,9 @@ impl Pass {
             return; // the table is frozen
         }
         let table = &model.embed_tokens;
-        let ids = int_tensor(&packed.tokens, &model.device());
-        let mut gradient = take_or_zeros(gradients, table);
-        gradient.inplace(|g| g.select_assign(0, ids, dx, IndexingUpdateOp::Add));
-        gradients.register(table.id, gradient);
+        let mut gradient = table.take_gradient(gradients);
+        gradient.add_rows(table, &packed.tokens, dx);
+        table.register_gradient(gradient, gradients);
     }
 }
 
@@ -170,10 +169,10 @@ fn head_backward(
     gradients: &mut GradientsParams,
 ) -> Tensor<2> {
     let table = model.head();
-    let mut dw = (!model.has_lora()).then(|| take_or_zeros(gradients, table));
-    let dh = head.backward(&table.val(), slopes, dw.as_mut());
+    let mut dw = (!model.has_lora()).then(|| table.take_gradient(gradients));
+    let dh = head.backward(table, slopes, dw.as_mut());
     if let Some(dw) = dw {
-        gradients.register(table.id, dw);
+        table.register_gradient(dw, gradients);
     }
 
     let norm = model.norm.clone().train();
@@ -237,11 +236,6 @@ impl burn::module::ModuleVisitor for Accumulate<'_> {
 
 fn take<const D: usize>(gradients: &mut GradientsParams, id: ParamId) -> Option<Tensor<D>> {
     gradients.remove(id)
-}
-
-fn take_or_zeros(gradients: &mut GradientsParams, param: &burn::module::Param<Tensor<2>>) -> Tensor<2> {
-    let value = param.val();
-    take(gradients, param.id).unwrap_or_else(|| Tensor::zeros(value.shape(), &value.device()))
 }
 
 /// What the head computes for every completion; no `head` if no completion has any tokens.

@@ -108,7 +108,9 @@ impl Qwen2 {
 fn unchanged(name: String, weight: Weight<'_>) -> NamedTensor<'_> {
     match weight {
         Weight::Matrix(w) => transposed(name, w),
-        Weight::Table(w) => NamedTensor::new(name, w.dims(), || w.val()),
+        Weight::Table(w) => {
+            NamedTensor::of_parts(name, w.dims(), || w.parts().iter().map(Param::val).collect())
+        }
         Weight::Vector(w) => NamedTensor::new(name, w.dims(), || w.val()),
     }
 }

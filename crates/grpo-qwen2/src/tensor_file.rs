@@ -122,19 +122,29 @@ fn decode(dtype: StoredDtype, bytes: &[u8]) -> Option<Vec<f32>> {
 pub struct NamedTensor<'a> {
     name: String,
     shape: Vec<usize>,
-    values: Box<dyn Fn() -> TensorData + 'a>,
+    /// One after the other.
+    values: Box<dyn Fn() -> Vec<TensorData> + 'a>,
 }
 
 impl<'a> NamedTensor<'a> {
     /// A tensor with this name and the values that `tensor` computes.
     pub fn new<const D: usize>(name: String, shape: [usize; D], tensor: impl Fn() -> Tensor<D> + 'a) -> Self {
-        let values = move || tensor().cast(DType::F32).into_data();
+        Self::of_parts(name, shape, move || vec![tensor()])
+    }
+
+    /// The same for a tensor that is held in several, one after the other.
+    pub fn of_parts<const D: usize, const P: usize>(
+        name: String,
+        shape: [usize; D],
+        parts: impl Fn() -> Vec<Tensor<P>> + 'a,
+    ) -> Self {
+        let values = move || parts().into_iter().map(|part| part.cast(DType::F32).into_data()).collect();
         Self { name, shape: shape.to_vec(), values: Box::new(values) }
     }
 
     fn bytes(&self, dtype: Dtype) -> Vec<u8> {
         let values = (self.values)();
-        let values = values.iter::<f32>();
+        let values = values.iter().flat_map(TensorData::iter::<f32>);
         match dtype {
             Dtype::F32 => values.flat_map(f32::to_le_bytes).collect(),
             Dtype::Bf16 => values.flat_map(|v| bf16::from_f32(v).to_le_bytes()).collect(),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use burn::tensor::Tensor;
-use grpo_qwen2::{Dtype, ModelError, NamedTensor, TensorFile, write_tensors};
+use grpo_qwen2::{Dtype, ModelError, NamedTensor, Qwen2, TensorFile, write_tensors};
 use serde_json::{Value, json};
 
 use crate::adamw::Moments;
@@ -27,27 +27,39 @@ impl Resumable<TrainedQwen2> for AdamW {
     /// Writes the state of the weights that are trained to a safetensors file, with torch's names: for each weight `exp_avg`
     /// and `exp_avg_sq`, flat and in the order of this crate's memory, and `step`.
     fn save_state(&self, model: &TrainedQwen2, folder: &Path) -> Result<(), ModelError> {
-        let mut tensors = Vec::new();
-        for (name, weight) in model.get().trained() {
-            let Some(Moments { time, means }) = self.moments.get(&weight.id()) else { continue };
-            let device = means[0].device();
-            let time = move || Tensor::<1>::from_data([*time as f32], &device);
-            tensors.push(NamedTensor::new(format!("{name}.step"), [1], time));
-            for (mean, kind) in means.iter().zip(MEANS) {
-                let name = format!("{name}.{kind}");
-                tensors.push(NamedTensor::new(name, [weight.elements()], || mean.clone()));
-            }
-        }
-        write_tensors(&folder.join(FILE), &tensors, Dtype::F32)
+        self.write(model.get(), &folder.join(FILE))
     }
 
     /// It is an error if a file lacks part of a weight's state or has other tensors.
     fn load_state(&mut self, model: &TrainedQwen2, folder: &Path) -> Result<(), ModelError> {
-        let (path, device) = (folder.join(FILE), model.get().device());
-        let mut file = TensorFile::open(&path)?;
+        self.read(model.get(), &folder.join(FILE))
+    }
+}
+
+impl AdamW {
+    fn write(&self, model: &Qwen2, path: &Path) -> Result<(), ModelError> {
+        let mut tensors = Vec::new();
+        for (name, weight) in model.trained() {
+            let parts = weight.parts().into_iter().map(|(id, _)| self.moments.get(&id));
+            let Some(parts) = parts.collect::<Option<Vec<&Moments>>>() else { continue };
+            let (time, device) = (parts[0].time as f32, parts[0].means[0].device());
+            let time = move || Tensor::<1>::from_data([time], &device);
+            tensors.push(NamedTensor::new(format!("{name}.step"), [1], time));
+            for (i, kind) in MEANS.into_iter().enumerate() {
+                let means: Vec<Tensor<1>> = parts.iter().map(|moments| moments.means[i].clone()).collect();
+                let name = format!("{name}.{kind}");
+                tensors.push(NamedTensor::of_parts(name, [weight.elements()], move || means.clone()));
+            }
+        }
+        write_tensors(path, &tensors, Dtype::F32)
+    }
+
+    fn read(&mut self, model: &Qwen2, path: &Path) -> Result<(), ModelError> {
+        let device = model.device();
+        let mut file = TensorFile::open(path)?;
         let mut unknown: HashSet<String> = file.names().map(str::to_owned).collect();
         let mut moments = HashMap::new();
-        for (name, weight) in model.get().trained() {
+        for (name, weight) in model.trained() {
             let step = format!("{name}.step");
             if !unknown.remove(&step) {
                 continue;
@@ -60,7 +72,7 @@ impl Resumable<TrainedQwen2> for AdamW {
             };
             let ((first, _), (second, second_name)) = (mean(MEANS[0])?, mean(MEANS[1])?);
             let refuse = |tensor, reason: &str| {
-                Err(ModelError::State { path: path.clone(), tensor, reason: reason.into() })
+                Err(ModelError::State { path: path.to_owned(), tensor, reason: reason.into() })
             };
             if time.fract() != 0.0 || !(1.0..MAX_TIME).contains(&time) {
                 return refuse(step, "is no number of updates");
@@ -68,14 +80,79 @@ impl Resumable<TrainedQwen2> for AdamW {
             if second.iter().any(|square| *square < 0.0) {
                 return refuse(second_name, "has a mean of squares below 0");
             }
-            let means = [first, second].map(|mean| Tensor::from_data(mean.as_slice(), &device));
-            moments.insert(weight.id(), Moments { time: time as usize, means });
+            let mut start = 0;
+            for (id, elements) in weight.parts() {
+                let of_part = start..start + elements;
+                start = of_part.end;
+                let means = [&first, &second].map(|mean| Tensor::from_data(&mean[of_part.clone()], &device));
+                moments.insert(id, Moments { time: time as usize, means });
+            }
         }
         if let Some(tensor) = unknown.into_iter().min() {
             let reason = "belongs to no weight that is trained".to_string();
-            return Err(ModelError::State { path, tensor, reason });
+            return Err(ModelError::State { path: path.to_owned(), tensor, reason });
         }
         self.moments = moments;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::optim::GradientsParams;
+    use grpo_kernels::to_host;
+    use grpo_qwen2::{ActivationCheckpointing, Config};
+    use grpo_rollout::{PromptCompletions, TokenGradients};
+    use grpo_test_device::device;
+
+    use super::*;
+    use crate::AdamWConfig;
+
+    /// An optimizer that has seen a gradient of `model`.
+    fn stepped(model: &Qwen2) -> AdamW {
+        let batch = [PromptCompletions { prompt: &[2, 90], completions: vec![&[95, 3, 40]] }];
+        let (_, pass) = model.forward(&batch, 1.0, ActivationCheckpointing::Off);
+        let mut gradients = GradientsParams::new();
+        pass.backward(model, &[TokenGradients::of_logprobs(vec![1.0, -0.5, 2.0])], &mut gradients);
+        let mut optimizer = AdamW::new(&AdamWConfig::default());
+        optimizer.step(model.clone(), gradients, 1e-3, 1e9);
+        optimizer
+    }
+
+    /// The moments by name, with those of all parts of a weight together.
+    fn moments(optimizer: &AdamW, model: &Qwen2) -> Vec<(String, Vec<f32>)> {
+        let of_weight = |(name, weight): (String, grpo_qwen2::Weight<'_>)| {
+            let parts = weight.parts();
+            let of = |i: usize| {
+                let mean = |(id, _): &(_, _)| to_host(optimizer.moments[id].means[i].clone());
+                parts.iter().flat_map(mean).collect::<Vec<f32>>()
+            };
+            (name, [of(0), of(1)].concat())
+        };
+        model.trained().into_iter().map(of_weight).collect()
+    }
+
+    #[test]
+    fn a_checkpoint_does_not_depend_on_how_tables_are_split() {
+        let config = Config {
+            vocab_size: 100,
+            hidden_size: 16,
+            intermediate_size: 24,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            num_key_value_heads: 1,
+            head_dim: 8,
+            ..Config::qwen2_5_0_5b()
+        };
+        let whole = Qwen2::init(config, 1, &device());
+        let split = whole.clone().with_split_tables(30);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        for (from, to) in [(&whole, &split), (&split, &whole)] {
+            let (saved, mut loaded) = (stepped(from), AdamW::new(&AdamWConfig::default()));
+            saved.write(from, &path).unwrap();
+            loaded.read(to, &path).unwrap();
+            assert_eq!(moments(&loaded, to), moments(&saved, from));
+        }
     }
 }

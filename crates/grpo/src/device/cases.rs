@@ -1,5 +1,6 @@
 //! What a self-test computes.
 
+use burn::module::Param;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
 use grpo_kernels::{
@@ -264,7 +265,11 @@ fn gradients_of(lab: &Lab<'_>, model: &Qwen2, gradients: &GradientsParams) -> Ve
     let expect = "every weight that is trained has a gradient";
     let of = |(name, weight): (String, Weight<'_>)| {
         let numbers = match weight {
-            Weight::Matrix(w) | Weight::Table(w) => lab.gradient(gradients.get::<2>(w.id).expect(expect)),
+            Weight::Matrix(w) => lab.gradient(gradients.get::<2>(w.id).expect(expect)),
+            Weight::Table(table) => {
+                let of_part = |w: &Param<Tensor<2>>| lab.gradient(gradients.get::<2>(w.id).expect(expect));
+                table.parts().iter().flat_map(of_part).collect()
+            }
             Weight::Vector(w) => lab.gradient(gradients.get::<1>(w.id).expect(expect)),
         };
         Part::new(format!(", gradient of {name}"), numbers)

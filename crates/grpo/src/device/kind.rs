@@ -71,7 +71,7 @@ pub enum DeviceError {
     },
     /// A tensor does not fit.
     #[error(
-        "{name} holds at most {largest} MiB in one tensor, but the embedding of the model has {needed} MiB: use the device `cpu`, or a \
+        "{name} holds at most {largest} MiB in one tensor, but the largest matrix of the model has {needed} MiB: use the device `cpu`, or a \
          smaller model"
     )]
     TensorTooLarge {
