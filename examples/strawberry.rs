@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 
         let embedded = embedded::folder("model").display().to_string();
         let model = args.model.as_deref().unwrap_or(&embedded);
-        let device = prove(args.device, &Subject::read(&resolve_model(model, &hub)?, None)?, 0)?.device;
+        let device = prove(args.device, &Subject::read(&resolve_model(model, &hub)?, None)?, None)?.device;
         let load = |model: &str| -> anyhow::Result<Qwen2Policy> {
             Ok(Qwen2Policy::load(&resolve_model(model, &hub)?, &device, &Qwen2PolicyConfig::default())?)
         };

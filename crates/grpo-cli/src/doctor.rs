@@ -26,7 +26,7 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let lora = Some(LoraConfig::default());
     let subject = match &args.model {
         Some(folder) => Subject::read(folder, lora)?,
-        None => Subject { model: Config::qwen2_5_0_5b(), lora },
+        None => Subject { model: Config::qwen2_5_0_5b(), lora, samples_in_f16: false },
     };
     let named = args.device.filter(|kind| *kind != DeviceKind::Auto);
     let kinds = named.map_or_else(DeviceKind::built, |kind| vec![kind]);

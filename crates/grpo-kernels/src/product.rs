@@ -1,7 +1,7 @@
 use burn::tensor::{DType, Device, Tensor};
 
-/// Whether `device` multiplies with matrices stored in `dtype`.
-pub fn multiplies(device: &Device, dtype: DType) -> bool {
+/// Whether products on `device` take matrices in `dtype` without converting them whole.
+pub fn supports_matrices_in(device: &Device, dtype: DType) -> bool {
     match dtype {
         // Elsewhere the whole matrix would be converted for every product.
         DType::F16 => crate::is_cube(device) && device.supports_dtype(dtype),
@@ -9,10 +9,12 @@ pub fn multiplies(device: &Device, dtype: DType) -> bool {
     }
 }
 
-/// `a · b` over the last two dimensions, in f32; `b` may be stored in half precision, and is then a constant.
+/// `a · b` over the last two dimensions, in f32; all other dimensions must be equal. `b` may be stored in half precision, and is then
+/// a constant.
 pub fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     #[cfg(feature = "cube")]
-    if crate::cube::multiplies(&a.device(), b.dtype()) {
+    if crate::cube::has_own_product(&a.device(), b.dtype()) {
+        debug_assert_eq!(a.dims()[..D - 2], b.dims()[..D - 2], "dimensions are not broadcast");
         return crate::cube::product(a, b);
     }
     a.matmul(b.cast(DType::F32))
@@ -46,9 +48,11 @@ mod tests {
     use crate::tests::{assert_close, matrix, numbers};
     use grpo_test_device::device;
 
-    /// Those of matrices.
+    /// The dtypes of matrices that the device takes.
     fn dtypes() -> impl Iterator<Item = DType> {
-        [DType::F32, DType::BF16, DType::F16].into_iter().filter(|dtype| multiplies(&device(), *dtype))
+        [DType::F32, DType::BF16, DType::F16]
+            .into_iter()
+            .filter(|dtype| supports_matrices_in(&device(), *dtype))
     }
 
     #[test]

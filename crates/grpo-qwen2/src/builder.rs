@@ -13,7 +13,7 @@ use crate::{Config, LoraTarget, Qwen2, Table};
 /// Builds a model from the values of a source.
 pub(crate) struct Builder<'a, S> {
     pub(crate) source: &'a mut S,
-    /// Whether matrices are held in half precision where that changes nothing.
+    /// Whether matrices are held as frozen ones are.
     pub(crate) frozen: bool,
     pub(crate) device: &'a Device,
 }
@@ -63,7 +63,8 @@ impl<S: WeightSource> Builder<'_, S> {
         if rows <= per_part {
             return Ok(Table::new(vec![self.matrix(values, [rows, columns])]));
         }
-        let part = |values: &[f32]| self.matrix(values.to_vec(), [values.len() / columns, columns]);
+        let dtype = self.dtype(&values);
+        let part = |values: &[f32]| self.matrix_in(dtype, values.to_vec(), [values.len() / columns, columns]);
         Ok(Table::new(values.chunks(per_part * columns).map(part).collect()))
     }
 
@@ -91,7 +92,14 @@ impl<S: WeightSource> Builder<'_, S> {
     }
 
     fn matrix(&self, values: Vec<f32>, shape: [usize; 2]) -> Param<Tensor<2>> {
-        let dtype = if self.frozen { frozen_dtype(&values, self.device) } else { DType::F32 };
+        self.matrix_in(self.dtype(&values), values, shape)
+    }
+
+    fn dtype(&self, values: &[f32]) -> DType {
+        if self.frozen { frozen_dtype(values, self.device) } else { DType::F32 }
+    }
+
+    fn matrix_in(&self, dtype: DType, values: Vec<f32>, shape: [usize; 2]) -> Param<Tensor<2>> {
         let tensor = Tensor::<2>::from_data(TensorData::new(values, shape), self.device);
         Param::from_tensor(tensor.cast(dtype))
     }

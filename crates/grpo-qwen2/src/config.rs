@@ -86,6 +86,14 @@ impl Config {
         }
     }
 
+    /// The number of values of the largest matrix of a layer: a linear layer, or those to queries, keys and values side by side.
+    pub fn largest_matrix(&self) -> usize {
+        let size = |target| self.projection(target).into_iter().product();
+        let [hidden, q] = self.projection(LoraTarget::QProj);
+        let [_, kv] = self.projection(LoraTarget::KProj);
+        LoraTarget::ALL.map(size).into_iter().fold(hidden * (q + 2 * kv), usize::max)
+    }
+
     /// Reads a `config.json`. A value that describes a different model from the one this crate computes is an error; an unused
     /// key (`attention_dropout`, for example, or an unknown one) is named in a warning.
     pub fn read(path: &Path) -> Result<Self, ModelError> {

@@ -1,14 +1,14 @@
-//! Models that are not trained: held in half precision where that changes nothing.
+//! Models that are not trained: held in half precision where that changes nothing, or next to nothing.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor};
-use grpo_kernels::multiplies;
+use grpo_kernels::{supports_matrices_in, to_host};
 use half::{bf16, f16};
 
-use crate::Qwen2;
+use crate::{Qwen2, Table};
 
-/// The rounding of the smallest numbers of F16, which is a hundred-thousandth of a typical weight.
-const F16_ROUNDING: f32 = 1.0 / (1 << 25) as f32;
+/// The rounding that a matrix in F16 may have, relative to its largest value: 16 times less than that of F32 numbers.
+const F16_ROUNDING: f32 = 1.0 / (1 << 16) as f32;
 
 impl Qwen2 {
     /// The model as a frozen reference, without adapters: the same as what [`load_frozen`](Self::load_frozen) returns for the
@@ -17,7 +17,15 @@ impl Qwen2 {
     ///
     /// It takes the model by value, so that a call never resolves to [`Module::freeze`], which it replaces.
     pub fn freeze(self) -> Self {
-        self.without_lora().no_grad().map(&mut Freeze)
+        let base = self.without_lora().no_grad();
+        Self {
+            embed_tokens: base.embed_tokens.freeze(),
+            layers: base.layers.map(&mut Freeze),
+            lm_head: base.lm_head.map(Table::freeze),
+            norm: base.norm,
+            cache_dtype: base.cache_dtype,
+            config: base.config,
+        }
     }
 }
 
@@ -30,22 +38,25 @@ impl ModuleMapper for Freeze {
             return param;
         }
         let device = tensor.device();
-        let values = tensor.into_data();
-        let dtype = frozen_dtype(values.as_slice().expect("the matrix is in F32"), &device);
+        let dtype = frozen_dtype(&to_host(tensor), &device);
         param.map(|matrix| matrix.cast(dtype))
     }
 }
 
-/// The dtype that `device` holds a frozen matrix in: BF16 if that changes no value; F16 on a device without BF16, if no value is
-/// out of its range and none changes by more than the rounding of its smallest numbers; or else F32.
+/// The dtype that `device` holds a frozen matrix of BF16 numbers in: BF16; or F16 on a device without BF16, if the matrix is in its
+/// range. Any other matrix is held in F32.
 pub(crate) fn frozen_dtype(values: &[f32], device: &Device) -> DType {
-    let in_f16 = |v: &f32| (f16::from_f32(*v).to_f32() - v).abs() <= F16_ROUNDING;
-    if multiplies(device, DType::BF16) {
-        let is_exact = values.iter().all(|v| bf16::from_f32(*v).to_f32() == *v);
-        if is_exact { DType::BF16 } else { DType::F32 }
-    } else if multiplies(device, DType::F16) && values.iter().all(in_f16) {
-        DType::F16
-    } else {
-        DType::F32
+    let half = [DType::BF16, DType::F16].into_iter().find(|dtype| supports_matrices_in(device, *dtype));
+    let is_bf16 = || values.iter().all(|v| bf16::from_f32(*v).to_f32() == *v);
+    match half {
+        Some(DType::BF16) if is_bf16() => DType::BF16,
+        Some(DType::F16) if is_bf16() && is_in_range_of_f16(values) => DType::F16,
+        _ => DType::F32,
     }
+}
+
+/// Neither above 65,504 nor so small that F16's absolute rounding shows.
+fn is_in_range_of_f16(values: &[f32]) -> bool {
+    let largest = values.iter().fold(0f32, |largest, v| largest.max(v.abs()));
+    values.iter().all(|v| (f16::from_f32(*v).to_f32() - v).abs() <= F16_ROUNDING * largest)
 }

@@ -14,10 +14,10 @@ impl Qwen2 {
         load(folder, false, device)
     }
 
-    /// Loads a model that is not trained, in half precision where that changes nothing: a matrix whose values are all BF16
+    /// Loads a model that is not trained, in as little memory as represents it exactly: a matrix whose values are all BF16
     /// numbers, as in the published checkpoints, is held in BF16. It computes the same as the model that [`load`](Self::load)
-    /// returns. A device without BF16 holds it in F16 instead, unless a value is above 65,504; values below 2⁻¹⁷ are rounded
-    /// there by at most 2⁻²⁵.
+    /// returns. A device without BF16 holds it in F16 instead, unless a value is above 65,504: there values below 2⁻¹⁷ are rounded
+    /// by at most 2⁻²⁵, which must be at most 2⁻¹⁶ of the largest.
     pub fn load_frozen(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         Ok(load(folder, true, device)?.no_grad())
     }

@@ -111,6 +111,10 @@ impl Qwen2 {
     }
 
     /// The model with its embedding and its head in tensors of at most `rows` rows, as on a device that holds no larger ones.
+    ///
+    /// # Panics
+    ///
+    /// If `rows` is 0.
     pub fn with_split_tables(mut self, rows: usize) -> Self {
         self.embed_tokens = self.embed_tokens.split(rows);
         self.lm_head = self.lm_head.map(|head| head.split(rows));

@@ -18,7 +18,7 @@ pub enum Weight<'a> {
 }
 
 impl Weight<'_> {
-    /// The names in the module of the tensors that hold it, one after the other, and their numbers of values.
+    /// The ids of the tensors that hold it, one after the other, and their numbers of values.
     pub fn parts(&self) -> Vec<(ParamId, usize)> {
         match self {
             Self::Matrix(w) => vec![(w.id, w.dims().iter().product())],

@@ -5,8 +5,9 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, IndexingUpdateOp, Tensor};
-use grpo_kernels::{DeviceMemory, product_transposed};
+use grpo_kernels::{DeviceMemory, product_transposed, to_host};
 
+use crate::freeze::frozen_dtype;
 use crate::model::int_tensor;
 
 /// Bytes of an f32.
@@ -72,10 +73,21 @@ impl Table {
         Self { parts: whole.split(rows, 0).into_iter().map(part).collect() }
     }
 
+    /// The same, held as frozen matrices are.
+    pub(crate) fn freeze(self) -> Self {
+        if self.dtype() != DType::F32 {
+            return self;
+        }
+        let values: Vec<f32> = self.parts.iter().flat_map(|part| to_host(part.val())).collect();
+        let dtype = frozen_dtype(&values, &self.device());
+        Self { parts: self.parts.into_iter().map(|part| part.map(|rows| rows.cast(dtype))).collect() }
+    }
+
     pub(crate) fn device(&self) -> Device {
         self.parts[0].val().device()
     }
 
+    /// That of all parts.
     pub(crate) fn dtype(&self) -> DType {
         self.parts[0].val().dtype()
     }
@@ -100,6 +112,9 @@ impl Table {
 
     /// `x · tableᵀ`: `[rows, vocab_size]`.
     pub(crate) fn product_transposed(&self, x: Tensor<2>) -> Tensor<2> {
+        if let [w] = &self.parts[..] {
+            return product_transposed(x, w.val());
+        }
         let of_parts: Vec<_> = self.parts.iter().map(|w| product_transposed(x.clone(), w.val())).collect();
         Tensor::cat(of_parts, 1)
     }
@@ -116,6 +131,7 @@ impl Table {
     }
 
     fn by_part(&self, ids: &[u32]) -> Vec<Local> {
+        debug_assert!(ids.iter().all(|id| (*id as usize) < self.dims()[0]), "an id is not in the vocabulary");
         let rows_per_part = self.parts[0].dims()[0];
         let local = |part: usize| {
             let start = part * rows_per_part;

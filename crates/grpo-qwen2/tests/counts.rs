@@ -59,6 +59,23 @@ fn decode(model: &Qwen2) -> (BTreeMap<&'static str, usize>, Transfers) {
     counted(decode)
 }
 
+/// Bytes of the device's tensors.
+fn in_use() -> u64 {
+    device().sync().unwrap();
+    device().memory_pool_usage().unwrap().bytes_in_use
+}
+
+/// The bytes that a forward pass of `2 * tokens` stores for the backward pass.
+fn stored(model: &Qwen2, tokens: usize) -> f64 {
+    let (prompt, completion) = (vec![3; tokens], vec![5; tokens]);
+    let batch = [PromptCompletions { prompt: &prompt, completions: vec![&completion] }];
+    let before = in_use();
+    let pass = model.forward(&batch, 1.0, ActivationCheckpointing::Off);
+    let after = in_use();
+    drop(pass);
+    (after - before) as f64
+}
+
 /// One forward and backward pass.
 fn learn(model: &Qwen2) -> (BTreeMap<&'static str, usize>, Transfers) {
     let (prompt, completions) = ([3; 9], [[5; 6], [6; 6]]);
@@ -115,4 +132,9 @@ fn work_on_a_device_is_bounded() {
     );
     assert!(per_layer <= 177.0 && total(&short) as f64 - per_layer <= 58.0, "{long:#?}");
     assert_eq!(transfers.reads, 1);
+
+    let per_token = |model: &Qwen2| (stored(model, 200) - stored(model, 100)) / 200.0;
+    let per_layer = (per_token(&three) - per_token(&one)) / 2.0;
+    println!("training stores {per_layer} bytes per token and layer for the backward pass");
+    assert!(per_layer <= 1e9);
 }

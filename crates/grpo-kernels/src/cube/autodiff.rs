@@ -71,10 +71,11 @@ impl<B: DifferentiableOps + CubeOps, C: CheckpointStrategy> DifferentiableOps fo
 
     fn product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
         let nodes = [a.node(), b.node()];
+        let (needs_a, needs_b) = (b.is_tracked(), a.is_tracked());
         let (a, b) = (a.into_primitive(), b.into_primitive());
         let y = B::product(a.clone(), b.clone());
         match ProductVjp.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((a, b), y),
+            OpsKind::Tracked(prep) => prep.finish((needs_a.then_some(a), needs_b.then_some(b)), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }
@@ -125,16 +126,17 @@ impl<B: CubeOps> Backward<B, 2> for RmsNormVjp {
 struct ProductVjp;
 
 impl<B: DifferentiableOps> Backward<B, 2> for ProductVjp {
-    type State = (FloatTensor<B>, FloatTensor<B>);
+    /// Each factor if the other has a gradient.
+    type State = (Option<FloatTensor<B>>, Option<FloatTensor<B>>);
 
     fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let dy = gradients.consume::<B>(&ops.node);
         let (a, b) = ops.state;
         let [of_a, of_b] = ops.parents;
-        if let Some(parent) = of_a {
+        if let (Some(parent), Some(b)) = (of_a, b) {
             gradients.register::<B>(parent.id, B::product(dy.clone(), B::float_transpose(b)));
         }
-        if let Some(parent) = of_b {
+        if let (Some(parent), Some(a)) = (of_b, a) {
             gradients.register::<B>(parent.id, B::product(B::float_transpose(a), dy));
         }
     }

@@ -53,8 +53,8 @@ pub(crate) fn limits(device: &Device) -> Option<(Option<u64>, u64)> {
     })
 }
 
-/// Whether a product with a matrix in `dtype` on `device` is ours.
-pub(crate) fn multiplies(device: &Device, dtype: DType) -> bool {
+/// Whether a product with a matrix in `dtype` on `device` uses the kernel of this crate.
+pub(crate) fn has_own_product(device: &Device, dtype: DType) -> bool {
     is_cube(device) && (dtype != DType::F32 || product::rounds_to_tf32(device))
 }
 

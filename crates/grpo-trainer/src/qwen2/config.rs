@@ -1,6 +1,6 @@
 use burn::tensor::{DType, Device};
 use grpo_core::SamplerCorrection;
-use grpo_kernels::multiplies;
+use grpo_kernels::supports_matrices_in;
 use grpo_qwen2::LoraConfig;
 use grpo_rollout::InvalidOption;
 use serde::{Deserialize, Serialize};
@@ -56,13 +56,14 @@ impl Qwen2PolicyConfig {
 
     /// Checks that the device has the dtypes.
     pub(super) fn check_device(&self, device: &Device) -> Result<(), InvalidOption> {
-        let Some((dtype, _)) = self.rollout_dtype.rounding().filter(|(dtype, _)| !multiplies(device, *dtype))
+        let Some((dtype, _)) =
+            self.rollout_dtype.rounding().filter(|(dtype, _)| !supports_matrices_in(device, *dtype))
         else {
             return Ok(());
         };
-        let expected = if multiplies(device, DType::BF16) {
+        let expected = if supports_matrices_in(device, DType::BF16) {
             "this device does not compute with it: use bf16"
-        } else if multiplies(device, DType::F16) {
+        } else if supports_matrices_in(device, DType::F16) {
             "this device does not compute with it: use f16"
         } else {
             "this device computes only with F32: use f32"

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use grpo_kernels::DeviceMemory;
 use grpo_qwen2::Config;
 
 use crate::{
@@ -15,7 +16,7 @@ const PROGRAM: u64 = 100_000_000;
 /// Buffers of products, and freed memory that is not reused, add one part in this many of all other parts together.
 const BUFFERS: u64 = 20;
 
-/// The memory of a run on the CPU, part by part, at the peak of a step: in the backward pass of the largest micro-batch.
+/// The memory of a run, part by part, at the peak of a step: in the backward pass of the largest micro-batch.
 /// `docs/benchmarks.md` shows how close it comes to measured peaks.
 ///
 /// ```
@@ -27,7 +28,8 @@ const BUFFERS: u64 = 20;
 /// #     rms_norm_eps: 1e-6, rope_theta: 1e6, tie_word_embeddings: true,
 /// # };
 /// let (config, policy) = (TrainerConfig::default(), Qwen2PolicyConfig::default());
-/// let workload = Workload { problems: 1, prompt: 200, is_half: true, activation_checkpointing: false };
+/// let workload =
+///     Workload { problems: 1, prompt: 200, is_half: true, on_gpu: false, activation_checkpointing: false };
 /// let full = MemoryPlan::new(&model, &config, &policy, &workload);
 /// let lora = Qwen2PolicyConfig { lora: Some(LoraConfig::default()), ..policy };
 /// assert!(MemoryPlan::new(&model, &config, &lora, &workload).total() < full.total() / 2);
@@ -48,6 +50,8 @@ pub struct Workload {
     pub prompt: usize,
     /// Whether frozen matrices are held in half precision, as those of a checkpoint in BF16 are.
     pub is_half: bool,
+    /// Whether the run is on a GPU, which caches keys and values in the dtype of rollouts.
+    pub on_gpu: bool,
     /// Whether only the input of every layer is stored for the backward pass.
     pub activation_checkpointing: bool,
 }
@@ -60,7 +64,7 @@ impl MemoryPlan {
         policy: &Qwen2PolicyConfig,
         workload: &Workload,
     ) -> Self {
-        let Workload { problems, prompt, is_half, activation_checkpointing } = *workload;
+        let Workload { problems, prompt, is_half, on_gpu, activation_checkpointing } = *workload;
         let all = model.parameters() as u64;
         let frozen = if is_half { F32 / 2 } else { F32 };
         let (weights, trained) = match &policy.lora {
@@ -75,7 +79,9 @@ impl MemoryPlan {
         let step = problems * (prompt + config.group_size * config.max_completion_length);
         let tokens = step.min(config.micro_batch_tokens.max(length)) as u64;
         let adapters = if policy.lora.is_some() { F32 * trained } else { 0 };
-        let copied = if policy.rollout_dtype == RolloutDtype::F32 { 0 } else { all };
+        let is_rounded = policy.rollout_dtype != RolloutDtype::F32;
+        let copied = if is_rounded { all } else { 0 };
+        let cached = if is_rounded && on_gpu { F32 / 2 } else { F32 };
         let parts = vec![
             ("weights", weights),
             ("adapters", adapters),
@@ -83,7 +89,7 @@ impl MemoryPlan {
             ("rounded copy", F32 / 2 * copied),
             ("gradients", F32 * trained),
             ("optimizer", 2 * F32 * trained),
-            ("key-value cache", rows * length as u64 * model.cached_per_token() as u64 * F32),
+            ("key-value cache", rows * length as u64 * model.cached_per_token() as u64 * cached),
             ("activations", tokens * activations(model, activation_checkpointing) * F32),
         ];
         let sum: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
@@ -124,7 +130,8 @@ impl<X, T> Trainer<Policy<X, TrainedQwen2, AdamW, Qwen2Reference>, T> {
         };
         let frozen = reference.as_ref().map_or(model.get(), Qwen2Reference::model);
         let (is_half, activation_checkpointing) = (frozen.is_half(), model.activation_checkpointing());
-        let workload = Workload { problems, prompt, is_half, activation_checkpointing };
+        let on_gpu = DeviceMemory::of(&model.get().device()).largest_tensor.is_some();
+        let workload = Workload { problems, prompt, is_half, on_gpu, activation_checkpointing };
         MemoryPlan::new(model.get().config(), self.config(), &policy, &workload)
     }
 }

@@ -19,6 +19,14 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../grpo-qwen2/tests/fixtures").join(name)
 }
 
+/// Rollouts in the half precision of the device; none if it has none.
+pub(crate) fn half(correction: SamplerCorrection) -> Option<RolloutDtype> {
+    grpo_test_device::half().map(|dtype| match dtype {
+        DType::BF16 => RolloutDtype::Bf16(correction),
+        _ => RolloutDtype::F16(correction),
+    })
+}
+
 /// A tiny checkpoint whose tokenizer has 512 one-character words, so that a completion's text shows its tokens.
 pub(crate) fn checkpoint() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -45,14 +53,6 @@ pub(crate) fn policy(config: &Qwen2PolicyConfig) -> Qwen2Policy {
 }
 
 /// Pays for tokens with an even id: half of what an untrained model says.
-/// Rollouts in the half precision of the device; none if it has none.
-pub(crate) fn half(correction: SamplerCorrection) -> Option<RolloutDtype> {
-    grpo_test_device::half().map(|dtype| match dtype {
-        DType::BF16 => RolloutDtype::Bf16(correction),
-        _ => RolloutDtype::F16(correction),
-    })
-}
-
 pub(crate) fn even(_: &u32, completion: &Completion) -> f32 {
     let even = completion.text.chars().filter(|c| u32::from(*c) % 2 == 0).count();
     even as f32 / completion.n_tokens as f32

@@ -52,7 +52,7 @@ const MIB: u64 = 1 << 20;
 impl DeviceInfo {
     /// An error if a model of this shape has a matrix that the device cannot hold. The embedding and the head are split.
     pub(crate) fn check_tensors(&self, model: &Config) -> Result<(), DeviceError> {
-        let matrix = F32 * model.intermediate_size as u64 * model.hidden_size as u64;
+        let matrix = F32 * model.largest_matrix() as u64;
         match self.largest_tensor {
             Some(largest) if matrix > largest => Err(DeviceError::TensorTooLarge {
                 name: self.name.clone(),
@@ -147,11 +147,18 @@ fn cuda(kind: DeviceKind) -> Result<(Device, DeviceInfo), DeviceError> {
     }
     let device = Device::cuda(0);
     let (name, driver) = match device.identity() {
-        Some(identity) => (identity.name, identity.fingerprint),
+        Some(identity) => (identity.name, format!("{} {}", identity.fingerprint, nvidia_driver())),
         None => ("CUDA device 0".to_string(), "unknown".to_string()),
     };
     let info = DeviceInfo::describe(kind, &device, name, driver, false);
     Ok((device, info))
+}
+
+/// The version of NVIDIA's driver, where Linux tells it.
+#[cfg(feature = "cuda")]
+fn nvidia_driver() -> String {
+    let version = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
+    version.lines().next().unwrap_or_default().to_string()
 }
 
 #[cfg(test)]

@@ -69,6 +69,19 @@ pub enum DeviceError {
         /// What went wrong, a line each.
         failures: String,
     },
+    /// The device was lost, or ran out of memory, while it was used.
+    #[error(
+        "work on the {} device {name} failed: {reason}; if it was lost or had too little memory, resume the run from its last \
+         checkpoint, with less work at once (batch_rows, micro_batch_tokens) or on the device `cpu`", kind.label()
+    )]
+    Failed {
+        /// The device.
+        kind: DeviceKind,
+        /// Its name.
+        name: String,
+        /// What burn says.
+        reason: String,
+    },
     /// A tensor does not fit.
     #[error(
         "{name} holds at most {largest} MiB in one tensor, but the largest matrix of the model has {needed} MiB: use the device `cpu`, or a \

@@ -2,6 +2,7 @@
 
 mod cases;
 mod child;
+mod guard;
 mod info;
 mod kind;
 mod prove;
@@ -11,6 +12,7 @@ mod verdicts;
 
 pub use burn::tensor::Device;
 pub use child::serve_child;
+pub(crate) use guard::guard;
 pub use info::DeviceInfo;
 pub use kind::{DeviceError, DeviceKind};
 pub use prove::{Proof, Prover, prove, self_test, set_prover};

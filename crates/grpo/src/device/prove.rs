@@ -45,9 +45,9 @@ pub struct Proof {
     pub info: Option<DeviceInfo>,
 }
 
-/// The device of a kind, if it has `memory` bytes or does not report how many, after a self-test with the shapes of `subject`.
-/// [`DeviceKind::Auto`] is the first GPU of the build that passes, and otherwise the CPU.
-pub fn prove(kind: DeviceKind, subject: &Subject, memory: u64) -> Result<Proof, DeviceError> {
+/// The device of a kind, after a self-test with the shapes of `subject`. It is an error if the work needs more bytes, `memory`, than the
+/// device reports. [`DeviceKind::Auto`] is the first GPU of the build that passes, and otherwise the CPU.
+pub fn prove(kind: DeviceKind, subject: &Subject, memory: Option<u64>) -> Result<Proof, DeviceError> {
     let cpu = |kind: DeviceKind| Ok(Proof { device: kind.device()?, info: None });
     match kind {
         DeviceKind::Cpu => cpu(kind),
@@ -76,10 +76,17 @@ pub fn prove(kind: DeviceKind, subject: &Subject, memory: u64) -> Result<Proof, 
 }
 
 /// An error unless the device passes.
-fn check(device: &Device, info: &DeviceInfo, subject: &Subject, memory: u64) -> Result<(), DeviceError> {
+fn check(
+    device: &Device,
+    info: &DeviceInfo,
+    subject: &Subject,
+    memory: Option<u64>,
+) -> Result<(), DeviceError> {
     info.check_tensors(&subject.model)?;
-    info.check_memory(memory)?;
-    let verdict = verdict(device, info, subject)?;
+    info.check_memory(memory.unwrap_or_default())?;
+    let prover = prover();
+    let kept = file(&prover, info, subject).as_deref().and_then(verdicts::read);
+    let verdict = kept.map_or_else(|| test(&prover, device, info, subject), Ok)?;
     if verdict.passed() {
         return Ok(());
     }
@@ -92,18 +99,27 @@ fn check(device: &Device, info: &DeviceInfo, subject: &Subject, memory: u64) -> 
     })
 }
 
-/// The result of the self-test of a device other than the CPU, now or earlier.
+/// Tests a device other than the CPU, even if a verdict is kept, which is replaced.
 pub fn self_test(kind: DeviceKind, subject: &Subject) -> Result<Verdict, DeviceError> {
     let (device, info) = info::open(kind)?;
-    verdict(&device, &info, subject)
+    test(&prover(), &device, &info, subject)
 }
 
-fn verdict(device: &Device, info: &DeviceInfo, subject: &Subject) -> Result<Verdict, DeviceError> {
-    let prover = PROVER.get().cloned().unwrap_or_default();
-    let file = prover.verdicts.as_ref().map(|folder| verdicts::file(folder, info, subject));
-    if let Some(kept) = file.as_deref().and_then(verdicts::read) {
-        return Ok(kept);
-    }
+fn prover() -> Prover {
+    PROVER.get().cloned().unwrap_or_default()
+}
+
+/// The file of a verdict; none if verdicts are not kept.
+fn file(prover: &Prover, info: &DeviceInfo, subject: &Subject) -> Option<PathBuf> {
+    prover.verdicts.as_ref().map(|folder| verdicts::file(folder, info, subject))
+}
+
+fn test(
+    prover: &Prover,
+    device: &Device,
+    info: &DeviceInfo,
+    subject: &Subject,
+) -> Result<Verdict, DeviceError> {
     let verdict = if prover.program.is_empty() {
         SelfTest::new(subject.clone()).run(device, &DeviceKind::Cpu.device()?, prover.show)
     } else {
@@ -111,7 +127,7 @@ fn verdict(device: &Device, info: &DeviceInfo, subject: &Subject) -> Result<Verd
         let request = serde_json::to_string(&request).expect("a request has only names and numbers");
         child::run(&prover.program, &request, prover.deadline, &prover.show)
     };
-    if let Some(file) = file {
+    if let Some(file) = file(prover, info, subject) {
         verdicts::keep(&file, &verdict);
     }
     Ok(verdict)

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use grpo_kernels::{multiplies, to_host};
+use grpo_kernels::{supports_matrices_in, to_host};
 use grpo_qwen2::{Config, LoraConfig, ModelError};
 use serde::{Deserialize, Serialize};
 
 use super::cases::{Case, Part, cases};
+use super::guard::message;
 
 /// What a self-test imitates: the shapes of a model in training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub struct Subject {
     pub model: Config,
     /// The adapters that are trained; none if the weights are.
     pub lora: Option<LoraConfig>,
+    /// Whether completions are sampled in F16, also if the device has BF16.
+    pub samples_in_f16: bool,
 }
 
 impl Subject {
@@ -26,7 +29,7 @@ impl Subject {
     pub fn read(folder: &Path, lora: Option<LoraConfig>) -> Result<Self, ModelError> {
         // Neither changes what is tested.
         let lora = lora.map(|lora| LoraConfig { seed: 0, alpha: 2.0 * lora.rank as f64, ..lora });
-        Ok(Self { model: Config::read(&folder.join("config.json"))?, lora })
+        Ok(Self { model: Config::read(&folder.join("config.json"))?, lora, samples_in_f16: false })
     }
 }
 
@@ -120,12 +123,21 @@ impl SelfTest {
         Self { fault, ..self }
     }
 
+    /// The half precision that a run may use: that of frozen matrices, and F16 if completions are sampled in it.
+    fn half(&self, device: &Device) -> Vec<DType> {
+        let mut half: Vec<DType> = [DType::BF16, DType::F16].into();
+        half.retain(|dtype| supports_matrices_in(device, *dtype));
+        if !self.subject.samples_in_f16 {
+            half.truncate(1);
+        }
+        half
+    }
+
     /// Runs it; `show` gets the name of each operation before it is tested.
     pub fn run(&self, device: &Device, cpu: &Device, mut show: impl FnMut(&str)) -> Verdict {
         let start = Instant::now();
         let (mut failures, mut errors) = (Vec::new(), Vec::new());
-        let half = [DType::BF16, DType::F16].into_iter().filter(|dtype| multiplies(device, *dtype));
-        for case in cases(&self.subject, half) {
+        for case in cases(&self.subject, &self.half(device)) {
             show(&case.operation);
             let compute = |lab: Lab<'_>| (case.compute)(&lab);
             let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -142,11 +154,7 @@ impl SelfTest {
                     }
                 }
                 Err(panic) => {
-                    let message = panic
-                        .downcast_ref::<String>()
-                        .cloned()
-                        .or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
-                    let message = message.unwrap_or_else(|| "no message".to_string());
+                    let message = message(&*panic);
                     failures.push(Failure::Panicked { operation: case.operation, message });
                     // The device cannot be trusted with the rest.
                     break;
@@ -301,7 +309,8 @@ mod tests {
             head_dim: 16,
             ..Config::qwen2_5_0_5b()
         };
-        Subject { model, lora: Some(LoraConfig { rank: 4, ..LoraConfig::default() }) }
+        let lora = Some(LoraConfig { rank: 4, ..LoraConfig::default() });
+        Subject { model, lora, samples_in_f16: false }
     }
 
     fn verdict(fault: Fault) -> Verdict {

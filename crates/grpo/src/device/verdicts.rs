@@ -82,9 +82,9 @@ mod tests {
             dtypes: Vec::new(),
         };
         let model = grpo_qwen2::Config::qwen2_5_0_5b();
-        let subject = Subject { model, lora: None };
-        let wider =
-            Subject { model: grpo_qwen2::Config { hidden_size: 128, ..subject.model.clone() }, lora: None };
+        let subject = Subject { model, lora: None, samples_in_f16: false };
+        let model = grpo_qwen2::Config { hidden_size: 128, ..subject.model.clone() };
+        let wider = Subject { model, ..subject.clone() };
         let of = |driver, subject| file(Path::new("verdicts"), &info(driver), subject);
         assert_eq!(of("1.0", &subject), of("1.0", &subject));
         assert!(of("1.0", &subject) != of("1.1", &subject) && of("1.0", &subject) != of("1.0", &wider));

@@ -187,6 +187,11 @@ impl RunFolder {
         &self.description.processes
     }
 
+    /// The device of the latest process; none for the CPU.
+    pub(super) fn device(&self) -> Option<&DeviceInfo> {
+        self.processes().last()?.device.as_ref()
+    }
+
     /// The local time at which the run started.
     pub(super) fn began(&self) -> NaiveDateTime {
         self.description.began

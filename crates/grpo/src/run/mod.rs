@@ -18,11 +18,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use grpo_reward::Rubric;
-use grpo_trainer::{CheckpointError, LogPosition, MemoryPlan, Qwen2Policy, RunLog, Trainer, Workload};
+use grpo_trainer::{
+    CheckpointError, LogPosition, MemoryPlan, Qwen2Policy, RolloutDtype, RunLog, Trainer, Workload,
+};
 use serde_json::Value;
 
 use crate::config::RunConfig;
-use crate::device::{Device, DeviceInfo, DeviceKind, Proof, Subject, prove};
+use crate::device::{Device, DeviceInfo, DeviceKind, Proof, Subject, guard, prove};
 use crate::{Error, Plan, Settings, Task, Truth};
 
 pub use checks::Checks;
@@ -219,29 +221,33 @@ fn of_run<T: Truth>(
 ) -> Result<(Trainer<Qwen2Policy, T>, Option<DeviceInfo>), Error> {
     config.validate()?;
     // The device that the run was on, if it may be any: another one would round differently.
-    let kind = match (config.execution.device, folder.processes().last()) {
-        (DeviceKind::Auto, Some(last)) => last.device.as_ref().map_or(DeviceKind::Cpu, |info| info.kind),
-        (kind, _) => kind,
+    let kind = match config.execution.device {
+        DeviceKind::Auto => folder.device().map_or(DeviceKind::Cpu, |info| info.kind),
+        kind => kind,
     };
     let proof = proven(kind, &folder.model(), config)?;
-    let policy = load(&folder.model(), folder.adapter().as_deref(), &proof.device, config)?;
-    let policy = policy.with_clock(folder.began());
-    let trainer = Trainer::new(policy, limited(rubric, config), config.algorithm.clone())?;
+    let trainer = guard(proof.info.as_ref(), || {
+        let policy = load(&folder.model(), folder.adapter().as_deref(), &proof.device, config)?;
+        let policy = policy.with_clock(folder.began());
+        Ok::<_, Error>(Trainer::new(policy, limited(rubric, config), config.algorithm.clone())?)
+    })?;
     Ok((trainer, proof.info))
 }
 
-/// The device of a run, if it has memory enough, after a self-test with the shapes of its model.
+/// The device of a run, if it has enough memory, after a self-test with the shapes of its model.
 fn proven(kind: DeviceKind, model: &Path, config: &RunConfig) -> Result<Proof, Error> {
-    let subject = Subject::read(model, config.policy.lora.clone())?;
+    let samples_in_f16 = matches!(config.policy.rollout_dtype, RolloutDtype::F16(_));
+    let subject = Subject { samples_in_f16, ..Subject::read(model, config.policy.lora.clone())? };
     // At least: the model has not been loaded, and no prompt has been read.
     let workload = Workload {
         problems: config.task.problems_per_step,
         prompt: 0,
         is_half: true,
+        on_gpu: kind != DeviceKind::Cpu,
         activation_checkpointing: config.execution.activation_checkpointing,
     };
     let least = MemoryPlan::new(&subject.model, &config.algorithm, &config.policy, &workload);
-    Ok(prove(kind, &subject, least.total())?)
+    Ok(prove(kind, &subject, Some(least.total()))?)
 }
 
 fn load(

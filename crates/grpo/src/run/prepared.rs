@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::order::longest_prompt;
 use super::{Checks, Interrupt, Preflight, Problems, Run, RunFolder, checks, limited, load, proven, rewards};
-use crate::device::DeviceInfo;
+use crate::device::{DeviceInfo, guard};
 use crate::{Error, Plan, RunConfig, Task, Truth};
 
 /// A run before it starts: all possible checks have passed, the model is loaded, and nothing has been written.
@@ -46,8 +46,10 @@ impl<T: Truth> Prepared<T> {
         let (began, rewards) = (Local::now().naive_local(), rewards(&config, &rubric));
         let proof = proven(config.execution.device, &model, &config)?;
         let adapter = config.task.adapter.as_deref().map(Path::new);
-        let policy = load(&model, adapter, &proof.device, &config)?.with_clock(began);
-        let trainer = Trainer::new(policy, rubric, config.algorithm.clone())?;
+        let trainer = guard(proof.info.as_ref(), || {
+            let policy = load(&model, adapter, &proof.device, &config)?.with_clock(began);
+            Ok::<_, Error>(Trainer::new(policy, rubric, config.algorithm.clone())?)
+        })?;
         let plan = Plan::new(&trainer, &config, longest_prompt(&task, trainer.policy())?);
         if let Some(info) = &proof.info {
             info.check_memory(plan.memory.total())?;
@@ -63,15 +65,19 @@ impl<T: Truth> Prepared<T> {
     /// The rewards of the model on the first problems before training, answered for at most about `time`.
     pub fn preflight(&self, problems: usize, time: Duration) -> Result<Preflight, Error> {
         let order = Problems::new(&self.task, &self.config);
-        Preflight::run(&self.trainer, order, problems, time, &Interrupt::default())
+        guard(self.device.as_ref(), || {
+            Preflight::run(&self.trainer, order, problems, time, &Interrupt::default())
+        })
     }
 
     /// Takes a step to measure its duration.
     pub fn time_step(mut self) -> Result<Duration, Error> {
-        let start = Instant::now();
-        let (experiences, _) = Problems::new(&self.task, &self.config).roll_out(&self.trainer)?;
-        self.trainer.learn(&experiences)?;
-        Ok(start.elapsed())
+        guard(self.device.as_ref(), || {
+            let start = Instant::now();
+            let (experiences, _) = Problems::new(&self.task, &self.config).roll_out(&self.trainer)?;
+            self.trainer.learn(&experiences)?;
+            Ok(start.elapsed())
+        })
     }
 
     /// Starts the run in a folder.

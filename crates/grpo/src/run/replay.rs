@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::order::Problems;
 use super::train::records;
 use super::{RunFolder, of_run, rewards};
+use crate::device::guard;
 use crate::{Error, Truth};
 
 /// Repeats a step, and the steps between it and the checkpoint before it, and compares them with the record, byte for byte.
@@ -70,7 +71,7 @@ impl Replay {
         let config = folder.config().clone();
         folder.check(&config, &rewards(&config, &rubric))?;
         let task = folder.task()?;
-        let (mut trainer, _) = of_run(&folder, rubric, &config)?;
+        let (mut trainer, device) = of_run(&folder, rubric, &config)?;
         let before = if self.from_start { 0 } else { self.step - 1 };
         if let Some(checkpoint) = folder.checkpoints(config.execution.keep).latest(before)?.checkpoint {
             trainer = trainer.resume(&checkpoint)?.0;
@@ -78,8 +79,8 @@ impl Replay {
         let from = trainer.steps();
         let mut problems = Problems::new(&task, &config).skipping(folder.skipped());
         loop {
-            let (experiences, _) = problems.roll_out(&trainer)?;
-            let figures = trainer.learn(&experiences)?;
+            let (experiences, _) = guard(device.as_ref(), || problems.roll_out(&trainer))?;
+            let figures = guard(device.as_ref(), || trainer.learn(&experiences).map_err(Error::from))?;
             let lines = completion_lines(&records(&trainer, &task, &experiences));
             let completions = completions.compare(figures.step, &lines);
             let metrics = metrics.compare(figures.step, &metrics_line(&figures));

@@ -10,6 +10,7 @@ use super::folder::{BEFORE, EVALUATION};
 use super::order::Problems;
 use super::saver::{Saver, save_model};
 use super::{Comparison, Evaluated, Event, Phase, Run};
+use crate::device::guard;
 use crate::{Error, Task, Test, Truth};
 
 /// The result of a run.
@@ -40,7 +41,8 @@ impl<T: Truth> Run<T> {
             tracing::warn!("{BEFORE} is missing, so there is no comparison with the model before training");
             return Ok(Some(Vec::new()));
         }
-        let before = evaluate(&self.trainer, &self.task.tests, &self.interrupt, &mut tell)?;
+        let work = || evaluate(&self.trainer, &self.task.tests, &self.interrupt, &mut tell);
+        let before = guard(self.folder.device(), work)?;
         if let Some(before) = &before {
             self.folder.write_json(BEFORE, before)?;
         }
@@ -50,7 +52,11 @@ impl<T: Truth> Run<T> {
     /// Takes all remaining steps, unless it is [interrupted](Run::interrupt); evaluates before and after, and saves the
     /// model. The trained model is saved even if a step fails.
     pub fn train(&mut self, mut tell: impl FnMut(Event<'_, T>)) -> Result<Outcome, Error> {
-        let tell: &mut dyn FnMut(Event<'_, T>) = &mut tell;
+        let device = self.folder.device().cloned();
+        guard(device.as_ref(), || self.train_to_the_end(&mut tell))
+    }
+
+    fn train_to_the_end(&mut self, tell: &mut dyn FnMut(Event<'_, T>)) -> Result<Outcome, Error> {
         let Some(before) = self.evaluate_before(&mut *tell)? else {
             return Ok(Outcome {
                 finished: false,
