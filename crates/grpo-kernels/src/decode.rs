@@ -30,8 +30,8 @@ impl DeviceAttention {
 
     /// Adds `bias` `[(heads + 2 * key_value_heads) * head_dim]` to the queries, keys and values of one token per row, `qkv`
     /// `[rows, …]`; rotates them; appends keys and values to `cache` `[rows, key_value_heads, slots, head_dim]` at `slot`, in
-    /// place; and attends to all slots up to there. Returns `[rows, heads * head_dim]` and the cache. All is in f32 but the cache, which may
-    /// be in half precision.
+    /// place; and attends to all slots up to there. Returns `[rows, heads * head_dim]` and the cache. The cache may be in half
+    /// precision; all else is in f32.
     pub fn step(
         &self,
         qkv: Tensor<2>,

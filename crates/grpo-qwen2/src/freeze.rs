@@ -7,7 +7,7 @@ use half::{bf16, f16};
 
 use crate::{Qwen2, Table};
 
-/// The rounding that a matrix in F16 may have, relative to its largest value: 16 times less than that of F32 numbers.
+/// The rounding that a matrix in F16 may have, relative to its largest value: a hundredth of that of BF16.
 const F16_ROUNDING: f32 = 1.0 / (1 << 16) as f32;
 
 impl Qwen2 {

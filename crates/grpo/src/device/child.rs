@@ -13,26 +13,30 @@ use serde::{Deserialize, Serialize};
 use super::{DeviceKind, Failure, SelfTest, Subject, Verdict, info};
 
 const TESTING: &str = "testing ";
-/// Characters of a crashed process's last words that are kept.
+/// Characters of a crashed process's last words that are kept, and the time limit for reading them.
 const LAST_WORDS: usize = 400;
+const LAST_WORDS_TIME: Duration = Duration::from_secs(1);
 
 /// What a child is asked to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) device: DeviceKind,
-    pub(super) subject: Subject,
+    /// What to test; none if the device is only opened.
+    pub(super) subject: Option<Subject>,
 }
 
-/// Tests in this process what another asked for with [`Prover::program`](super::Prover::program), and writes progress and the
-/// verdict to `out`.
+/// Opens and tests in this process what another asked for with [`Prover::program`](super::Prover::program), and writes progress
+/// and the verdict to `out`.
 pub fn serve_child(request: &str, out: &mut impl Write) -> std::io::Result<()> {
     let Request { device, subject } = serde_json::from_str(request)?;
     let verdict = match (info::open(device), DeviceKind::Cpu.device()) {
-        (Ok((device, _)), Ok(cpu)) => SelfTest::new(subject).run(&device, &cpu, |operation| {
-            if writeln!(out, "{TESTING}{operation}").and_then(|()| out.flush()).is_err() {
-                // Nobody reads it: the parent has ended.
-                std::process::exit(1);
-            }
+        (Ok((device, _)), Ok(cpu)) => subject.map_or_else(Verdict::default, |subject| {
+            SelfTest::new(subject).run(&device, &cpu, |operation| {
+                if writeln!(out, "{TESTING}{operation}").and_then(|()| out.flush()).is_err() {
+                    // Nobody reads it: the parent has ended.
+                    std::process::exit(1);
+                }
+            })
         }),
         (Err(error), _) | (_, Err(error)) => {
             Verdict::failed(Failure::NoVerdict { reason: error.to_string() }, 0.0)
@@ -55,8 +59,14 @@ fn end(child: &mut Child) -> Option<ExitStatus> {
     None
 }
 
-/// Runs a self-test with `program arguments… request`. The process is killed when `deadline` has passed.
-pub(super) fn run(program: &[PathBuf], request: &str, deadline: Duration, show: &dyn Fn(&str)) -> Verdict {
+/// Serves a request with `program arguments… request`. The process is killed when `deadline` has passed.
+pub(super) fn run(
+    program: &[PathBuf],
+    request: &Request,
+    deadline: Duration,
+    show: &dyn Fn(&str),
+) -> Verdict {
+    let request = serde_json::to_string(request).expect("a request has only names and numbers");
     let start = Instant::now();
     let seconds = || start.elapsed().as_secs_f64();
     let no_verdict = |reason: String| Verdict::failed(Failure::NoVerdict { reason }, 0.0);
@@ -76,10 +86,11 @@ pub(super) fn run(program: &[PathBuf], request: &str, deadline: Duration, show: 
         lines.map(|line| String::from_utf8_lossy(&line).into_owned()).try_for_each(|line| sender.send(line))
     });
     let mut stderr = child.stderr.take().expect("it is piped");
-    let errors = std::thread::spawn(move || {
+    let (sender, errors) = mpsc::channel();
+    std::thread::spawn(move || {
         let mut text = Vec::new();
         let _ = stderr.read_to_end(&mut text);
-        String::from_utf8_lossy(&text).into_owned()
+        sender.send(String::from_utf8_lossy(&text).into_owned())
     });
     let mut operation = "opening the device".to_string();
     loop {
@@ -106,7 +117,8 @@ pub(super) fn run(program: &[PathBuf], request: &str, deadline: Duration, show: 
         }
     }
     let status = end(&mut child).map_or("it does not end".to_string(), |status| status.to_string());
-    let text = if errors.is_finished() { errors.join().unwrap_or_default() } else { String::new() };
+    // A process of its own may keep the pipe open.
+    let text = errors.recv_timeout(LAST_WORDS_TIME).unwrap_or_default();
     let message =
         text.trim().chars().rev().take(LAST_WORDS).collect::<Vec<char>>().into_iter().rev().collect();
     Verdict::failed(Failure::Crashed { operation, status, message }, seconds())
@@ -116,12 +128,14 @@ pub(super) fn run(program: &[PathBuf], request: &str, deadline: Duration, show: 
 mod tests {
     use super::*;
 
+    const REQUEST: Request = Request { device: DeviceKind::Vulkan, subject: None };
+
     /// The failure that a child of the shell leads to.
     fn failure(script: &str) -> (String, Vec<String>) {
         let shown = std::sync::Mutex::new(Vec::new());
         let program = ["/bin/sh", "-c", script].map(PathBuf::from);
         let show = |operation: &str| shown.lock().unwrap().push(operation.to_string());
-        let verdict = run(&program, "{}", Duration::from_secs(2), &show);
+        let verdict = run(&program, &REQUEST, Duration::from_secs(2), &show);
         (verdict.failures[0].to_string(), shown.into_inner().unwrap())
     }
 
@@ -138,7 +152,7 @@ mod tests {
         assert_eq!(said, "softmax: no result within 2 s");
         let (said, _) = failure("exit 3");
         assert_eq!(said, "opening the device: the process crashed (exit status: 3)");
-        let verdict = run(&[PathBuf::from("/nowhere/grpo")], "{}", Duration::from_secs(2), &|_| {});
+        let verdict = run(&[PathBuf::from("/nowhere/grpo")], &REQUEST, Duration::from_secs(2), &|_| {});
         assert!(verdict.failures[0].to_string().starts_with("the test did not run: /nowhere/grpo: "));
     }
 
@@ -149,6 +163,6 @@ mod tests {
         let json = serde_json::to_string(&expected).unwrap();
         let script = format!("echo 'a driver says hello'; echo testing a product; echo '{json}'; sleep 60");
         let program = ["/bin/sh", "-c", &script].map(PathBuf::from);
-        assert_eq!(run(&program, "{}", Duration::from_secs(5), &|_| {}), expected);
+        assert_eq!(run(&program, &REQUEST, Duration::from_secs(5), &|_| {}), expected);
     }
 }

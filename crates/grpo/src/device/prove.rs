@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use burn::tensor::Device;
 
-use super::{DeviceError, DeviceInfo, DeviceKind, SelfTest, Subject, Verdict, child, info, verdicts};
+use super::{
+    DeviceError, DeviceInfo, DeviceKind, Failure, SelfTest, Subject, Verdict, child, info, verdicts,
+};
 
 /// How a program proves devices: in a child process, with kept verdicts.
 #[derive(Debug, Clone)]
@@ -27,6 +29,9 @@ impl Default for Prover {
         Self { program: Vec::new(), verdicts: None, deadline: Duration::from_secs(600), show: |_| {} }
     }
 }
+
+/// The time limit for opening a device.
+const OPENING: Duration = Duration::from_secs(60);
 
 static PROVER: OnceLock<Prover> = OnceLock::new();
 
@@ -53,7 +58,7 @@ pub fn prove(kind: DeviceKind, subject: &Subject, memory: Option<u64>) -> Result
         DeviceKind::Cpu => cpu(kind),
         DeviceKind::Auto => {
             for kind in DeviceKind::built() {
-                match info::open(kind) {
+                match open(&prover(), kind) {
                     Ok((_, info)) if info.is_software => {
                         tracing::debug!("{}: a software renderer", info.name);
                     }
@@ -68,7 +73,7 @@ pub fn prove(kind: DeviceKind, subject: &Subject, memory: Option<u64>) -> Result
             cpu(kind)
         }
         kind => {
-            let (device, info) = info::open(kind)?;
+            let (device, info) = open(&prover(), kind)?;
             check(&device, &info, subject, memory)?;
             Ok(Proof { device, info: Some(info) })
         }
@@ -101,8 +106,25 @@ fn check(
 
 /// Tests a device other than the CPU, even if a verdict is kept, which is replaced.
 pub fn self_test(kind: DeviceKind, subject: &Subject) -> Result<Verdict, DeviceError> {
-    let (device, info) = info::open(kind)?;
-    test(&prover(), &device, &info, subject)
+    let prover = prover();
+    let (device, info) = open(&prover, kind)?;
+    test(&prover, &device, &info, subject)
+}
+
+/// Opens a device, first in a child process, since drivers crash and hang.
+fn open(prover: &Prover, kind: DeviceKind) -> Result<(Device, DeviceInfo), DeviceError> {
+    if !prover.program.is_empty() {
+        let request = child::Request { device: kind, subject: None };
+        let verdict = child::run(&prover.program, &request, OPENING.min(prover.deadline), &|_| {});
+        match verdict.failures.first() {
+            // A device that isn't there: the error is found again, with its type.
+            None | Some(Failure::NoVerdict { .. }) => {}
+            Some(failure) => {
+                return Err(DeviceError::NotOpened { kind, reason: failure.to_string() });
+            }
+        }
+    }
+    info::open(kind)
 }
 
 fn prover() -> Prover {
@@ -123,12 +145,29 @@ fn test(
     let verdict = if prover.program.is_empty() {
         SelfTest::new(subject.clone()).run(device, &DeviceKind::Cpu.device()?, prover.show)
     } else {
-        let request = child::Request { device: info.kind, subject: subject.clone() };
-        let request = serde_json::to_string(&request).expect("a request has only names and numbers");
+        let request = child::Request { device: info.kind, subject: Some(subject.clone()) };
         child::run(&prover.program, &request, prover.deadline, &prover.show)
     };
     if let Some(file) = file(prover, info, subject) {
         verdicts::keep(&file, &verdict);
     }
     Ok(verdict)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_that_crashes_when_it_is_opened_crashes_a_child() {
+        let opened = |script: &str| {
+            let program = ["/bin/sh", "-c", script].map(PathBuf::from).to_vec();
+            let prover = Prover { program, deadline: Duration::from_secs(2), ..Prover::default() };
+            open(&prover, DeviceKind::Vulkan).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let said = opened("kill -SEGV $$");
+        assert!(said.contains("opening the device: the process crashed (signal: 11"), "{said}");
+        let said = opened("sleep 60");
+        assert!(said.contains("opening the device: no result within 2 s"), "{said}");
+    }
 }

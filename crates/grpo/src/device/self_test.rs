@@ -34,7 +34,7 @@ impl Subject {
 }
 
 /// The result of a self-test.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verdict {
     /// What went wrong first, in each operation; empty if the device passed.
