@@ -9,6 +9,11 @@ pub fn supports_matrices_in(device: &Device, dtype: DType) -> bool {
     }
 }
 
+/// The half precision that matrices are held in on `device`: BF16 or, without it, F16; none if it has neither.
+pub fn half_precision(device: &Device) -> Option<DType> {
+    [DType::BF16, DType::F16].into_iter().find(|dtype| supports_matrices_in(device, *dtype))
+}
+
 /// `a · b` over the last two dimensions, in f32; all other dimensions must be equal. `b` may be stored in half precision, and is then
 /// a constant.
 pub fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {

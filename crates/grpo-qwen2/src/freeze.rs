@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor};
-use grpo_kernels::{supports_matrices_in, to_host};
+use grpo_kernels::{half_precision, to_host};
 use half::{bf16, f16};
 
 use crate::{Qwen2, Table};
@@ -22,9 +22,7 @@ impl Qwen2 {
             embed_tokens: base.embed_tokens.freeze(),
             layers: base.layers.map(&mut Freeze),
             lm_head: base.lm_head.map(Table::freeze),
-            norm: base.norm,
-            cache_dtype: base.cache_dtype,
-            config: base.config,
+            ..base
         }
     }
 }
@@ -46,9 +44,8 @@ impl ModuleMapper for Freeze {
 /// The dtype that `device` holds a frozen matrix of BF16 numbers in: BF16; or F16 on a device without BF16, if the matrix is in its
 /// range. Any other matrix is held in F32.
 pub(crate) fn frozen_dtype(values: &[f32], device: &Device) -> DType {
-    let half = [DType::BF16, DType::F16].into_iter().find(|dtype| supports_matrices_in(device, *dtype));
     let is_bf16 = || values.iter().all(|v| bf16::from_f32(*v).to_f32() == *v);
-    match half {
+    match half_precision(device) {
         Some(DType::BF16) if is_bf16() => DType::BF16,
         Some(DType::F16) if is_bf16() && is_in_range_of_f16(values) => DType::F16,
         _ => DType::F32,

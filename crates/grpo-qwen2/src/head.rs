@@ -73,7 +73,7 @@ impl HeadPass {
             for at in tiles(self.targets.len(), POSITIONS) {
                 let h = rows(&self.h, at.clone());
                 let logits = matmul(h.clone(), w.clone().transpose());
-                let of_rows = |column: &Tensor<2>| column.clone().slice(at.clone());
+                let of_rows = |column| rows(column, at.clone());
                 let dz = softmax_vjp(logits, of_rows(&self.log_sum_exp), of_rows(&g));
                 let part = matmul(dz.clone(), w.clone());
                 dh.inplace(|dh| {

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
-use grpo_kernels::{product, swiglu_product};
+use grpo_kernels::{matmul, product, swiglu_product};
 
 /// `x · weight + bias`, plus the adapter's output; computed in f32, however the weight is stored.
 #[derive(Module, Debug)]
@@ -70,7 +70,7 @@ impl Projection {
     pub(crate) fn merged(&self) -> Tensor<2> {
         let weight = self.weight.val().cast(DType::F32);
         match &self.adapter {
-            Some(adapter) => weight + adapter.a.val().matmul(adapter.b.val()).mul_scalar(adapter.scale()),
+            Some(adapter) => weight + matmul(adapter.a.val(), adapter.b.val()).mul_scalar(adapter.scale()),
             None => weight,
         }
     }

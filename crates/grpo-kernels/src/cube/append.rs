@@ -2,8 +2,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::ops::{elementwise, empty_like, owned, whole};
-use super::product::element;
+use super::ops::{element, elementwise, empty_like, owned, whole};
 
 /// One thread per pair of numbers that rotate together, of the queries, the keys and the values of a row.
 #[cube(launch)]

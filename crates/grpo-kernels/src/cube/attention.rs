@@ -2,8 +2,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::ops::{empty_like, groups, whole};
-use super::product::element;
+use super::ops::{element, empty_like, groups, whole};
 use super::{largest, sum};
 
 /// Keys that are read together, one per thread.

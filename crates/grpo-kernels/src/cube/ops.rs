@@ -9,6 +9,8 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
+use cubecl::prelude::Scalar;
 use cubecl::{CubeCount, CubeDim, calculate_cube_count_elemwise};
 
 use crate::AdamWUpdate;
@@ -176,6 +178,15 @@ pub(super) fn owned(x: CubeTensor) -> CubeTensor {
 /// A tensor of f32 beside another, with nothing in it.
 pub(super) fn empty_like<const D: usize>(other: &CubeTensor, shape: [usize; D]) -> CubeTensor {
     empty_device_contiguous_dtype(other.client.clone(), other.device.clone(), Shape::new(shape), DType::F32)
+}
+
+/// How kernels see a dtype.
+pub(super) fn element(dtype: DType) -> ElemType {
+    match dtype {
+        DType::F16 => half::f16::elem_type_native(),
+        DType::BF16 => half::bf16::elem_type_native(),
+        _ => f32::elem_type_native(),
+    }
 }
 
 /// A thread for each of `n`, in groups of as many as work on a row.

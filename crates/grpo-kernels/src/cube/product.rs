@@ -3,7 +3,6 @@
 use burn::tensor::{DType, Device};
 use burn_cubecl::kernel::matmul::init_matmul_output;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 use cubecl::tf32;
 use cubek::matmul::definition::{MatmulElems, MatmulGlobalElems};
@@ -12,18 +11,11 @@ use cubek::matmul::multi_level;
 use cubek::matmul::strategy::Strategy;
 use cubek::std::InputBinding;
 
+use super::ops::element;
+
 /// Whether burn's product of f32 rounds to TF32 on `device`.
 pub(super) fn rounds_to_tf32(device: &Device) -> bool {
     super::client(device).is_some_and(|client| client.properties().supports_type(tf32::elem_type_native()))
-}
-
-/// How kernels see a dtype.
-pub(super) fn element(dtype: DType) -> ElemType {
-    match dtype {
-        DType::F16 => half::f16::elem_type_native(),
-        DType::BF16 => half::bf16::elem_type_native(),
-        _ => f32::elem_type_native(),
-    }
 }
 
 /// `a · b` over the last two dimensions, of factors in any of these dtypes; products and sums are in f32.

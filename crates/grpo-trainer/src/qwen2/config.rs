@@ -1,6 +1,6 @@
 use burn::tensor::{DType, Device};
 use grpo_core::SamplerCorrection;
-use grpo_kernels::supports_matrices_in;
+use grpo_kernels::{half_precision, supports_matrices_in};
 use grpo_qwen2::LoraConfig;
 use grpo_rollout::InvalidOption;
 use serde::{Deserialize, Serialize};
@@ -61,12 +61,10 @@ impl Qwen2PolicyConfig {
         else {
             return Ok(());
         };
-        let expected = if supports_matrices_in(device, DType::BF16) {
-            "this device does not compute with it: use bf16"
-        } else if supports_matrices_in(device, DType::F16) {
-            "this device does not compute with it: use f16"
-        } else {
-            "this device computes only with F32: use f32"
+        let expected = match half_precision(device) {
+            Some(DType::BF16) => "this device does not compute with it: use bf16",
+            Some(_) => "this device does not compute with it: use f16",
+            None => "this device computes only with F32: use f32",
         };
         Err(InvalidOption::new("rollout_dtype", format!("{dtype:?}"), expected))
     }

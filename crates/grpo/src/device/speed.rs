@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor};
+use grpo_kernels::matmul;
 
 /// Measured speeds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,7 +23,7 @@ impl Speed {
     pub fn measure(device: &Device) -> Self {
         let n = 1024;
         let (x, w) = (Tensor::<2>::ones([n, n], device), Tensor::<2>::ones([n, n], device));
-        let products = per_second(device, || drop(x.clone().matmul(w.clone())));
+        let products = per_second(device, || drop(matmul(x.clone(), w.clone())));
         let large = Tensor::<2>::ones([8 * n, 2 * n], device);
         let passes = per_second(device, || drop(large.clone() + 1.0));
         Self {

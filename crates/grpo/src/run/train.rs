@@ -50,7 +50,7 @@ impl<T: Truth> Run<T> {
     }
 
     /// Takes all remaining steps, unless it is [interrupted](Run::interrupt); evaluates before and after, and saves the
-    /// model. The trained model is saved even if a step fails.
+    /// model. The trained model is saved even if a step fails, but not if its device does.
     pub fn train(&mut self, mut tell: impl FnMut(Event<'_, T>)) -> Result<Outcome, Error> {
         let device = self.folder.device().cloned();
         guard(device.as_ref(), || self.train_to_the_end(&mut tell))
