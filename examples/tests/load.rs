@@ -80,7 +80,8 @@ impl Stub {
 }
 
 impl Decoder for Stub {
-    type Cache = usize;
+    type Cache = ();
+    type Prompt = ();
 
     fn context(&self) -> usize {
         1000
@@ -90,16 +91,16 @@ impl Decoder for Stub {
         VOCABULARY
     }
 
-    fn prefill(&self, prompts: &[&[u32]], _capacity: usize) -> (usize, Tensor<2>) {
-        (prompts.len(), Self::logits(prompts.len()))
+    fn prefill(&self, prompts: &[&[u32]]) -> (Vec<()>, Tensor<2>) {
+        (vec![(); prompts.len()], Self::logits(prompts.len()))
     }
 
-    fn decode(&self, tokens: &[u32], _cache: &mut usize) -> Tensor<2> {
-        Self::logits(tokens.len())
-    }
+    fn cache(&self, _rows: usize, _positions: usize) {}
 
-    fn select(&self, _cache: usize, rows: &[usize]) -> usize {
-        rows.len()
+    fn start(&self, _cache: &mut (), _rows: &[usize], _prompt: &()) {}
+
+    fn decode(&self, _cache: &mut (), rows: &[usize], _tokens: &[u32]) -> Tensor<2> {
+        Self::logits(rows.len())
     }
 }
 

@@ -8,14 +8,27 @@ use std::time::Instant;
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use grpo_core::{Completion, SamplerCorrection};
-use grpo_qwen2::{ActivationCheckpointing, ChatTokenizer, LoraConfig, Qwen2};
+use grpo_qwen2::{ActivationCheckpointing, ChatTokenizer, LoraConfig, Message, Qwen2};
 use grpo_reward::Rubric;
-use grpo_rollout::{PromptCompletions, Request, SampleKey, Sampler, Sampling, TokenGradients, TokenLogProbs};
+use grpo_rollout::{
+    PromptCompletions, Request, Sample, SampleKey, Sampler, Sampling, TokenGradients, TokenLogProbs,
+};
 use grpo_trainer::{Problem, Qwen2Policy, Qwen2PolicyConfig, RolloutDtype, Text, Trainer, TrainerConfig};
 
 const PROMPT: usize = 180;
 const COMPLETION: usize = 256;
 const GROUP: usize = 8;
+/// Word problems, whose solutions differ in length.
+const PROBLEMS: [&str; 8] = [
+    "A baker makes 12 trays of 8 rolls and sells 75 rolls. How many rolls are left?",
+    "What is 17 + 26?",
+    "A train travels 60 km in 45 minutes. How far does it travel in two hours at that speed?",
+    "Mira reads 20 pages a day for a week, then 35 pages a day until she has read 300 pages. On which day does she finish?",
+    "A shirt costs 40 dollars and is reduced by 15 percent. How much do three such shirts cost?",
+    "How many legs do 4 spiders and 3 dogs have together?",
+    "A tank holds 500 litres. One pipe fills 20 litres a minute, another empties 5. How long until it is full?",
+    "The sum of three consecutive numbers is 72. Which are they?",
+];
 
 #[path = "../../../crates/grpo-cli/src/allocator.rs"]
 mod allocator;
@@ -35,6 +48,8 @@ fn main() {
         "generate-32" => generate(&name, &load(folder), 32),
         "generate-8-bf16" => generate(&name, &load_bf16(folder), 8),
         "generate-32-bf16" => generate(&name, &load_bf16(folder), 32),
+        "mixed-bf16" => mixed(&name, folder, PROBLEMS.len()),
+        "mixed-bf16-apart" => mixed(&name, folder, 2),
         "logprobs-8x436" => logprobs(&name, &load(folder), false),
         "logprobs-shared" => logprobs(&name, &load(folder), true),
         "step" => step(&name, folder, &Qwen2PolicyConfig::default(), false),
@@ -83,6 +98,29 @@ fn generate(name: &str, model: &Qwen2, rows: usize) {
     let start = Instant::now();
     let samples = run(COMPLETION);
     report(name, start, samples[0].iter().map(|sample| sample.tokens.len()).sum());
+}
+
+/// Sixteen rows: sixty-four completions of the problems, with the lengths that the model gives them, `together` problems at a time.
+fn mixed(name: &str, folder: &Path, together: usize) {
+    let model = load_bf16(folder);
+    let text = ChatTokenizer::read(folder).expect("the tokenizer loads");
+    let prompt = |problem: &&str| {
+        let messages = [Message::new("user", format!("{problem} Think step by step."))];
+        text.prompt(&messages).expect("the template renders")
+    };
+    let prompts: Vec<Vec<u32>> = PROBLEMS.iter().map(prompt).collect();
+    let key = |problem, sample| SampleKey { seed: 0, step: 0, problem, sample };
+    let keys: Vec<Vec<SampleKey>> = (0..PROBLEMS.len() as u64)
+        .map(|problem| (0..8).map(|sample| key(problem, sample)).collect())
+        .collect();
+    let requests: Vec<Request<'_>> =
+        prompts.iter().zip(&keys).map(|(prompt, keys)| Request { prompt, keys }).collect();
+    let stop = text.stop.clone();
+    let sampler = Sampler { sampling: Sampling::default(), stop, max_tokens: COMPLETION, batch_rows: 16 };
+    let start = Instant::now();
+    let sample = |requests: &[Request<'_>]| sampler.sample(&model, requests).expect("the model samples");
+    let samples: Vec<Vec<Sample>> = requests.chunks(together).flat_map(sample).collect();
+    report(name, start, samples.iter().flatten().map(|sample| sample.tokens.len()).sum());
 }
 
 fn logprobs(name: &str, model: &Qwen2, shared: bool) {

@@ -3,44 +3,72 @@ use std::sync::OnceLock;
 use burn::tensor::{Device, Tensor};
 
 use crate::attention::{attention, merge_heads};
-use crate::{float_tensor, on_cpu};
+use crate::{float_tensor, int_tensor, on_cpu};
 
-/// Attention of one new token per row to cached keys and values: row `i` sees the slots `starts[i]..len`.
+/// Where a new token goes in a cache of keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The row of the cache.
+    pub row: usize,
+    /// The tokens that the row has seen before, which is the slot of the new one.
+    pub len: usize,
+}
+
+/// Attention of new tokens, at most one per row of a cache, to the keys and values of their rows.
 pub struct CachedAttention {
-    starts: Vec<usize>,
-    len: usize,
+    places: Vec<Place>,
     /// Created on first use and shared by all layers.
     mask: OnceLock<Option<Tensor<4>>>,
 }
 
 impl CachedAttention {
-    /// Attention to the slots `starts[i]..len` of each row `i`.
-    pub fn new(starts: Vec<usize>, len: usize) -> Self {
-        Self { starts, len, mask: OnceLock::new() }
+    /// For new tokens at these places.
+    pub fn new(places: Vec<Place>) -> Self {
+        Self { places, mask: OnceLock::new() }
     }
 
-    /// Maps queries `[rows, heads, head_dim]`, keys and values `[rows, key_value_heads, slots, head_dim]`, all in f32, to
-    /// `[rows, heads * head_dim]`.
+    /// Writes the keys or values `new` `[tokens, key_value_heads, head_dim]` into `cache` `[rows, key_value_heads, slots,
+    /// head_dim]`, both in f32.
+    pub fn append(&self, cache: Tensor<4>, new: Tensor<3>) -> Tensor<4> {
+        on_cpu!(new, crate::cpu::append(cache, new, &self.places));
+        self.composed_append(cache, new)
+    }
+
+    fn composed_append(&self, mut cache: Tensor<4>, new: Tensor<3>) -> Tensor<4> {
+        let [_, heads, _, dim] = cache.dims();
+        for (i, Place { row, len }) in self.places.iter().enumerate() {
+            let token = new.clone().narrow(0, i, 1).unsqueeze_dim(2);
+            let at = [*row..row + 1, 0..heads, *len..len + 1, 0..dim];
+            cache.inplace(|cache| cache.slice_assign(at, token));
+        }
+        cache
+    }
+
+    /// Maps queries `[tokens, heads, head_dim]`, keys and values `[rows, key_value_heads, slots, head_dim]`, all in f32, to
+    /// `[tokens, heads * head_dim]`. Each token sees its row up to its own slot.
     pub fn attend(&self, q: Tensor<3>, k: &Tensor<4>, v: &Tensor<4>) -> Tensor<2> {
-        on_cpu!(q, crate::cpu::cached_attention(q, k.clone(), v.clone(), &self.starts, self.len));
-        self.composed(q, k, v)
+        on_cpu!(q, crate::cpu::cached_attention(q, k.clone(), v.clone(), &self.places));
+        self.composed_attend(q, k, v)
     }
 
-    fn composed(&self, q: Tensor<3>, k: &Tensor<4>, v: &Tensor<4>) -> Tensor<2> {
-        let mask = self.mask.get_or_init(|| mask(&self.starts, self.len, &q.device())).clone();
-        let seen = |x: &Tensor<4>| x.clone().narrow(2, 0, self.len);
+    fn composed_attend(&self, q: Tensor<3>, k: &Tensor<4>, v: &Tensor<4>) -> Tensor<2> {
+        let device = q.device();
+        let rows = int_tensor(self.places.iter().map(|place| place.row), &device);
+        let longest = self.places.iter().map(|place| place.len + 1).max().unwrap_or(0);
+        let seen = |x: &Tensor<4>| x.clone().select(0, rows.clone()).narrow(2, 0, longest);
+        let mask = self.mask.get_or_init(|| mask(&self.places, longest, &device)).clone();
         merge_heads(attention(q.unsqueeze_dim(2), seen(k), seen(v), mask))
     }
 }
 
-/// The additive mask `[rows, 1, 1, len]` of the slots before each row's first; none if all rows start at slot 0.
-fn mask(starts: &[usize], len: usize, device: &Device) -> Option<Tensor<4>> {
-    if starts.iter().all(|start| *start == 0) {
+/// The additive mask `[tokens, 1, 1, slots]` of the slots after each token's own; none if all have the same.
+fn mask(places: &[Place], slots: usize, device: &Device) -> Option<Tensor<4>> {
+    if places.iter().all(|place| place.len + 1 == slots) {
         return None;
     }
-    let row = |start: usize| (0..len).map(move |j| if j < start { f32::NEG_INFINITY } else { 0.0 });
-    let values: Vec<f32> = starts.iter().flat_map(|start| row(*start)).collect();
-    Some(float_tensor(values, [starts.len(), 1, 1, len], device))
+    let row = |len: usize| (0..slots).map(move |slot| if slot > len { f32::NEG_INFINITY } else { 0.0 });
+    let values: Vec<f32> = places.iter().flat_map(|place| row(place.len)).collect();
+    Some(float_tensor(values, [places.len(), 1, 1, slots], device))
 }
 
 #[cfg(all(test, feature = "flex"))]
@@ -49,17 +77,26 @@ mod tests {
     use crate::tests::{assert_close, matrix, numbers};
 
     #[test]
-    fn the_kernel_is_what_it_is_composed_of() {
+    fn the_kernels_are_what_they_are_composed_of() {
         for (heads, kv_heads, dim) in [(2, 1, 4), (4, 2, 16), (14, 2, 64)] {
-            let (rows, slots) = (3, 40);
-            let q = matrix(1, [rows, heads * dim], 2.0).reshape([rows, heads, dim]);
+            let (rows, slots) = (4, 40);
+            let tensor =
+                |seed, tokens, heads| matrix(seed, [tokens, heads * dim], 2.0).reshape([tokens, heads, dim]);
             let [k, v] = [2, 3].map(|seed| {
                 matrix(seed, [rows, kv_heads * slots * dim], 2.0).reshape([rows, kv_heads, slots, dim])
             });
-            for (starts, len) in [([0, 0, 0], 1), ([0, 0, 0], 33), ([5, 0, 38], 39)] {
-                let cached = CachedAttention::new(starts.to_vec(), len);
-                let found = numbers(cached.attend(q.clone(), &k, &v));
-                let expected = numbers(cached.composed(q.clone(), &k, &v));
+            for places in
+                [&[(0, 0), (1, 0)][..], &[(0, 32), (1, 32), (2, 32), (3, 32)], &[(3, 5), (0, 39), (2, 0)]]
+            {
+                let places: Vec<Place> =
+                    places.iter().map(|(row, len)| Place { row: *row, len: *len }).collect();
+                let (q, new) = (tensor(1, places.len(), heads), tensor(4, places.len(), kv_heads));
+                let cached = CachedAttention::new(places);
+                let [found_k, expected_k] = [CachedAttention::append, CachedAttention::composed_append]
+                    .map(|append| append(&cached, k.clone(), new.clone()));
+                assert_eq!(numbers(found_k.clone()), numbers(expected_k));
+                let found = numbers(cached.attend(q.clone(), &found_k, &v));
+                let expected = numbers(cached.composed_attend(q, &found_k, &v));
                 assert_close("attention", &found, &expected, 1e-5);
             }
         }

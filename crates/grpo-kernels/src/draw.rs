@@ -26,8 +26,8 @@ pub struct DeviceDraw {
     pub entropy: f32,
 }
 
-/// Whether [`draw`] can draw from tensors of `device`.
-pub fn draws_on(device: &Device) -> bool {
+/// Whether `device` has kernels for decoding: [`DeviceAttention`](crate::DeviceAttention) and [`draw`].
+pub fn decodes_on(device: &Device) -> bool {
     cfg!(feature = "cube") && crate::is_plain_cube(device)
 }
 
@@ -40,7 +40,7 @@ pub fn draws_on(device: &Device) -> bool {
 ///
 /// # Panics
 ///
-/// If [`draws_on`] is false for the device of `logits`, or a row index is not below their number of rows.
+/// If [`decodes_on`] is false for the device of `logits`, or a row index is not below their number of rows.
 #[cfg(feature = "cube")]
 pub fn draw(logits: Tensor<2>, requests: &[(usize, f64)], options: &DrawOptions) -> Vec<Option<DeviceDraw>> {
     let (device, n) = (logits.device(), requests.len());

@@ -24,9 +24,9 @@ mod softmax;
 mod transfer;
 
 pub use attention::{CausalAttention, Segment};
-pub use cached::CachedAttention;
+pub use cached::{CachedAttention, Place};
 pub use decode::DeviceAttention;
-pub use draw::{DeviceDraw, DrawOptions, draw, draws_on};
+pub use draw::{DeviceDraw, DrawOptions, decodes_on, draw};
 pub use elementwise::{add_rms_norm, rms_norm, swiglu, swiglu_product};
 pub use memory::DeviceMemory;
 pub use optimize::{AdamWUpdate, SumOfSquares};

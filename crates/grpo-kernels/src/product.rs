@@ -28,7 +28,7 @@ pub fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
 /// `x · w`: `[rows, inner] · [inner, columns]`, computed in f32; `w` may be stored in half precision, and is then a constant.
 pub fn product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
-    if crate::cpu::few_rows(&x, &w, w.dims()[1]) {
+    if crate::cpu::few_rows(&x, &w) {
         return crate::cpu::product(x, w);
     }
     #[cfg(feature = "flex")]
@@ -41,7 +41,7 @@ pub fn product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
 /// `x · wᵀ`: `[rows, inner] · [columns, inner]ᵀ`, computed in f32; `w` may be stored in half precision.
 pub fn product_transposed(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
-    if crate::cpu::few_rows(&x, &w, w.dims()[0]) {
+    if crate::cpu::few_rows(&x, &w) {
         return crate::cpu::product_transposed(x, w);
     }
     matmul(x, w.transpose())
@@ -62,8 +62,15 @@ mod tests {
 
     #[test]
     fn few_rows_give_the_product_whatever_the_matrix_is_stored_in() {
-        for (rows, inner, columns) in [(1, 64, 16), (5, 128, 48), (8, 64, 4112), (13, 192, 80), (32, 64, 32)]
-        {
+        for (rows, inner, columns) in [
+            (1, 64, 16),
+            (5, 128, 48),
+            (8, 64, 4112),
+            (13, 192, 80),
+            (32, 64, 32),
+            (6, 4, 7),
+            (100, 33, 1099),
+        ] {
             let x = matrix(1, [rows, inner], 1.0);
             for dtype in dtypes() {
                 let w = matrix(2, [inner, columns], 1.0).cast(dtype);
@@ -111,12 +118,16 @@ mod tests {
 
     #[test]
     fn a_row_is_the_same_to_the_bit_whatever_is_beside_it() {
-        let (x, w) = (matrix(1, [32, 128], 1.0), matrix(2, [128, 64], 1.0));
-        for multiply in [product, |x, w: Tensor<2>| product_transposed(x, w.transpose())] {
-            let all = numbers(multiply(x.clone(), w.clone()));
-            for rows in [1, 3, 8, 11] {
-                let some = numbers(multiply(x.clone().narrow(0, 32 - rows, rows), w.clone()));
-                assert_eq!(some, all[(32 - rows) * 64..]);
+        const ROWS: usize = 100;
+        // The matrices of a model, and those of adapters.
+        for [inner, columns] in [[128, 64], [896, 1040], [896, 16], [16, 896], [1, 64], [1040, 12]] {
+            let (x, w) = (matrix(1, [ROWS, inner], 1.0), matrix(2, [inner, columns], 1.0));
+            for multiply in [product, |x, w: Tensor<2>| product_transposed(x, w.transpose())] {
+                let all = numbers(multiply(x.clone(), w.clone()));
+                for rows in [1, 2, 3, 8, 11, 33, 65] {
+                    let some = numbers(multiply(x.clone().narrow(0, ROWS - rows, rows), w.clone()));
+                    assert!(some == all[(ROWS - rows) * columns..], "{rows} rows · [{inner}, {columns}]");
+                }
             }
         }
     }

@@ -1,23 +1,27 @@
-use burn::tensor::{DType, Tensor};
-use grpo_kernels::{CachedAttention, CausalAttention};
+use burn::tensor::{DType, Int, Tensor};
+use grpo_kernels::{CachedAttention, CausalAttention, Place, decodes_on};
 use grpo_rollout::{Decoder, Draw, DrawRequest, PromptCompletions, Sampling};
 
 use crate::device_decoding::{DeviceDecoding, draw};
 use crate::model::{Attend, AttentionInput, Qwen2, Residual, int_tensor};
 use crate::packed::Packed;
 
-/// Keys and values of the rows of a batch, in slots that are allocated once.
-///
-/// All rows end at the same slot: a shorter prompt starts later, and the slots before it are masked.
+/// Keys and values of rows, in slots that are allocated once. A token's slot is its position.
 #[derive(Debug, Clone)]
 pub struct KvCache {
     layers: Vec<Layer>,
-    /// The first slot of each row.
-    starts: Vec<usize>,
-    /// Slots in use.
-    len: usize,
+    /// The tokens that each row has seen.
+    lens: Vec<usize>,
     /// On a device with kernels of its own, what they need.
     on_device: Option<DeviceDecoding>,
+}
+
+/// Keys and values of a prompt.
+#[derive(Debug, Clone)]
+pub struct KvPrompt {
+    /// With one row and as many slots as the prompt has tokens.
+    layers: Vec<Layer>,
+    len: usize,
 }
 
 /// Keys and values of a layer, `[rows, key_value_heads, slots, head_dim]`.
@@ -27,75 +31,71 @@ struct Layer {
     v: Tensor<4>,
 }
 
-impl Layer {
-    /// Writes keys and values `[1 or rows, key_value_heads, tokens, head_dim]` in place, starting at `row` and `slot`.
-    fn write(&mut self, row: usize, slot: usize, k: Tensor<4>, v: Tensor<4>) {
-        for (cache, new) in [(&mut self.k, k), (&mut self.v, v)] {
-            let [rows, heads, tokens, dim] = new.dims();
-            let new = new.cast(cache.dtype());
-            cache.inplace(|c| c.slice_assign([row..row + rows, 0..heads, slot..slot + tokens, 0..dim], new));
-        }
-    }
-}
-
-/// Packed attention that also caches keys and values.
-struct Prefill<'a> {
+/// Packed attention whose keys and values are kept.
+struct Prefill {
     attention: CausalAttention,
-    packed: &'a Packed,
-    cache: &'a mut KvCache,
+    /// For each layer, keys and values `[tokens, key_value_heads, head_dim]`.
+    kept: Vec<[Tensor<3>; 2]>,
 }
 
-impl Attend for Prefill<'_> {
-    fn attend(&mut self, layer: usize, input: AttentionInput<'_>) -> Tensor<2> {
+impl Attend for Prefill {
+    fn attend(&mut self, _: usize, input: AttentionInput<'_>) -> Tensor<2> {
         let [q, k, v] = input.rotated();
-        for (row, range) in self.packed.ranges().enumerate() {
-            let tokens = |x: &Tensor<3>| x.clone().slice(range.clone()).swap_dims(0, 1).unsqueeze();
-            self.cache.layers[layer].write(row, self.cache.starts[row], tokens(&k), tokens(&v));
-        }
+        self.kept.push([k.clone(), v.clone()]);
         self.attention.attend(q, k, v)
     }
 }
 
-/// Attention of one new token per row to that row's cache.
+/// Attention of new tokens, at most one per row, to their rows.
 struct Step<'a> {
     attention: CachedAttention,
-    cache: &'a mut KvCache,
+    layers: &'a mut [Layer],
+    /// What a device with kernels needs besides, and the places of the tokens there.
+    on_device: Option<(&'a DeviceDecoding, Tensor<1, Int>)>,
 }
 
 impl Attend for Step<'_> {
     fn attend(&mut self, layer: usize, input: AttentionInput<'_>) -> Tensor<2> {
-        let slot = self.cache.len;
-        let cached = &mut self.cache.layers[layer];
-        if let Some(on_device) = &self.cache.on_device {
-            return on_device.step(layer, &input, [&mut cached.k, &mut cached.v], slot);
+        let Layer { k: cached_k, v: cached_v } = &mut self.layers[layer];
+        if let Some((decoding, places)) = &self.on_device {
+            return decoding.step(layer, &input, [cached_k, cached_v], places.clone());
         }
         let [q, k, v] = input.rotated();
-        cached.write(0, slot, k.unsqueeze_dim(2), v.unsqueeze_dim(2));
-        self.attention.attend(q, &cached.k, &cached.v)
+        cached_k.inplace(|cache| self.attention.append(cache, k));
+        cached_v.inplace(|cache| self.attention.append(cache, v));
+        self.attention.attend(q, cached_k, cached_v)
     }
 }
 
-impl KvCache {
-    fn new(model: &Qwen2, prompts: &[&[u32]], capacity: usize) -> Self {
-        let config = model.config();
-        let len = prompts.iter().map(|p| p.len()).max().unwrap_or(0);
-        let shape = [prompts.len(), config.num_key_value_heads, len + capacity, config.head_dim];
-        let device = model.device();
-        let starts: Vec<usize> = prompts.iter().map(|p| len - p.len()).collect();
-        let on_device = DeviceDecoding::new(model, &starts, len + capacity);
-        let dtype = if on_device.is_some() { model.cache_dtype } else { DType::F32 };
-        let empty = || Tensor::zeros(shape, (&device, dtype));
-        Self {
-            layers: (0..config.num_hidden_layers).map(|_| Layer { k: empty(), v: empty() }).collect(),
-            on_device,
-            starts,
-            len,
-        }
+impl Qwen2 {
+    /// The keys and values of some prompts, and the residual streams `[prompts, hidden_size]` of their last tokens.
+    fn read(&self, prompts: &[&[u32]]) -> (Vec<KvPrompt>, Tensor<2>) {
+        let batch: Vec<PromptCompletions<'_>> =
+            prompts.iter().map(|prompt| PromptCompletions { prompt, completions: Vec::new() }).collect();
+        let packed = Packed::new(&batch);
+        let rope = self.rope(&packed.positions);
+        let mut prefill = Prefill { attention: packed.attention(&self.device()), kept: Vec::new() };
+        let x = self.blocks(&packed.tokens, &rope, &mut prefill);
+        let ends = x.total().select(0, int_tensor(&packed.ends(), &self.device()));
+        let dtype = self.kept_dtype();
+        let prompts = packed.ranges().map(|range| {
+            let of_prompt =
+                |x: &Tensor<3>| x.clone().slice(range.clone()).swap_dims(0, 1).unsqueeze().cast(dtype);
+            let layers = prefill.kept.iter().map(|[k, v]| Layer { k: of_prompt(k), v: of_prompt(v) });
+            KvPrompt { layers: layers.collect(), len: range.len() }
+        });
+        (prompts.collect(), ends)
+    }
+
+    /// The dtype that keys and values are kept in.
+    fn kept_dtype(&self) -> DType {
+        if decodes_on(&self.device()) { self.cache_dtype } else { DType::F32 }
     }
 }
 
 impl Decoder for Qwen2 {
     type Cache = KvCache;
+    type Prompt = KvPrompt;
 
     fn context(&self) -> usize {
         self.config().max_position_embeddings
@@ -105,40 +105,50 @@ impl Decoder for Qwen2 {
         self.config().vocab_size
     }
 
-    fn prefill(&self, prompts: &[&[u32]], capacity: usize) -> (KvCache, Tensor<2>) {
-        let batch: Vec<PromptCompletions<'_>> =
-            prompts.iter().map(|prompt| PromptCompletions { prompt, completions: Vec::new() }).collect();
-        let packed = Packed::new(&batch);
-        let mut cache = KvCache::new(self, prompts, capacity);
-        let rope = self.rope(&packed.positions);
-        let attention = packed.attention(&self.device());
-        let x = self.blocks(
-            &packed.tokens,
-            &rope,
-            &mut Prefill { attention, packed: &packed, cache: &mut cache },
-        );
-        let last = x.total().select(0, int_tensor(&packed.ends(), &self.device()));
-        (cache, self.logits(Residual::new(last)))
+    fn prefill(&self, prompts: &[&[u32]]) -> (Vec<KvPrompt>, Tensor<2>) {
+        // On the CPU, products of many tokens round differently for different numbers of them: each prompt by itself.
+        let together = if decodes_on(&self.device()) { prompts.len() } else { 1 };
+        let (read, ends): (Vec<_>, Vec<_>) =
+            prompts.chunks(together).map(|prompts| self.read(prompts)).unzip();
+        (read.concat(), self.logits(Residual::new(Tensor::cat(ends, 0))))
     }
 
-    fn decode(&self, tokens: &[u32], cache: &mut KvCache) -> Tensor<2> {
-        let positions: Vec<usize> = cache.starts.iter().map(|start| cache.len - start).collect();
-        let attention = CachedAttention::new(cache.starts.clone(), cache.len + 1);
-        let x = self.blocks(tokens, &self.rope(&positions), &mut Step { attention, cache });
-        cache.len += 1;
-        self.logits(x)
-    }
-
-    fn select(&self, cache: KvCache, rows: &[usize]) -> KvCache {
-        let ids: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
-        let ids = int_tensor(&ids, &self.device());
-        let pick = |x: Tensor<4>| x.select(0, ids.clone());
+    fn cache(&self, rows: usize, positions: usize) -> KvCache {
+        let config = self.config();
+        let shape = [rows, config.num_key_value_heads, positions, config.head_dim];
+        let (device, dtype) = (self.device(), self.kept_dtype());
+        let empty = || Tensor::zeros(shape, (&device, dtype));
         KvCache {
-            layers: cache.layers.into_iter().map(|l| Layer { k: pick(l.k), v: pick(l.v) }).collect(),
-            starts: rows.iter().map(|row| cache.starts[*row]).collect(),
-            len: cache.len,
-            on_device: cache.on_device.map(|on_device| on_device.select(ids.clone())),
+            layers: (0..config.num_hidden_layers).map(|_| Layer { k: empty(), v: empty() }).collect(),
+            lens: vec![0; rows],
+            on_device: DeviceDecoding::new(self, positions),
         }
+    }
+
+    fn start(&self, cache: &mut KvCache, rows: &[usize], prompt: &KvPrompt) {
+        for rows in rows.chunk_by(|a, b| a + 1 == *b) {
+            let rows = rows[0]..rows[0] + rows.len();
+            for (layer, prompt) in cache.layers.iter_mut().zip(&prompt.layers) {
+                for (cache, prompt) in [(&mut layer.k, &prompt.k), (&mut layer.v, &prompt.v)] {
+                    let [_, heads, tokens, dim] = prompt.dims();
+                    let copies = prompt.clone().expand([rows.len(), heads, tokens, dim]);
+                    let at = [rows.clone(), 0..heads, 0..tokens, 0..dim];
+                    cache.inplace(|cache| cache.slice_assign(at, copies));
+                }
+            }
+            cache.lens[rows].fill(prompt.len);
+        }
+    }
+
+    fn decode(&self, cache: &mut KvCache, rows: &[usize], tokens: &[u32]) -> Tensor<2> {
+        let places: Vec<Place> = rows.iter().map(|row| Place { row: *row, len: cache.lens[*row] }).collect();
+        let positions: Vec<usize> = places.iter().map(|place| place.len).collect();
+        let on_device = cache.on_device.as_ref().map(|decoding| (decoding, decoding.places(&places)));
+        let attention = CachedAttention::new(places);
+        let step = &mut Step { attention, layers: &mut cache.layers, on_device };
+        let x = self.blocks(tokens, &self.rope(&positions), step);
+        rows.iter().for_each(|row| cache.lens[*row] += 1);
+        self.logits(x)
     }
 
     fn draw(&self, logits: Tensor<2>, requests: &[DrawRequest], sampling: &Sampling) -> Vec<Option<Draw>> {

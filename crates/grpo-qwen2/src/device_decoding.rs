@@ -1,12 +1,12 @@
 //! Decoding on a device with kernels of its own.
 
 use burn::tensor::{DType, Int, Tensor};
-use grpo_kernels::{DeviceAttention, DrawOptions, draws_on, product};
+use grpo_kernels::{DeviceAttention, DrawOptions, Place, decodes_on, product};
 use grpo_rollout::{Draw, DrawRequest, Sampling, draw_on_host};
 
 use crate::model::{Attention, AttentionInput, Qwen2};
 
-/// What the kernels need besides keys and values, made once per batch.
+/// What the kernels need besides keys and values, made once per cache.
 #[derive(Debug, Clone)]
 pub(crate) struct DeviceDecoding {
     attention: DeviceAttention,
@@ -23,26 +23,26 @@ struct Joined {
 }
 
 impl DeviceDecoding {
-    /// For rows of a cache that start at the slots `starts`; none if the device has no kernels.
-    pub(crate) fn new(model: &Qwen2, starts: &[usize], slots: usize) -> Option<Self> {
+    /// For a cache of so many slots; none if the device has no kernels.
+    pub(crate) fn new(model: &Qwen2, slots: usize) -> Option<Self> {
         let positions: Vec<usize> = (0..slots).collect();
-        let attention = DeviceAttention::new(&model.rope(&positions), starts, &model.device())?;
+        let attention = DeviceAttention::new(&model.rope(&positions), &model.device())?;
         let joined = model.layers.iter().map(|layer| Joined::new(&layer.self_attn)).collect();
         Some(Self { attention, joined })
     }
 
-    /// The same for other rows.
-    pub(crate) fn select(self, rows: Tensor<1, Int>) -> Self {
-        Self { attention: self.attention.select(rows), ..self }
+    /// Places of new tokens on the device, for [`step`](Self::step).
+    pub(crate) fn places(&self, places: &[Place]) -> Tensor<1, Int> {
+        self.attention.places(places)
     }
 
-    /// The heads' outputs of a layer for one new token per row, whose keys and values are appended to `cache` at `slot`.
+    /// The heads' outputs of a layer for new tokens, whose keys and values are appended to `cache` at `places`.
     pub(crate) fn step(
         &self,
         layer: usize,
         input: &AttentionInput<'_>,
         cache: [&mut Tensor<4>; 2],
-        slot: usize,
+        places: Tensor<1, Int>,
     ) -> Tensor<2> {
         let joined = &self.joined[layer];
         let qkv = joined.apply(input.projections, input.x.clone());
@@ -50,7 +50,7 @@ impl DeviceDecoding {
         let device = qkv.device();
         let [k, v] = cache;
         let old = [&mut *k, &mut *v].map(|part| std::mem::replace(part, Tensor::empty([0; 4], &device)));
-        let (y, new) = self.attention.step(qkv, joined.bias.clone(), old, slot);
+        let (y, new) = self.attention.step(qkv, joined.bias.clone(), old, places);
         [*k, *v] = new;
         y
     }
@@ -85,7 +85,7 @@ impl Joined {
 
 /// Draws tokens where the logits are.
 pub(crate) fn draw(logits: Tensor<2>, requests: &[DrawRequest], sampling: &Sampling) -> Vec<Option<Draw>> {
-    if !draws_on(&logits.device()) {
+    if !decodes_on(&logits.device()) {
         return draw_on_host(logits, requests, sampling);
     }
     let greedy = sampling.temperature == 0.0;

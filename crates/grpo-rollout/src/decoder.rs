@@ -5,10 +5,13 @@ use crate::{Draw, Sampling};
 
 /// An autoregressive model that decodes a batch of rows, one token per row at a time.
 ///
-/// The cache is a value that the caller owns and passes along; a decoder holds no generation state.
+/// Caches are values that the caller owns and passes along; a decoder holds no generation state. To let a completion start while
+/// others are running, the caller puts its prompt into a row of the cache that is free.
 pub trait Decoder {
-    /// Keys and values of all tokens that the rows of a batch have seen so far.
+    /// Keys and values of a number of rows.
     type Cache;
+    /// Keys and values of a prompt.
+    type Prompt;
 
     /// The most positions a sequence may have, prompt and completion together.
     fn context(&self) -> usize;
@@ -16,20 +19,23 @@ pub trait Decoder {
     /// The number of logits per position; every token id is below it.
     fn vocabulary(&self) -> usize;
 
-    /// Reads the prompts, one row each, and returns their cache and the logits `[rows, vocabulary]` (f32) of the
-    /// token that follows each of them. The cache has room for `capacity` more tokens per row.
+    /// Reads prompts, and returns the keys and values of each, and the logits `[prompts, vocabulary]` (f32) of the token that
+    /// follows each.
     ///
     /// Prompts are never empty and their ids are below [`vocabulary`](Self::vocabulary): [`Sampler`] checks.
     ///
     /// [`Sampler`]: crate::Sampler
-    fn prefill(&self, prompts: &[&[u32]], capacity: usize) -> (Self::Cache, Tensor<2>);
+    fn prefill(&self, prompts: &[&[u32]]) -> (Vec<Self::Prompt>, Tensor<2>);
 
-    /// Appends one token to every row and returns the logits `[rows, vocabulary]` (f32) of the next.
-    fn decode(&self, tokens: &[u32], cache: &mut Self::Cache) -> Tensor<2>;
+    /// A cache of `rows` empty rows with room for `positions` tokens each.
+    fn cache(&self, rows: usize, positions: usize) -> Self::Cache;
 
-    /// Returns the cache whose row `i` is row `rows[i]` of `cache`. A row may be named several times (a prompt is fanned
-    /// out to its group) or not at all (a finished row leaves the batch).
-    fn select(&self, cache: Self::Cache, rows: &[usize]) -> Self::Cache;
+    /// Replaces what each of `rows` has seen by `prompt`.
+    fn start(&self, cache: &mut Self::Cache, rows: &[usize], prompt: &Self::Prompt);
+
+    /// Appends `tokens[i]` to row `rows[i]` of the cache, for each `i`, and returns the logits `[rows.len(), vocabulary]` (f32) of
+    /// the next tokens. Rows are distinct and not empty.
+    fn decode(&self, cache: &mut Self::Cache, rows: &[usize], tokens: &[u32]) -> Tensor<2>;
 
     /// Draws a token for each of `requests`, in order; `None` if the logits are not finite.
     ///

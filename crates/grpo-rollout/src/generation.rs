@@ -1,39 +1,64 @@
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use burn::tensor::Tensor;
 use grpo_core::Finish;
 
-use crate::{Decoder, Draw, DrawRequest, RolloutError, Sample, SampleKey, Sampler};
+use crate::{Decoder, Draw, DrawRequest, Request, RolloutError, Sample, SampleKey, Sampler};
 
-/// Rows that are decoded together. Finished rows leave the batch.
+/// Completions in progress: rows of a cache that are decoded together. When one ends, the next takes its row.
 ///
-/// A row carries everything its completion depends on, so a batch may mix any number of rows, of any requests, at any
-/// position.
+/// A completion carries everything that it depends on, so it may share a batch with any others, at any position.
 pub(crate) struct Generation<'a, D: Decoder> {
     sampler: &'a Sampler,
     decoder: &'a D,
-    rows: Vec<Row<'a>>,
-    /// The indices of the running rows, in the order of the cache.
-    running: Vec<usize>,
-    /// The keys and values of the running rows; none if no row is running.
-    cache: Option<D::Cache>,
+    /// Requests whose prompts have not been read.
+    unread: VecDeque<(usize, Request<'a>)>,
+    /// Completions with one token, whose prompts have been read. Those of a prompt are adjacent.
+    waiting: VecDeque<Waiting<D::Prompt>>,
+    cache: D::Cache,
+    /// Rows of the cache without a completion, the lowest last.
+    free: Vec<usize>,
+    running: Vec<Running>,
+    /// Completions that have ended, by request.
+    ended: Vec<Vec<Ended>>,
 }
 
-/// A completion in progress.
-pub(crate) struct Row<'a> {
-    /// The index of its request.
-    pub(crate) request: usize,
-    prompt: &'a [u32],
+struct Waiting<P> {
+    completion: Completion,
+    prompt: Rc<P>,
+}
+
+struct Running {
+    completion: Completion,
+    /// The row of the cache.
+    row: usize,
+}
+
+struct Ended {
+    /// Its position among the completions of its request.
+    index: usize,
+    sample: Sample,
+}
+
+/// A completion so far.
+struct Completion {
+    /// The index of its request, and its position among the completions of it.
+    request: usize,
+    index: usize,
     key: SampleKey,
-    pub(crate) sample: Sample,
+    sample: Sample,
 }
 
-impl<'a> Row<'a> {
-    pub(crate) fn new(request: usize, prompt: &'a [u32], key: SampleKey) -> Self {
+impl Completion {
+    fn new(request: usize, index: usize, key: SampleKey) -> Self {
         let sample = Sample {
             tokens: Vec::new(),
             logprobs: Vec::new(),
             entropies: Vec::new(),
             finish: Finish::Length,
         };
-        Self { request, prompt, key, sample }
+        Self { request, index, key, sample }
     }
 
     /// The uniform number for the next token.
@@ -52,66 +77,127 @@ impl<'a> Row<'a> {
 }
 
 impl<'a, D: Decoder> Generation<'a, D> {
-    /// Reads the prompts of `rows`, once per request, and draws the first token of each row. Rows of the same request are
-    /// adjacent.
-    pub(crate) fn new(
-        sampler: &'a Sampler,
-        decoder: &'a D,
-        mut rows: Vec<Row<'a>>,
-    ) -> Result<Self, RolloutError> {
-        let (mut prompts, mut sources) = (Vec::new(), Vec::with_capacity(rows.len()));
-        for (i, row) in rows.iter().enumerate() {
-            if i == 0 || rows[i - 1].request != row.request {
-                prompts.push(row.prompt);
-            }
-            sources.push(prompts.len() - 1);
+    /// Of `requests`, which have at least one key.
+    pub(crate) fn new(sampler: &'a Sampler, decoder: &'a D, requests: &[Request<'a>]) -> Self {
+        let completions: usize = requests.iter().map(|request| request.keys.len()).sum();
+        let rows = sampler.batch_rows.min(completions);
+        let with_keys = || requests.iter().enumerate().filter(|(_, request)| !request.keys.is_empty());
+        let longest = with_keys().map(|(_, request)| request.prompt.len()).max().unwrap_or(0);
+        Self {
+            sampler,
+            decoder,
+            unread: with_keys().map(|(i, request)| (i, *request)).collect(),
+            waiting: VecDeque::new(),
+            cache: decoder.cache(rows, longest + sampler.max_tokens),
+            free: (0..rows).rev().collect(),
+            running: Vec::new(),
+            ended: requests.iter().map(|_| Vec::new()).collect(),
         }
-        let (cache, logits) = decoder.prefill(&prompts, sampler.max_tokens);
-        let cache = decoder.select(cache, &sources);
-        let draw = |(row, of): (usize, &Row<'_>)| DrawRequest { row, uniform: of.uniform() };
-        let draws: Vec<DrawRequest> = sources.into_iter().zip(&rows).map(draw).collect();
-        let drawn = decoder.draw(logits, &draws, &sampler.sampling);
-        assert_eq!(drawn.len(), rows.len(), "a decoder draws a token for every request");
-        rows.iter_mut().zip(drawn).try_for_each(|(row, draw)| row.push(draw))?;
-        let running = (0..rows.len()).collect();
-        let mut generation = Self { sampler, decoder, rows, running, cache: Some(cache) };
-        generation.leave();
-        Ok(generation)
     }
 
-    pub(crate) fn is_running(&self) -> bool {
-        !self.running.is_empty()
+    /// The samples of each request, in the order of its keys.
+    pub(crate) fn run(mut self) -> Result<Vec<Vec<Sample>>, RolloutError> {
+        loop {
+            self.join()?;
+            if self.running.is_empty() {
+                break;
+            }
+            self.advance()?;
+        }
+        let in_order = |mut group: Vec<Ended>| {
+            group.sort_unstable_by_key(|ended| ended.index);
+            group.into_iter().map(|ended| ended.sample).collect()
+        };
+        Ok(self.ended.into_iter().map(in_order).collect())
     }
 
-    /// Draws the next token of every running row.
-    pub(crate) fn advance(&mut self) -> Result<(), RolloutError> {
-        let Some(cache) = &mut self.cache else { return Ok(()) };
-        let last = |i: &usize| *self.rows[*i].sample.tokens.last().expect("a row that runs has a token");
-        let tokens: Vec<u32> = self.running.iter().map(last).collect();
-        let logits = self.decoder.decode(&tokens, cache);
-        let draw = |(row, i): (usize, &usize)| DrawRequest { row, uniform: self.rows[*i].uniform() };
-        let draws: Vec<DrawRequest> = self.running.iter().enumerate().map(draw).collect();
-        let drawn = self.decoder.draw(logits, &draws, &self.sampler.sampling);
-        assert_eq!(drawn.len(), self.running.len(), "a decoder draws a token for every request");
-        self.running.iter().zip(drawn).try_for_each(|(i, draw)| self.rows[*i].push(draw))?;
-        self.leave();
+    /// Starts completions in the free rows, as long as there are any.
+    fn join(&mut self) -> Result<(), RolloutError> {
+        // The first token of a completion may be its last, so prompts may have to be read more than once.
+        while self.waiting.len() < self.free.len() && !self.unread.is_empty() {
+            self.read()?;
+        }
+        while let Some(prompt) = self.waiting.front().map(|next| next.prompt.clone()) {
+            let of_prompt = self.waiting.iter().take_while(|next| Rc::ptr_eq(&next.prompt, &prompt)).count();
+            let n = of_prompt.min(self.free.len());
+            if n == 0 {
+                break;
+            }
+            let rows: Vec<usize> = (0..n).filter_map(|_| self.free.pop()).collect();
+            self.decoder.start(&mut self.cache, &rows, &prompt);
+            let started = self.waiting.drain(..n).zip(rows);
+            self.running.extend(started.map(|(Waiting { completion, .. }, row)| Running { completion, row }));
+        }
         Ok(())
     }
 
-    pub(crate) fn into_rows(self) -> Vec<Row<'a>> {
-        self.rows
+    /// Reads as many prompts as the free rows need, together, and draws the first token of each of their completions.
+    fn read(&mut self) -> Result<(), RolloutError> {
+        let (mut requests, mut completions) = (Vec::new(), self.waiting.len());
+        while completions < self.free.len() {
+            let Some(next) = self.unread.pop_front() else { break };
+            completions += next.1.keys.len();
+            requests.push(next);
+        }
+        let prompts: Vec<&[u32]> = requests.iter().map(|(_, request)| request.prompt).collect();
+        let (read, logits) = self.decoder.prefill(&prompts);
+        let mut completions = Vec::new();
+        for (row, (i, request)) in requests.iter().enumerate() {
+            let of_key = |(index, key): (usize, &SampleKey)| (row, Completion::new(*i, index, *key));
+            completions.extend(request.keys.iter().enumerate().map(of_key));
+        }
+        let prompts: Vec<Rc<D::Prompt>> = read.into_iter().map(Rc::new).collect();
+        for (completion, row) in self.draw(logits, completions)? {
+            if let Some(completion) = self.unless_ended(completion) {
+                self.waiting.push_back(Waiting { completion, prompt: prompts[row].clone() });
+            }
+        }
+        Ok(())
     }
 
-    /// Removes finished rows from the batch and sets how their completions ended.
-    fn leave(&mut self) {
-        let is_running: Vec<bool> =
-            self.running.iter().map(|i| !self.sampler.ends(&mut self.rows[*i].sample)).collect();
-        let kept: Vec<usize> = (0..is_running.len()).filter(|row| is_running[*row]).collect();
-        if kept.len() < self.running.len() {
-            self.running = kept.iter().map(|row| self.running[*row]).collect();
-            let cache = self.cache.take().filter(|_| !kept.is_empty());
-            self.cache = cache.map(|cache| self.decoder.select(cache, &kept));
+    /// Draws the next token of every running completion.
+    fn advance(&mut self) -> Result<(), RolloutError> {
+        let last = |running: &Running| {
+            *running.completion.sample.tokens.last().expect("a completion that runs has a token")
+        };
+        let tokens: Vec<u32> = self.running.iter().map(last).collect();
+        let rows: Vec<usize> = self.running.iter().map(|running| running.row).collect();
+        let logits = self.decoder.decode(&mut self.cache, &rows, &tokens);
+        let completions = std::mem::take(&mut self.running).into_iter().map(|running| running.completion);
+        for (completion, i) in self.draw(logits, completions.enumerate().collect())? {
+            match self.unless_ended(completion) {
+                Some(completion) => self.running.push(Running { completion, row: rows[i] }),
+                None => self.free.push(rows[i]),
+            }
         }
+        self.free.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(())
+    }
+
+    /// Draws a token for each completion from its row of `logits`.
+    fn draw(
+        &self,
+        logits: Tensor<2>,
+        completions: Vec<(usize, Completion)>,
+    ) -> Result<Vec<(Completion, usize)>, RolloutError> {
+        let request = |(row, of): &(usize, Completion)| DrawRequest { row: *row, uniform: of.uniform() };
+        let requests: Vec<DrawRequest> = completions.iter().map(request).collect();
+        let drawn = self.decoder.draw(logits, &requests, &self.sampler.sampling);
+        assert_eq!(drawn.len(), requests.len(), "a decoder draws a token for every request");
+        let push = |((row, mut completion), draw): ((usize, Completion), _)| {
+            completion.push(draw).map(|()| (completion, row))
+        };
+        completions.into_iter().zip(drawn).map(push).collect()
+    }
+
+    /// The completion, unless its last token has ended it.
+    fn unless_ended(&mut self, mut completion: Completion) -> Option<Completion> {
+        if !self.sampler.ends(&mut completion.sample) {
+            return Some(completion);
+        }
+        let Completion { request, index, sample, .. } = completion;
+        self.ended[request].push(Ended { index, sample });
+        None
     }
 }
 

@@ -1,6 +1,6 @@
 use grpo_core::Finish;
 
-use crate::generation::{Generation, Row};
+use crate::generation::Generation;
 use crate::{Decoder, InvalidOption, RolloutError, SampleKey, Sampling};
 
 /// Draws completions of prompts from a [`Decoder`].
@@ -12,8 +12,7 @@ pub struct Sampler {
     pub stop: Vec<u32>,
     /// The maximum number of tokens in a completion (TRL's `max_completion_length`).
     pub max_tokens: usize,
-    /// The maximum number of rows decoded at once: limits the memory of the cache, and changes nothing but how sums
-    /// are rounded.
+    /// The maximum number of completions decoded at once: limits the memory of the cache. When one ends, the next takes its row.
     pub batch_rows: usize,
 }
 
@@ -51,20 +50,10 @@ impl Sampler {
         requests: &[Request<'_>],
     ) -> Result<Vec<Vec<Sample>>, RolloutError> {
         self.validate(decoder, requests)?;
-        let mut rows = rows(requests);
-        let mut samples: Vec<Vec<Sample>> = requests.iter().map(|_| Vec::new()).collect();
-        while !rows.is_empty() {
-            let rest = rows.split_off(self.batch_rows.min(rows.len()));
-            let mut generation = Generation::new(self, decoder, rows)?;
-            while generation.is_running() {
-                generation.advance()?;
-            }
-            for row in generation.into_rows() {
-                samples[row.request].push(row.sample);
-            }
-            rows = rest;
+        if requests.iter().all(|request| request.keys.is_empty()) {
+            return Ok(requests.iter().map(|_| Vec::new()).collect());
         }
-        Ok(samples)
+        Generation::new(self, decoder, requests).run()
     }
 
     fn validate<D: Decoder>(&self, decoder: &D, requests: &[Request<'_>]) -> Result<(), RolloutError> {
@@ -90,13 +79,4 @@ impl Sampler {
         }
         Ok(())
     }
-}
-
-/// A row for every completion, in order.
-fn rows<'a>(requests: &[Request<'a>]) -> Vec<Row<'a>> {
-    let row = |(request, Request { prompt, keys }): (usize, &Request<'a>)| {
-        let prompt = *prompt;
-        keys.iter().map(move |key| Row::new(request, prompt, *key))
-    };
-    requests.iter().enumerate().flat_map(row).collect()
 }

@@ -15,13 +15,16 @@ struct Table {
     calls: RefCell<Vec<Call>>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Call {
-    /// The prompts, and the capacity.
-    Prefill(Vec<Vec<u32>>, usize),
-    /// The rows with their new token.
-    Decode(Vec<Vec<u32>>),
-    Select(Vec<usize>),
+    /// The prompts.
+    Prefill(Vec<Vec<u32>>),
+    /// The rows, and the room of each.
+    Cache(usize, usize),
+    /// The rows, and the prompt.
+    Start(Vec<usize>, Vec<u32>),
+    /// The rows, and what they have seen with their new token.
+    Decode(Vec<usize>, Vec<Vec<u32>>),
 }
 
 impl Table {
@@ -37,6 +40,7 @@ impl Table {
 
 impl Decoder for Table {
     type Cache = Vec<Vec<u32>>;
+    type Prompt = Vec<u32>;
 
     fn context(&self) -> usize {
         CONTEXT
@@ -46,25 +50,31 @@ impl Decoder for Table {
         VOCABULARY
     }
 
-    fn prefill(&self, prompts: &[&[u32]], capacity: usize) -> (Self::Cache, Tensor<2>) {
-        let rows: Self::Cache = prompts.iter().map(|prompt| prompt.to_vec()).collect();
-        self.calls.borrow_mut().push(Call::Prefill(rows.clone(), capacity));
-        let logits = self.logits(&rows);
-        (rows, logits)
+    fn prefill(&self, prompts: &[&[u32]]) -> (Vec<Vec<u32>>, Tensor<2>) {
+        let prompts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.to_vec()).collect();
+        self.calls.borrow_mut().push(Call::Prefill(prompts.clone()));
+        let logits = self.logits(&prompts);
+        (prompts, logits)
     }
 
-    fn decode(&self, tokens: &[u32], cache: &mut Self::Cache) -> Tensor<2> {
-        assert_eq!(tokens.len(), cache.len());
-        for (row, token) in cache.iter_mut().zip(tokens) {
-            row.push(*token);
+    fn cache(&self, rows: usize, positions: usize) -> Self::Cache {
+        self.calls.borrow_mut().push(Call::Cache(rows, positions));
+        vec![Vec::new(); rows]
+    }
+
+    fn start(&self, cache: &mut Self::Cache, rows: &[usize], prompt: &Vec<u32>) {
+        self.calls.borrow_mut().push(Call::Start(rows.to_vec(), prompt.clone()));
+        rows.iter().for_each(|row| cache[*row] = prompt.clone());
+    }
+
+    fn decode(&self, cache: &mut Self::Cache, rows: &[usize], tokens: &[u32]) -> Tensor<2> {
+        assert_eq!(rows.len(), tokens.len());
+        for (row, token) in rows.iter().zip(tokens) {
+            cache[*row].push(*token);
         }
-        self.calls.borrow_mut().push(Call::Decode(cache.clone()));
-        self.logits(cache)
-    }
-
-    fn select(&self, cache: Self::Cache, rows: &[usize]) -> Self::Cache {
-        self.calls.borrow_mut().push(Call::Select(rows.to_vec()));
-        rows.iter().map(|row| cache[*row].clone()).collect()
+        let seen: Vec<Vec<u32>> = rows.iter().map(|row| cache[*row].clone()).collect();
+        self.calls.borrow_mut().push(Call::Decode(rows.to_vec(), seen.clone()));
+        self.logits(&seen)
     }
 }
 
@@ -134,33 +144,59 @@ fn prompts_are_read_once_and_finished_rows_leave() {
     let tokens: Vec<Vec<u32>> = samples.into_iter().flatten().map(|sample| sample.tokens).collect();
     assert_eq!(tokens, [vec![2, 3, 4, 5], vec![2, 3, 4, 5], vec![4, 5], vec![4, 5]]);
     let expected = [
-        Call::Prefill(vec![vec![3, 1], vec![3]], 10),
-        Call::Select(vec![0, 0, 1, 1]),
-        Call::Decode(vec![vec![3, 1, 2], vec![3, 1, 2], vec![3, 4], vec![3, 4]]),
-        Call::Select(vec![0, 1]),
-        Call::Decode(vec![vec![3, 1, 2, 3], vec![3, 1, 2, 3]]),
-        Call::Decode(vec![vec![3, 1, 2, 3, 4], vec![3, 1, 2, 3, 4]]),
+        Call::Cache(4, 12),
+        Call::Prefill(vec![vec![3, 1], vec![3]]),
+        Call::Start(vec![0, 1], vec![3, 1]),
+        Call::Start(vec![2, 3], vec![3]),
+        Call::Decode(vec![0, 1, 2, 3], vec![vec![3, 1, 2], vec![3, 1, 2], vec![3, 4], vec![3, 4]]),
+        Call::Decode(vec![0, 1], vec![vec![3, 1, 2, 3], vec![3, 1, 2, 3]]),
+        Call::Decode(vec![0, 1], vec![vec![3, 1, 2, 3, 4], vec![3, 1, 2, 3, 4]]),
     ];
     assert_eq!(*table.calls.borrow(), expected);
 }
 
 #[test]
-fn batches_hold_no_more_rows_than_allowed() {
+fn a_completion_joins_when_another_ends() {
+    let table = Table::new(count);
+    let sampler = Sampler { batch_rows: 2, ..sampler(&[5], 10) };
+    let samples = sample(&sampler, &table, &[&[2], &[0], &[4], &[3]], 1).unwrap();
+    let tokens: Vec<Vec<u32>> = samples.into_iter().flatten().map(|sample| sample.tokens).collect();
+    assert_eq!(tokens, [vec![3, 4, 5], vec![1, 2, 3, 4, 5], vec![5], vec![4, 5]]);
+    let expected = [
+        Call::Cache(2, 11),
+        Call::Prefill(vec![vec![2], vec![0]]),
+        Call::Start(vec![0], vec![2]),
+        Call::Start(vec![1], vec![0]),
+        Call::Decode(vec![0, 1], vec![vec![2, 3], vec![0, 1]]),
+        Call::Decode(vec![0, 1], vec![vec![2, 3, 4], vec![0, 1, 2]]),
+        // The first completion has ended. The third is its first token, so the row is still free.
+        Call::Prefill(vec![vec![4]]),
+        Call::Prefill(vec![vec![3]]),
+        Call::Start(vec![0], vec![3]),
+        Call::Decode(vec![1, 0], vec![vec![0, 1, 2, 3], vec![3, 4]]),
+        Call::Decode(vec![1], vec![vec![0, 1, 2, 3, 4]]),
+    ];
+    assert_eq!(*table.calls.borrow(), expected);
+}
+
+#[test]
+fn the_rows_of_a_batch_are_always_taken_and_change_no_sample() {
     let table = Table::new(fixed);
     let sampler = Sampler { batch_rows: 3, ..sampler(&[0], 20) };
-    let found = sample(&sampler, &table, &[&[1], &[2, 2]], 4).unwrap();
-    let prefills: Vec<Call> =
-        table.calls.take().into_iter().filter(|c| matches!(c, Call::Prefill(..))).collect();
-    let (first, second) = (vec![1], vec![2, 2]);
-    let expected = [
-        Call::Prefill(vec![first.clone()], 20),
-        Call::Prefill(vec![first, second.clone()], 20),
-        Call::Prefill(vec![second], 20),
-    ];
-    assert_eq!(prefills, expected);
+    let prompts: [&[u32]; 3] = [&[1], &[2, 2], &[3]];
+    let found = sample(&sampler, &table, &prompts, 4).unwrap();
+    let calls = table.calls.take();
+    let read: Vec<Call> = calls.iter().filter(|c| matches!(c, Call::Prefill(_))).cloned().collect();
+    assert_eq!(read, prompts.map(|prompt| Call::Prefill(vec![prompt.to_vec()])), "each prompt is read once");
+    let rows: Vec<usize> = calls
+        .iter()
+        .filter_map(|c| if let Call::Decode(rows, _) = c { Some(rows.len()) } else { None })
+        .collect();
+    let last = rows.iter().rposition(|rows| *rows == 3).unwrap();
+    assert!(rows[..last].iter().all(|rows| *rows == 3), "{rows:?}");
     for batch_rows in [1, 2, 5, 8, 100] {
         let sampler = Sampler { batch_rows, ..sampler.clone() };
-        assert_eq!(sample(&sampler, &table, &[&[1], &[2, 2]], 4).unwrap(), found, "{batch_rows} rows");
+        assert_eq!(sample(&sampler, &table, &prompts, 4).unwrap(), found, "{batch_rows} rows");
     }
 }
 
@@ -285,6 +321,7 @@ struct Draws {
 
 impl Decoder for Draws {
     type Cache = Vec<Vec<u32>>;
+    type Prompt = Vec<u32>;
 
     fn context(&self) -> usize {
         CONTEXT
@@ -294,16 +331,20 @@ impl Decoder for Draws {
         VOCABULARY
     }
 
-    fn prefill(&self, prompts: &[&[u32]], capacity: usize) -> (Self::Cache, Tensor<2>) {
-        self.table.prefill(prompts, capacity)
+    fn prefill(&self, prompts: &[&[u32]]) -> (Vec<Vec<u32>>, Tensor<2>) {
+        self.table.prefill(prompts)
     }
 
-    fn decode(&self, tokens: &[u32], cache: &mut Self::Cache) -> Tensor<2> {
-        self.table.decode(tokens, cache)
+    fn cache(&self, rows: usize, positions: usize) -> Self::Cache {
+        self.table.cache(rows, positions)
     }
 
-    fn select(&self, cache: Self::Cache, rows: &[usize]) -> Self::Cache {
-        self.table.select(cache, rows)
+    fn start(&self, cache: &mut Self::Cache, rows: &[usize], prompt: &Vec<u32>) {
+        self.table.start(cache, rows, prompt);
+    }
+
+    fn decode(&self, cache: &mut Self::Cache, rows: &[usize], tokens: &[u32]) -> Tensor<2> {
+        self.table.decode(cache, rows, tokens)
     }
 
     fn draw(&self, _: Tensor<2>, requests: &[DrawRequest], _: &Sampling) -> Vec<Option<Draw>> {

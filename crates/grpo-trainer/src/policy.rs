@@ -101,11 +101,13 @@ pub trait Resumable<M = ()> {
 ///
 /// impl Decoder for Table {
 ///     type Cache = ();
+///     type Prompt = ();
 ///     fn context(&self) -> usize { 100 }
 ///     fn vocabulary(&self) -> usize { 3 }
-///     fn prefill(&self, prompts: &[&[u32]], _: usize) -> ((), Tensor<2>) { ((), self.logits(prompts.len())) }
-///     fn decode(&self, tokens: &[u32], _: &mut ()) -> Tensor<2> { self.logits(tokens.len()) }
-///     fn select(&self, _: (), _: &[usize]) {}
+///     fn prefill(&self, prompts: &[&[u32]]) -> (Vec<()>, Tensor<2>) { (vec![(); prompts.len()], self.logits(prompts.len())) }
+///     fn cache(&self, _: usize, _: usize) {}
+///     fn start(&self, _: &mut (), _: &[usize], _: &()) {}
+///     fn decode(&self, _: &mut (), rows: &[usize], _: &[u32]) -> Tensor<2> { self.logits(rows.len()) }
 /// }
 ///
 /// impl Model for Table {

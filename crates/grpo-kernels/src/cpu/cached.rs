@@ -1,29 +1,42 @@
-//! Attention of one new token per row to cached keys and values.
+//! Attention of new tokens, at most one per row of a cache, to the keys and values of their rows.
 
 use rayon::prelude::*;
 
 use super::extension::{Host, dims, host, values};
 use super::simd::{LANES, dot, exp, max, sum, vectorized};
+use crate::Place;
 
-/// Queries are `[rows, heads, dim]`, keys and values `[rows, key_value_heads, slots, dim]`; row `i` sees the slots
-/// `starts[i]..len`. The output is `[rows, heads * dim]`.
-pub(crate) fn attention(q: &Host, k: &Host, v: &Host, starts: &[usize], len: usize) -> Host {
-    let ([rows, heads, dim], [_, kv_heads, slots, _]) = (dims(q), dims::<4>(k));
+/// Writes the keys or values `new` `[tokens, key_value_heads, dim]` into `cache` `[rows, key_value_heads, slots, dim]`.
+pub(crate) fn append(cache: &mut Host, new: &Host, places: &[Place]) {
+    let [_, kv_heads, slots, dim] = dims(cache);
+    let cache = cache.storage_mut::<f32>();
+    for (Place { row, len }, new) in places.iter().zip(values(new).chunks_exact(kv_heads * dim)) {
+        for (head, new) in new.chunks_exact(dim).enumerate() {
+            cache[((row * kv_heads + head) * slots + len) * dim..][..dim].copy_from_slice(new);
+        }
+    }
+}
+
+/// Queries are `[tokens, heads, dim]`, keys and values `[rows, key_value_heads, slots, dim]`; each token sees its row up to its own
+/// slot. The output is `[tokens, heads * dim]`.
+pub(crate) fn attention(q: &Host, k: &Host, v: &Host, places: &[Place]) -> Host {
+    let ([tokens, heads, dim], [_, kv_heads, slots, _]) = (dims(q), dims::<4>(k));
     let (q, k, v) = (values(q), values(k), values(v));
     let per_kv_head = heads / kv_heads * dim;
-    let mut out = vec![0.0; rows * heads * dim];
+    let mut out = vec![0.0; tokens * heads * dim];
     out.par_chunks_exact_mut(per_kv_head).enumerate().for_each(|(i, out)| {
-        let start = starts[i / kv_heads];
-        let seen = (i * slots + start) * dim..(i * slots + len) * dim;
+        let (Place { row, len }, head) = (places[i / kv_heads], i % kv_heads);
+        let start = (row * kv_heads + head) * slots * dim;
+        let seen = start..start + (len + 1) * dim;
         let (k, v) = (&k[seen.clone()], &v[seen]);
         let q = &q[i * per_kv_head..][..per_kv_head];
-        let mut probabilities = vec![0.0; heads / kv_heads * (len - start)];
+        let mut probabilities = vec![0.0; heads / kv_heads * (len + 1)];
         vectorized(
             #[inline(always)]
             || attend_heads(q, k, v, dim, &mut probabilities, out),
         );
     });
-    host(out, [rows, heads * dim])
+    host(out, [tokens, heads * dim])
 }
 
 /// Computes the heads of a key-value head together, so that keys and values are read once: `q` and `out` `[heads, dim]`, `k`

@@ -10,15 +10,18 @@
 
 use std::ops::Range;
 
-use burn::tensor::DType;
+use burn::backend::Flex;
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::{DType, FloatDType};
 use half::bf16;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::extension::{Host, dims, host, values};
 
-/// The most rows for which this is faster than a blocked product.
-const MOST_ROWS: usize = 32;
+/// The most rows for which this is about as fast as a blocked product; and more than are usually decoded together, since a blocked
+/// product rounds differently.
+const MOST_ROWS: usize = 128;
 /// Rows of the matrix that are processed together: each running output is loaded and stored once for all of them.
 const DEPTH: usize = 8;
 /// The most columns of an `[in, out]` matrix, or rows of an `[out, in]` one, per task.
@@ -26,46 +29,88 @@ const TASK: usize = 4096;
 /// Up to this number of columns, an `[in, out]` matrix is split by rows, [`DEPTHS`] per task.
 const FEW_COLUMNS: usize = 1024;
 const DEPTHS: usize = 448;
-/// Numbers in the widest pair of vectors: dimensions must be multiples of this.
+/// Numbers in the widest pair of vectors.
 const UNIT: usize = 32;
+/// Numbers in the widest vector.
+const LANES: usize = 16;
 
-/// Whether [`product`] and [`product_transposed`] support these shapes.
-pub(crate) fn fits(rows: usize, inner: usize, columns: usize) -> bool {
-    rows <= MOST_ROWS && inner.is_multiple_of(UNIT) && columns.is_multiple_of(UNIT)
+/// Whether rows are few.
+pub(crate) fn fits(rows: usize) -> bool {
+    rows <= MOST_ROWS
 }
 
 /// `x · w`: `[rows, inner] · [inner, columns]`; `w` in F32 or BF16.
 pub(crate) fn product(x: &Host, w: &Host) -> Host {
     let ([rows, inner], [_, columns]) = (dims(x), dims(w));
-    let (x, w) = (values(x), Matrix::of(w));
-    let part = |depths: Range<usize>, at: Range<usize>| {
+    let widened = (w.dtype() == DType::BF16 && !columns.is_multiple_of(UNIT))
+        .then(|| Flex::float_cast(w.clone(), FloatDType::F32));
+    let (x, w) = (values(x), Matrix::of(widened.as_ref().unwrap_or(w)));
+    let part = |w: Matrix<'_>, columns: usize, depths: Range<usize>, at: Range<usize>| {
         let mut y = vec![0.0; rows * at.len()];
         pulp::Arch::new().dispatch(Product { x, inner, w, columns, depths, at, y: &mut y });
         y
     };
-    let y = if columns > FEW_COLUMNS {
-        gather(&tasks(columns, |at| part(0..inner, at)), rows, columns)
+    let whole = columns / LANES * LANES;
+    let mut parts = if whole > FEW_COLUMNS {
+        tasks(whole, |at| part(w, columns, 0..inner, at))
+    } else if whole == 0 {
+        Vec::new()
     } else {
         // Whole rows of the matrix, so that each task reads contiguous memory.
         let depths: Vec<usize> = (0..inner).step_by(DEPTHS).collect();
         let parts: Vec<Vec<f32>> =
-            depths.into_par_iter().map(|i| part(i..(i + DEPTHS).min(inner), 0..columns)).collect();
+            depths.into_par_iter().map(|i| part(w, columns, i..(i + DEPTHS).min(inner), 0..whole)).collect();
         let add = |sum: Vec<f32>, part: Vec<f32>| sum.iter().zip(part).map(|(a, b)| a + b).collect();
-        parts.into_iter().reduce(add).unwrap_or_default()
+        parts.into_iter().reduce(add).into_iter().collect()
     };
-    host(y, [rows, columns])
+    if let (Matrix::F32(w), 1..) = (w, columns - whole) {
+        // The last columns, beside zeros.
+        let mut last = vec![0.0; inner * LANES];
+        for (last, w) in last.chunks_exact_mut(LANES).zip(w.chunks_exact(columns)) {
+            last[..columns - whole].copy_from_slice(&w[whole..]);
+        }
+        let y = part(Matrix::F32(&last), LANES, 0..inner, 0..LANES);
+        parts.push(y.chunks_exact(LANES).flat_map(|y| &y[..columns - whole]).copied().collect());
+    }
+    host(gather(&parts, rows, columns), [rows, columns])
 }
 
 /// `x · wᵀ`: `[rows, inner] · [columns, inner]ᵀ`; `w` in F32 or BF16.
 pub(crate) fn product_transposed(x: &Host, w: &Host) -> Host {
     let ([rows, inner], [columns, _]) = (dims(x), dims(w));
-    let (x, w) = (values(x), Matrix::of(w));
+    let width = inner.next_multiple_of(LANES);
+    let mut filled = Vec::new();
+    let x = if width == inner {
+        values(x)
+    } else {
+        filled.resize(rows * width, 0.0);
+        let rows = filled.chunks_exact_mut(width).zip(values(x).chunks_exact(inner));
+        rows.for_each(|(filled, x)| filled[..inner].copy_from_slice(x));
+        &filled
+    };
+    let w = Numbers::of(w);
     let parts = tasks(columns, |at| {
         let mut y = vec![0.0; rows * at.len()];
-        pulp::Arch::new().dispatch(ProductTransposed { x, inner, w, at, y: &mut y });
+        pulp::Arch::new().dispatch(ProductTransposed { x, width, inner, w, at, y: &mut y });
         y
     });
     host(gather(&parts, rows, columns), [rows, columns])
+}
+
+/// A matrix, number by number.
+#[derive(Clone, Copy)]
+enum Numbers<'a> {
+    F32(&'a [f32]),
+    Bf16(&'a [bf16]),
+}
+
+impl<'a> Numbers<'a> {
+    fn of(w: &'a Host) -> Self {
+        match w.dtype() {
+            DType::BF16 => Self::Bf16(w.as_slice().expect("kernels get tensors in row-major order")),
+            _ => Self::F32(values(w)),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -77,12 +122,9 @@ enum Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     fn of(w: &'a Host) -> Self {
-        match w.dtype() {
-            DType::BF16 => {
-                let numbers: &[bf16] = w.as_slice().expect("kernels get tensors in row-major order");
-                Self::Bf16(pulp::bytemuck::cast_slice(numbers))
-            }
-            _ => Self::F32(values(w)),
+        match Numbers::of(w) {
+            Numbers::F32(numbers) => Self::F32(numbers),
+            Numbers::Bf16(numbers) => Self::Bf16(pulp::bytemuck::cast_slice(numbers)),
         }
     }
 }
@@ -137,23 +179,27 @@ impl WithSimd for Product<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { x, inner, w, columns, depths, at, y } = self;
-        for depth in depths.step_by(DEPTH) {
+        // Zeros take the place of rows after the last one.
+        let zeros = vec![0.0; if depths.len().is_multiple_of(DEPTH) { 0 } else { at.len() }];
+        for depth in depths.clone().step_by(DEPTH) {
             let (y, _) = S::as_mut_simd_f32s(y);
+            let n = DEPTH.min(depths.end - depth);
             match w {
                 Matrix::F32(w) => {
-                    let mut rows: [&[S::f32s]; DEPTH] = [&[]; DEPTH];
-                    for (i, row) in rows.iter_mut().enumerate() {
+                    let mut rows: [&[S::f32s]; DEPTH] = [S::as_simd_f32s(&zeros).0; DEPTH];
+                    for (i, row) in rows[..n].iter_mut().enumerate() {
                         *row = S::as_simd_f32s(&w[(depth + i) * columns..][at.clone()]).0;
                     }
-                    add_rows::<S, F32Rows<'_, S>>(simd, F32Rows(rows), x, inner, depth, y);
+                    add_rows::<S, F32Rows<'_, S>>(simd, F32Rows(rows), x, inner, depth..depth + n, y);
                 }
                 Matrix::Bf16(w) => {
-                    let mut rows: [&[S::u32s]; DEPTH] = [&[]; DEPTH];
-                    for (i, row) in rows.iter_mut().enumerate() {
+                    let zeros: &[u32] = pulp::bytemuck::cast_slice(&zeros[..zeros.len() / 2]);
+                    let mut rows: [&[S::u32s]; DEPTH] = [S::as_simd_u32s(zeros).0; DEPTH];
+                    for (i, row) in rows[..n].iter_mut().enumerate() {
                         let row_of_w = &w[(depth + i) * columns / 2..][at.start / 2..at.end / 2];
                         *row = S::as_simd_u32s(row_of_w).0;
                     }
-                    add_rows::<S, Bf16Rows<'_, S>>(simd, Bf16Rows(rows), x, inner, depth, y);
+                    add_rows::<S, Bf16Rows<'_, S>>(simd, Bf16Rows(rows), x, inner, depth..depth + n, y);
                 }
             }
         }
@@ -216,13 +262,20 @@ impl<S: Simd> Rows<S> for Bf16Rows<'_, S> {
     }
 }
 
-/// Adds to all rows of `y` the products of the columns `depth..depth + DEPTH` of `x` with rows of the matrix.
+/// Adds to all rows of `y` the products of the columns `depths` of `x`, at most [`DEPTH`], with rows of the matrix.
 #[inline(always)]
-fn add_rows<S: Simd, W: Rows<S>>(simd: S, w: W, x: &[f32], inner: usize, depth: usize, y: &mut [S::f32s]) {
+fn add_rows<S: Simd, W: Rows<S>>(
+    simd: S,
+    w: W,
+    x: &[f32],
+    inner: usize,
+    depths: Range<usize>,
+    y: &mut [S::f32s],
+) {
     let vectors = y.len() / (x.len() / inner);
     let mut x = x.chunks_exact(inner).map(
         #[inline(always)]
-        |x| &x[depth..depth + DEPTH],
+        |x| &x[depths.clone()],
     );
     let mut blocks = y.chunks_exact_mut(8 * vectors);
     for y in &mut blocks {
@@ -248,31 +301,30 @@ fn add_block<'a, S: Simd, W: Rows<S>, const R: usize>(
 ) {
     let mut own = [[0.0; DEPTH]; R];
     for own in &mut own {
-        own.copy_from_slice(x.next().expect("x has a row for each of y"));
+        let x = x.next().expect("x has a row for each of y");
+        own[..x.len()].copy_from_slice(x);
     }
     let mut y = y.chunks_exact_mut(vectors);
-    let rows = std::array::from_fn(
+    let mut rows = std::array::from_fn(
         #[inline(always)]
         |_| y.next().expect("y has R rows"),
     );
     // With two vectors, a number of x is loaded once for both; they fit if there are 32 registers.
-    if S::REGISTER_COUNT >= 32 {
-        add_columns::<S, W, R, 2>(simd, w, &own, rows, vectors);
-    } else {
-        add_columns::<S, W, R, 1>(simd, w, &own, rows, vectors);
-    }
+    let paired = if S::REGISTER_COUNT >= 32 { vectors / 2 * 2 } else { 0 };
+    add_columns::<S, W, R, 2>(simd, w, &own, &mut rows, 0..paired);
+    add_columns::<S, W, R, 1>(simd, w, &own, &mut rows, paired..vectors);
 }
 
-/// The same, `C` vectors at a time; their number must be a multiple of `C`.
+/// The same, `C` of the vectors at a time; what is left of them is for a smaller `C`.
 #[inline(always)]
 fn add_columns<S: Simd, W: Rows<S>, const R: usize, const C: usize>(
     simd: S,
     w: W,
     x: &[[f32; DEPTH]; R],
-    y: [&mut [S::f32s]; R],
-    vectors: usize,
+    y: &mut [&mut [S::f32s]; R],
+    vectors: Range<usize>,
 ) {
-    for column in (0..vectors + 1 - C).step_by(C) {
+    for column in (vectors.start..(vectors.end + 1).saturating_sub(C)).step_by(C) {
         let mut loaded = [[simd.splat_f32s(0.0); DEPTH]; C];
         for (c, loaded) in loaded.iter_mut().enumerate() {
             *loaded = w.load(simd, column + c);
@@ -296,9 +348,11 @@ const DOTS: usize = 4;
 
 /// The columns `at` of a product with a transposed matrix.
 struct ProductTransposed<'a> {
+    /// `[rows, width]`: `inner` numbers and zeros.
     x: &'a [f32],
+    width: usize,
     inner: usize,
-    w: Matrix<'a>,
+    w: Numbers<'a>,
     at: Range<usize>,
     /// `[rows, at.len()]`
     y: &'a mut [f32],
@@ -309,40 +363,41 @@ impl WithSimd for ProductTransposed<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { x, inner, w, at, y } = self;
-        let vectors = inner / S::F32_LANES;
+        let Self { x, width, inner, w, at, y } = self;
+        let vectors = width / S::F32_LANES;
         let (x, _) = S::as_simd_f32s(x);
-        let mut buffer = vec![0.0; DOTS * inner];
+        // The copy is read front to back, which is the fastest way to read memory, and stays in cache for all rows of x.
+        let mut buffer = vec![0.0; DOTS * width];
         for column in (0..at.len()).step_by(DOTS) {
-            let start = (at.start + column) * inner;
-            let w = match w {
-                // The copy is read front to back, which is the fastest way to read memory, and stays in cache for all rows of
-                // x.
-                Matrix::F32(w) => {
-                    buffer.copy_from_slice(&w[start..][..DOTS * inner]);
-                    S::as_simd_f32s(&buffer).0
-                }
-                Matrix::Bf16(w) => {
-                    let pairs = &w[start / 2..][..DOTS * inner / 2];
-                    let bits: &[u16] = pulp::bytemuck::cast_slice(pairs);
-                    for (number, bits) in buffer.iter_mut().zip(bits) {
-                        *number = f32::from_bits(u32::from(*bits) << 16);
+            let n = DOTS.min(at.len() - column);
+            let rows = (at.start + column) * inner..(at.start + column + n) * inner;
+            match w {
+                Numbers::F32(w) => {
+                    for (copy, row) in buffer.chunks_exact_mut(width).zip(w[rows].chunks_exact(inner)) {
+                        copy[..inner].copy_from_slice(row);
                     }
-                    S::as_simd_f32s(&buffer).0
                 }
-            };
+                Numbers::Bf16(w) => {
+                    for (copy, row) in buffer.chunks_exact_mut(width).zip(w[rows].chunks_exact(inner)) {
+                        for (number, bits) in copy.iter_mut().zip(row) {
+                            *number = f32::from_bits(u32::from(bits.to_bits()) << 16);
+                        }
+                    }
+                }
+            }
+            let (w, _) = S::as_simd_f32s(&buffer);
             let mut outputs = y.chunks_exact_mut(at.len());
             let mut blocks = x.chunks_exact(4 * vectors);
             for x in &mut blocks {
                 for sums in dots::<S, 4>(simd, x, w, vectors) {
                     let output = outputs.next().expect("y has a row for each of x");
-                    output[column..column + DOTS].copy_from_slice(&sums);
+                    output[column..column + n].copy_from_slice(&sums[..n]);
                 }
             }
             for x in blocks.remainder().chunks_exact(vectors) {
                 let [sums] = dots::<S, 1>(simd, x, w, vectors);
                 let output = outputs.next().expect("y has a row for each of x");
-                output[column..column + DOTS].copy_from_slice(&sums);
+                output[column..column + n].copy_from_slice(&sums[..n]);
             }
         }
     }

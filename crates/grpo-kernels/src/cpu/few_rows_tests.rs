@@ -5,7 +5,8 @@ use pulp::Scalar;
 use super::*;
 
 const ROWS: usize = 13;
-const INNER: usize = 64;
+/// Not a multiple of [`DEPTH`].
+const INNER: usize = 68;
 const COLUMNS: usize = 96;
 
 fn numbers(seed: usize, n: usize) -> Vec<f32> {
@@ -22,6 +23,7 @@ fn pairs(numbers: &[f32]) -> Vec<u32> {
 fn check<S: Simd>(simd: S) {
     let (x, w) = (numbers(1, ROWS * INNER), numbers(2, INNER * COLUMNS));
     let w_pairs = pairs(&w);
+    let halves: Vec<bf16> = w.iter().map(|w| bf16::from_f32(*w)).collect();
     // A subset of the columns, as a task receives them.
     let at = 32..COLUMNS;
     let dot =
@@ -34,7 +36,17 @@ fn check<S: Simd>(simd: S) {
         let mut y = vec![0.0; ROWS * at.len()];
         simd.vectorize(Product { x, inner, w, columns, depths, at: at.clone(), y: &mut y });
         assert_eq!(y, expected);
-        simd.vectorize(ProductTransposed { x, inner, w, at: at.clone(), y: &mut y });
+    }
+    let width = INNER.next_multiple_of(LANES);
+    let mut filled = vec![0.0; ROWS * width];
+    filled
+        .chunks_exact_mut(width)
+        .zip(x.chunks_exact(INNER))
+        .for_each(|(f, x)| f[..INNER].copy_from_slice(x));
+    for w in [Numbers::F32(&w), Numbers::Bf16(&halves)] {
+        let mut y = vec![0.0; ROWS * at.len()];
+        let (x, inner) = (filled.as_slice(), INNER);
+        simd.vectorize(ProductTransposed { x, width, inner, w, at: at.clone(), y: &mut y });
         assert_eq!(y, transposed);
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use burn::tensor::{DType, Tensor};
 use extension::{apply, from_host, to_host};
 
-use crate::{AdamWUpdate, Segment};
+use crate::{AdamWUpdate, Place, Segment};
 
 pub(crate) use extension::is_host;
 
@@ -46,22 +46,21 @@ pub(crate) fn causal_attention(
     apply(attention::CausalAttention { segments: segments.clone() }, [q.into(), k.into(), v.into()])
 }
 
-pub(crate) fn cached_attention(
-    q: Tensor<3>,
-    k: Tensor<4>,
-    v: Tensor<4>,
-    starts: &[usize],
-    len: usize,
-) -> Tensor<2> {
-    from_host(cached::attention(&to_host(q), &to_host(k), &to_host(v), starts, len))
+pub(crate) fn append(cache: Tensor<4>, new: Tensor<3>, places: &[Place]) -> Tensor<4> {
+    let mut cache = to_host(cache);
+    cached::append(&mut cache, &to_host(new), places);
+    from_host(cache)
 }
 
-/// Whether the kernels for few rows support a product of `x` with a matrix of `inner` by `columns`.
-pub(crate) fn few_rows(x: &Tensor<2>, w: &Tensor<2>, columns: usize) -> bool {
-    let [rows, inner] = x.dims();
+pub(crate) fn cached_attention(q: Tensor<3>, k: Tensor<4>, v: Tensor<4>, places: &[Place]) -> Tensor<2> {
+    from_host(cached::attention(&to_host(q), &to_host(k), &to_host(v), places))
+}
+
+/// Whether the kernels for few rows support a product of `x` with `w`.
+pub(crate) fn few_rows(x: &Tensor<2>, w: &Tensor<2>) -> bool {
     let plain = !x.device().is_autodiff() && !w.device().is_autodiff();
     let known = x.dtype() == DType::F32 && matches!(w.dtype(), DType::F32 | DType::BF16);
-    is_host(&x.device()) && plain && known && few_rows::fits(rows, inner, columns)
+    is_host(&x.device()) && plain && known && few_rows::fits(x.dims()[0])
 }
 
 pub(crate) fn product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {

@@ -4,18 +4,17 @@ use cubecl::prelude::*;
 
 use super::ops::{element, elementwise, empty_like, owned, whole};
 
-/// One thread per pair of numbers that rotate together, of the queries, the keys and the values of a row.
+/// One thread per pair of numbers that rotate together, of the queries, the keys and the values of a token.
 #[cube(launch)]
 fn append_kernel<E: Float>(
     qkv: &Tensor<f32>,
     bias: &Tensor<f32>,
     table: &Tensor<f32>,
-    starts: &Tensor<i32>,
+    places: &Tensor<i32>,
     q: &mut Tensor<f32>,
     k: &mut Tensor<E>,
     v: &mut Tensor<E>,
     heads: usize,
-    slot: usize,
     slots: usize,
     #[comptime] kv_heads: usize,
     #[comptime] dim: usize,
@@ -23,22 +22,23 @@ fn append_kernel<E: Float>(
 ) {
     let half = dim / 2;
     let all_heads = heads + 2 * kv_heads;
-    let row = ABSOLUTE_POS / (all_heads * half);
-    if row < starts.len() {
-        let rest = ABSOLUTE_POS - row * (all_heads * half);
+    let token = ABSOLUTE_POS / (all_heads * half);
+    if token < places.len() / 2 {
+        let (row, slot) = (places[2 * token] as usize, places[2 * token + 1] as usize);
+        let rest = ABSOLUTE_POS - token * (all_heads * half);
         let head = rest / half;
         let i = rest - head * half;
-        let source = (row * all_heads + head) * dim + i;
+        let source = (token * all_heads + head) * dim + i;
         let (first, second) =
             (qkv[source] + bias[head * dim + i], qkv[source + half] + bias[head * dim + i + half]);
         if head < heads + kv_heads {
-            // `[cos, sin]` of the row's position
-            let angle = (slot - starts[row] as usize) * dim + i;
+            // `[cos, sin]` of the token's position
+            let angle = slot * dim + i;
             let (cos, sin) = (table[angle], table[angle + half]);
             let turned = first * cos - second * sin;
             let other = second * cos + first * sin;
             if head < heads {
-                let target = (row * heads + head) * dim + i;
+                let target = (token * heads + head) * dim + i;
                 q[target] = turned;
                 q[target + half] = other;
             } else {
@@ -58,17 +58,16 @@ pub(super) fn append(
     qkv: CubeTensor,
     bias: CubeTensor,
     table: CubeTensor,
-    starts: CubeTensor,
+    places: CubeTensor,
     [k, v]: [CubeTensor; 2],
-    slot: usize,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
-    let (qkv, bias, table, starts) = (whole(qkv), whole(bias), whole(table), whole(starts));
+    let (qkv, bias, table, places) = (whole(qkv), whole(bias), whole(table), whole(places));
     let (k, v) = (owned(k), owned(v));
-    let [rows, width] = qkv.meta.shape().dims();
+    let [tokens, width] = qkv.meta.shape().dims();
     let [_, kv_heads, slots, dim] = k.meta.shape().dims();
     let heads = width / dim - 2 * kv_heads;
-    let q = empty_like(&qkv, [rows, heads * dim]);
-    let (count, threads) = elementwise(&qkv, rows * width / 2);
+    let q = empty_like(&qkv, [tokens, heads * dim]);
+    let (count, threads) = elementwise(&qkv, tokens * width / 2);
     let (client, cached) = (qkv.client.clone(), element(k.dtype));
     append_kernel::launch(
         &client,
@@ -77,12 +76,11 @@ pub(super) fn append(
         qkv.into_tensor_arg(),
         bias.into_tensor_arg(),
         table.into_tensor_arg(),
-        starts.into_tensor_arg(),
+        places.into_tensor_arg(),
         q.clone().into_tensor_arg(),
         k.clone().into_tensor_arg(),
         v.clone().into_tensor_arg(),
         heads,
-        slot,
         slots,
         kv_heads,
         dim,

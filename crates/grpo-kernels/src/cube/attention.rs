@@ -8,17 +8,16 @@ use super::{largest, sum};
 /// Keys that are read together, one per thread.
 const KEYS: usize = 128;
 
-/// One group of threads per row and head walks the keys in blocks, with a running maximum and sum.
+/// One group of threads per token and head walks the keys in blocks, with a running maximum and sum.
 #[cube(launch)]
 fn attention_kernel<E: Float>(
     q: &Tensor<f32>,
     k: &Tensor<E>,
     v: &Tensor<E>,
-    starts: &Tensor<i32>,
+    places: &Tensor<i32>,
     y: &mut Tensor<f32>,
     heads: usize,
     slots: usize,
-    len: usize,
     scale: f32,
     #[comptime] kv_heads: usize,
     #[comptime] dim: usize,
@@ -27,11 +26,12 @@ fn attention_kernel<E: Float>(
 ) {
     let unit = UNIT_POS_X as usize;
     let group = CUBE_POS;
-    let row = group / heads;
-    if row >= starts.len() {
+    let token = group / heads;
+    if token >= places.len() / 2 {
         terminate!();
     }
-    let head = group - row * heads;
+    let head = group - token * heads;
+    let (row, len) = (places[2 * token] as usize, places[2 * token + 1] as usize + 1);
     let kv = (row * kv_heads + head / (heads / kv_heads)) * slots * dim;
     let own = group * dim;
 
@@ -49,7 +49,7 @@ fn attention_kernel<E: Float>(
 
     let mut high = f32::MIN.runtime();
     let mut total = 0.0f32.runtime();
-    let mut block = starts[row] as usize;
+    let mut block = 0usize.runtime();
     while block < len {
         let key = block + unit;
         let mut score = f32::MIN.runtime();
@@ -93,15 +93,14 @@ pub(super) fn cached_attention(
     q: CubeTensor,
     k: CubeTensor,
     v: CubeTensor,
-    starts: CubeTensor,
-    len: usize,
+    places: CubeTensor,
 ) -> CubeTensor {
-    let (q, k, v, starts) = (whole(q), whole(k), whole(v), whole(starts));
-    let [rows, width] = q.meta.shape().dims();
+    let (q, k, v, places) = (whole(q), whole(k), whole(v), whole(places));
+    let [tokens, width] = q.meta.shape().dims();
     let [_, kv_heads, slots, dim] = k.meta.shape().dims();
     let heads = width / dim;
-    let y = empty_like(&q, [rows, width]);
-    let (client, count, cached) = (q.client.clone(), groups(&q, rows * heads), element(k.dtype));
+    let y = empty_like(&q, [tokens, width]);
+    let (client, count, cached) = (q.client.clone(), groups(&q, tokens * heads), element(k.dtype));
     attention_kernel::launch(
         &client,
         count,
@@ -109,11 +108,10 @@ pub(super) fn cached_attention(
         q.into_tensor_arg(),
         k.into_tensor_arg(),
         v.into_tensor_arg(),
-        starts.into_tensor_arg(),
+        places.into_tensor_arg(),
         y.clone().into_tensor_arg(),
         heads,
         slots,
-        len,
         (dim as f32).powf(-0.5),
         kv_heads,
         dim,

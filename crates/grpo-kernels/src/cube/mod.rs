@@ -105,18 +105,16 @@ pub(crate) fn append(
     qkv: Tensor<2>,
     bias: Tensor<1>,
     table: Tensor<2>,
-    starts: Tensor<1, Int>,
+    places: Tensor<1, Int>,
     [k, v]: [Tensor<4>; 2],
-    slot: usize,
 ) -> (Tensor<2>, [Tensor<4>; 2]) {
     let (q, k, v) = Dispatch::append(
         qkv.into_dispatch(),
         bias.into_dispatch(),
         table.into_dispatch(),
-        starts.into_dispatch(),
+        places.into_dispatch(),
         k.into_dispatch(),
         v.into_dispatch(),
-        slot,
     );
     (Tensor::from_dispatch(q), [Tensor::from_dispatch(k), Tensor::from_dispatch(v)])
 }
@@ -125,11 +123,10 @@ pub(crate) fn cached_attention(
     q: Tensor<2>,
     k: Tensor<4>,
     v: Tensor<4>,
-    starts: Tensor<1, Int>,
-    len: usize,
+    places: Tensor<1, Int>,
 ) -> Tensor<2> {
     let (k, v) = (k.into_dispatch(), v.into_dispatch());
-    Tensor::from_dispatch(Dispatch::cached_attention(q.into_dispatch(), k, v, starts.into_dispatch(), len))
+    Tensor::from_dispatch(Dispatch::cached_attention(q.into_dispatch(), k, v, places.into_dispatch()))
 }
 
 /// For each draw: the token, its log-probability, the entropy, and the number of logits that are not finite.

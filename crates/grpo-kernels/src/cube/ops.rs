@@ -61,10 +61,9 @@ pub(crate) trait CubeOps: Backend {
         qkv: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         table: FloatTensor<Self>,
-        starts: IntTensor<Self>,
+        places: IntTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        slot: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     #[fusion(dtype = q, shape = q)]
@@ -72,8 +71,7 @@ pub(crate) trait CubeOps: Backend {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        starts: IntTensor<Self>,
-        len: usize,
+        places: IntTensor<Self>,
     ) -> FloatTensor<Self>;
 
     #[fusion(dtype = logits, shape = Shape::new([rows[0], 4]))]
@@ -90,14 +88,13 @@ fn appended(
     qkv: &TensorSpec,
     _bias: &TensorSpec,
     _table: &TensorSpec,
-    _starts: &TensorSpec,
+    _places: &TensorSpec,
     k: &TensorSpec,
     v: &TensorSpec,
-    _slot: &usize,
 ) -> (TensorSpec, TensorSpec, TensorSpec) {
-    let [rows, width] = qkv.shape.dims();
+    let [tokens, width] = qkv.shape.dims();
     let [_, kv_heads, _, dim] = k.shape.dims::<4>();
-    (TensorSpec::new(Shape::new([rows, width - 2 * kv_heads * dim]), qkv.dtype), k.clone(), v.clone())
+    (TensorSpec::new(Shape::new([tokens, width - 2 * kv_heads * dim]), qkv.dtype), k.clone(), v.clone())
 }
 
 impl CubeOps for CubeBackend {
@@ -141,22 +138,15 @@ impl CubeOps for CubeBackend {
         qkv: CubeTensor,
         bias: CubeTensor,
         table: CubeTensor,
-        starts: CubeTensor,
+        places: CubeTensor,
         k: CubeTensor,
         v: CubeTensor,
-        slot: usize,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
-        super::append::append(qkv, bias, table, starts, [k, v], slot)
+        super::append::append(qkv, bias, table, places, [k, v])
     }
 
-    fn cached_attention(
-        q: CubeTensor,
-        k: CubeTensor,
-        v: CubeTensor,
-        starts: CubeTensor,
-        len: usize,
-    ) -> CubeTensor {
-        super::attention::cached_attention(q, k, v, starts, len)
+    fn cached_attention(q: CubeTensor, k: CubeTensor, v: CubeTensor, places: CubeTensor) -> CubeTensor {
+        super::attention::cached_attention(q, k, v, places)
     }
 
     fn draw(logits: CubeTensor, rows: CubeTensor, uniforms: CubeTensor, options: DrawOptions) -> CubeTensor {

@@ -19,11 +19,11 @@ fn logits_match_transformers() {
         let (model, golden) = load(name);
         for sequence in list(&golden["sequences"]) {
             let ids = ids(&sequence["ids"]);
-            let (_, last) = model.prefill(&[&ids], 0);
+            let (_, last) = model.prefill(&[&ids]);
             assert_close(name, &host(last), &floats(&sequence["last_logits"]), 1e-4);
             let Some(all) = sequence.get("logits") else { continue };
             for (i, expected) in list(all).iter().enumerate() {
-                let (_, logits) = model.prefill(&[&ids[..=i]], 0);
+                let (_, logits) = model.prefill(&[&ids[..=i]]);
                 assert_close(name, &host(logits), &floats(expected), 1e-4);
             }
         }

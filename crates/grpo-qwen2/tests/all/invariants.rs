@@ -13,6 +13,7 @@ use crate::common::{
     CHECKPOINTS, TIED, UNTIED, assert_close, assert_unchanged, by_name, copy_of, files, fixture, load,
     random_tokens, read_tensors, uniform, values, write_tensors,
 };
+use crate::lora::adapted;
 
 /// A prompt and its completions.
 struct Case {
@@ -165,32 +166,43 @@ fn cached_decoding_gives_the_logprobs_of_the_full_pass() {
 
 #[test]
 fn batches_never_change_a_sample() {
-    for name in CHECKPOINTS {
-        let model = load(name);
+    let half = |model: Qwen2| if grpo_test_device::is_cpu() { model.to_bf16() } else { model };
+    let models = [
+        (TIED, load(TIED)),
+        (UNTIED, load(UNTIED)),
+        ("half precision", half(load(UNTIED))),
+        ("adapters", adapted(TIED)),
+    ];
+    for (name, model) in models {
         let prompts = prompts();
         let expected = sample(&model, &prompts, 1.0, 64);
-        for batch_rows in [1, 3, 5] {
-            assert_same_samples(&sample(&model, &prompts, 1.0, batch_rows), &expected);
+        for batch_rows in [1, 3, 5, 17] {
+            assert_same_samples(name, &sample(&model, &prompts, 1.0, batch_rows), &expected);
         }
         for (prompt, expected) in prompts.iter().zip(&expected) {
-            assert_same_samples(&sample(&model, from_ref(prompt), 1.0, 64), from_ref(expected));
+            assert_same_samples(name, &sample(&model, from_ref(prompt), 1.0, 64), from_ref(expected));
         }
         let reversed: Vec<_> = prompts.iter().rev().cloned().collect();
-        let mut found = sample(&model, &reversed, 1.0, 64);
+        let mut found = sample(&model, &reversed, 1.0, 7);
         found.reverse();
-        assert_same_samples(&found, &expected);
+        assert_same_samples(name, &found, &expected);
+        // More than are decoded together.
+        let many: Vec<_> = (0..6).flat_map(|_| prompts.clone()).collect();
+        let found = sample(&model, &many, 1.0, 100);
+        found.chunks(prompts.len()).for_each(|found| assert_same_samples(name, found, &expected));
     }
 }
 
-/// The same tokens. Products of other numbers of rows may add up in another order, which moves the last bits of a
-/// log-probability.
-fn assert_same_samples(found: &[Vec<Sample>], expected: &[Vec<Sample>]) {
-    assert_eq!(found.len(), expected.len());
-    for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
-        assert_eq!(found.tokens, expected.tokens);
-        assert_eq!(found.finish, expected.finish);
-        assert_close("log-probability", &found.logprobs, &expected.logprobs, 1e-5);
-    }
+/// The same tokens and, to the bit, the same log-probabilities and entropies.
+fn assert_same_samples(what: &str, found: &[Vec<Sample>], expected: &[Vec<Sample>]) {
+    let bits = |samples: &[Vec<Sample>]| {
+        let of = |sample: &Sample| {
+            let numbers = sample.logprobs.iter().chain(&sample.entropies);
+            (sample.tokens.clone(), sample.finish, numbers.map(|number| number.to_bits()).collect::<Vec<_>>())
+        };
+        samples.iter().map(|group| group.iter().map(of).collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    assert_eq!(bits(found), bits(expected), "{what}");
 }
 
 #[test]

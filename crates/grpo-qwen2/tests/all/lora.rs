@@ -67,7 +67,8 @@ fn config() -> Value {
     })
 }
 
-fn adapted(name: &str) -> Qwen2 {
+/// A fixture with an adapter on every projection.
+pub(crate) fn adapted(name: &str) -> Qwen2 {
     load(name).load_adapter(adapter(name).path()).unwrap()
 }
 

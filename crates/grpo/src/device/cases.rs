@@ -201,16 +201,19 @@ fn rounded_decoding(subject: &Subject, dtype: DType) -> Case {
 fn decoded(model: &Qwen2) -> Vec<Part> {
     let prompts = [300, 7, 140].map(|n| tokens(n as u64, n));
     let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-    let (cache, logits) = model.prefill(&prompts, 12);
-    let mut cache = model.select(cache, &[0, 1, 2]);
+    let (prompts, logits) = model.prefill(&prompts);
+    let mut cache = model.cache(3, 312);
+    for (row, prompt) in prompts.iter().enumerate() {
+        model.start(&mut cache, &[row], prompt);
+    }
     let mut all = to_host(logits);
-    for step in 0..8 {
-        all.extend(to_host(model.decode(&tokens(100 + step, 3), &mut cache)));
-    }
-    let mut cache = model.select(cache, &[2, 0]);
-    for step in 0..4 {
-        all.extend(to_host(model.decode(&tokens(200 + step, 2), &mut cache)));
-    }
+    let mut decode = |rows: &[usize], seed: u64, steps: u64| {
+        for step in 0..steps {
+            all.extend(to_host(model.decode(&mut cache, rows, &tokens(seed + step, rows.len()))));
+        }
+    };
+    decode(&[0, 1, 2], 100, 8);
+    decode(&[2, 0], 200, 4);
     vec![Part::new("", all)]
 }
 
