@@ -10,8 +10,8 @@ use crate::{float_tensor, int_tensor, on_cpu};
 pub struct Place {
     /// The row of the cache.
     pub row: usize,
-    /// The tokens that the row has seen before, which is the slot of the new one.
-    pub len: usize,
+    /// The slot in the row: the number of tokens that the row has seen before.
+    pub slot: usize,
 }
 
 /// Attention of new tokens, at most one per row of a cache, to the keys and values of their rows.
@@ -36,9 +36,9 @@ impl CachedAttention {
 
     fn composed_append(&self, mut cache: Tensor<4>, new: Tensor<3>) -> Tensor<4> {
         let [_, heads, _, dim] = cache.dims();
-        for (i, Place { row, len }) in self.places.iter().enumerate() {
+        for (i, Place { row, slot }) in self.places.iter().enumerate() {
             let token = new.clone().narrow(0, i, 1).unsqueeze_dim(2);
-            let at = [*row..row + 1, 0..heads, *len..len + 1, 0..dim];
+            let at = [*row..row + 1, 0..heads, *slot..slot + 1, 0..dim];
             cache.inplace(|cache| cache.slice_assign(at, token));
         }
         cache
@@ -54,8 +54,8 @@ impl CachedAttention {
     fn composed_attend(&self, q: Tensor<3>, k: &Tensor<4>, v: &Tensor<4>) -> Tensor<2> {
         let device = q.device();
         let rows = int_tensor(self.places.iter().map(|place| place.row), &device);
-        let longest = self.places.iter().map(|place| place.len + 1).max().unwrap_or(0);
-        let seen = |x: &Tensor<4>| x.clone().select(0, rows.clone()).narrow(2, 0, longest);
+        let longest = self.places.iter().map(|place| place.slot + 1).max().unwrap_or(0);
+        let seen = |x: &Tensor<4>| x.clone().narrow(2, 0, longest).select(0, rows.clone());
         let mask = self.mask.get_or_init(|| mask(&self.places, longest, &device)).clone();
         merge_heads(attention(q.unsqueeze_dim(2), seen(k), seen(v), mask))
     }
@@ -63,11 +63,11 @@ impl CachedAttention {
 
 /// The additive mask `[tokens, 1, 1, slots]` of the slots after each token's own; none if all have the same.
 fn mask(places: &[Place], slots: usize, device: &Device) -> Option<Tensor<4>> {
-    if places.iter().all(|place| place.len + 1 == slots) {
+    if places.iter().all(|place| place.slot + 1 == slots) {
         return None;
     }
-    let row = |len: usize| (0..slots).map(move |slot| if slot > len { f32::NEG_INFINITY } else { 0.0 });
-    let values: Vec<f32> = places.iter().flat_map(|place| row(place.len)).collect();
+    let row = |own: usize| (0..slots).map(move |slot| if slot > own { f32::NEG_INFINITY } else { 0.0 });
+    let values: Vec<f32> = places.iter().flat_map(|place| row(place.slot)).collect();
     Some(float_tensor(values, [places.len(), 1, 1, slots], device))
 }
 
@@ -89,7 +89,7 @@ mod tests {
                 [&[(0, 0), (1, 0)][..], &[(0, 32), (1, 32), (2, 32), (3, 32)], &[(3, 5), (0, 39), (2, 0)]]
             {
                 let places: Vec<Place> =
-                    places.iter().map(|(row, len)| Place { row: *row, len: *len }).collect();
+                    places.iter().map(|(row, slot)| Place { row: *row, slot: *slot }).collect();
                 let (q, new) = (tensor(1, places.len(), heads), tensor(4, places.len(), kv_heads));
                 let cached = CachedAttention::new(places);
                 let [found_k, expected_k] = [CachedAttention::append, CachedAttention::composed_append]

@@ -20,7 +20,7 @@ impl DeviceAttention {
 
     /// Places of new tokens on the device, for [`step`](Self::step): `[tokens * 2]`, the row and the slot of each.
     pub fn places(&self, places: &[Place]) -> Tensor<1, Int> {
-        crate::int_tensor(places.iter().flat_map(|place| [place.row, place.len]), &self.table.device())
+        crate::int_tensor(places.iter().flat_map(|place| [place.row, place.slot]), &self.table.device())
     }
 
     /// Adds `bias` `[(heads + 2 * key_value_heads) * head_dim]` to the queries, keys and values of new tokens, `qkv`

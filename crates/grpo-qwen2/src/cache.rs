@@ -34,6 +34,8 @@ struct Layer {
 /// Packed attention whose keys and values are kept.
 struct Prefill {
     attention: CausalAttention,
+    /// The dtype that keys and values are kept in.
+    dtype: DType,
     /// For each layer, keys and values `[tokens, key_value_heads, head_dim]`.
     kept: Vec<[Tensor<3>; 2]>,
 }
@@ -41,7 +43,7 @@ struct Prefill {
 impl Attend for Prefill {
     fn attend(&mut self, _: usize, input: AttentionInput<'_>) -> Tensor<2> {
         let [q, k, v] = input.rotated();
-        self.kept.push([k.clone(), v.clone()]);
+        self.kept.push([&k, &v].map(|x| x.clone().cast(self.dtype)));
         self.attention.attend(q, k, v)
     }
 }
@@ -74,13 +76,12 @@ impl Qwen2 {
             prompts.iter().map(|prompt| PromptCompletions { prompt, completions: Vec::new() }).collect();
         let packed = Packed::new(&batch);
         let rope = self.rope(&packed.positions);
-        let mut prefill = Prefill { attention: packed.attention(&self.device()), kept: Vec::new() };
+        let (attention, dtype) = (packed.attention(&self.device()), self.kept_dtype());
+        let mut prefill = Prefill { attention, dtype, kept: Vec::new() };
         let x = self.blocks(&packed.tokens, &rope, &mut prefill);
         let ends = x.total().select(0, int_tensor(&packed.ends(), &self.device()));
-        let dtype = self.kept_dtype();
         let prompts = packed.ranges().map(|range| {
-            let of_prompt =
-                |x: &Tensor<3>| x.clone().slice(range.clone()).swap_dims(0, 1).unsqueeze().cast(dtype);
+            let of_prompt = |x: &Tensor<3>| x.clone().slice(range.clone()).swap_dims(0, 1).unsqueeze();
             let layers = prefill.kept.iter().map(|[k, v]| Layer { k: of_prompt(k), v: of_prompt(v) });
             KvPrompt { layers: layers.collect(), len: range.len() }
         });
@@ -110,7 +111,7 @@ impl Decoder for Qwen2 {
         let together = if decodes_on(&self.device()) { prompts.len() } else { 1 };
         let (read, ends): (Vec<_>, Vec<_>) =
             prompts.chunks(together).map(|prompts| self.read(prompts)).unzip();
-        (read.concat(), self.logits(Residual::new(Tensor::cat(ends, 0))))
+        (read.into_iter().flatten().collect(), self.logits(Residual::new(Tensor::cat(ends, 0))))
     }
 
     fn cache(&self, rows: usize, positions: usize) -> KvCache {
@@ -141,8 +142,10 @@ impl Decoder for Qwen2 {
     }
 
     fn decode(&self, cache: &mut KvCache, rows: &[usize], tokens: &[u32]) -> Tensor<2> {
-        let places: Vec<Place> = rows.iter().map(|row| Place { row: *row, len: cache.lens[*row] }).collect();
-        let positions: Vec<usize> = places.iter().map(|place| place.len).collect();
+        let places: Vec<Place> = rows.iter().map(|row| Place { row: *row, slot: cache.lens[*row] }).collect();
+        let [.., slots, _] = cache.layers[0].k.dims();
+        assert!(places.iter().all(|place| place.slot < slots), "a row of the cache is full");
+        let positions: Vec<usize> = places.iter().map(|place| place.slot).collect();
         let on_device = cache.on_device.as_ref().map(|decoding| (decoding, decoding.places(&places)));
         let attention = CachedAttention::new(places);
         let step = &mut Step { attention, layers: &mut cache.layers, on_device };

@@ -23,7 +23,7 @@ struct Joined {
 }
 
 impl DeviceDecoding {
-    /// For a cache of so many slots; none if the device has no kernels.
+    /// For a cache of `slots` slots; none if the device has no kernels.
     pub(crate) fn new(model: &Qwen2, slots: usize) -> Option<Self> {
         let positions: Vec<usize> = (0..slots).collect();
         let attention = DeviceAttention::new(&model.rope(&positions), &model.device())?;

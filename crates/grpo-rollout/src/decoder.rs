@@ -30,11 +30,15 @@ pub trait Decoder {
     /// A cache of `rows` empty rows with room for `positions` tokens each.
     fn cache(&self, rows: usize, positions: usize) -> Self::Cache;
 
-    /// Replaces what each of `rows` has seen by `prompt`.
+    /// Replaces what each of `rows` has seen with `prompt`.
     fn start(&self, cache: &mut Self::Cache, rows: &[usize], prompt: &Self::Prompt);
 
     /// Appends `tokens[i]` to row `rows[i]` of the cache, for each `i`, and returns the logits `[rows.len(), vocabulary]` (f32) of
-    /// the next tokens. Rows are distinct and not empty.
+    /// the next tokens. Rows are distinct, and each has been started.
+    ///
+    /// # Panics
+    ///
+    /// If a row is full.
     fn decode(&self, cache: &mut Self::Cache, rows: &[usize], tokens: &[u32]) -> Tensor<2>;
 
     /// Draws a token for each of `requests`, in order; `None` if the logits are not finite.

@@ -43,7 +43,7 @@ struct Ended {
 
 /// A completion so far.
 struct Completion {
-    /// The index of its request, and its position among the completions of it.
+    /// The index of its request, and its position among that request's completions.
     request: usize,
     index: usize,
     key: SampleKey,
@@ -77,7 +77,7 @@ impl Completion {
 }
 
 impl<'a, D: Decoder> Generation<'a, D> {
-    /// Of `requests`, which have at least one key.
+    /// Of `requests`, which have at least one key between them.
     pub(crate) fn new(sampler: &'a Sampler, decoder: &'a D, requests: &[Request<'a>]) -> Self {
         let completions: usize = requests.iter().map(|request| request.keys.len()).sum();
         let rows = sampler.batch_rows.min(completions);
@@ -113,7 +113,7 @@ impl<'a, D: Decoder> Generation<'a, D> {
 
     /// Starts completions in the free rows, as long as there are any.
     fn join(&mut self) -> Result<(), RolloutError> {
-        // The first token of a completion may be its last, so prompts may have to be read more than once.
+        // The first token of a completion may be its last, so reading once may not fill the rows.
         while self.waiting.len() < self.free.len() && !self.unread.is_empty() {
             self.read()?;
         }
@@ -123,7 +123,7 @@ impl<'a, D: Decoder> Generation<'a, D> {
             if n == 0 {
                 break;
             }
-            let rows: Vec<usize> = (0..n).filter_map(|_| self.free.pop()).collect();
+            let rows: Vec<usize> = self.free.drain(self.free.len() - n..).rev().collect();
             self.decoder.start(&mut self.cache, &rows, &prompt);
             let started = self.waiting.drain(..n).zip(rows);
             self.running.extend(started.map(|(Waiting { completion, .. }, row)| Running { completion, row }));
@@ -147,7 +147,7 @@ impl<'a, D: Decoder> Generation<'a, D> {
             completions.extend(request.keys.iter().enumerate().map(of_key));
         }
         let prompts: Vec<Rc<D::Prompt>> = read.into_iter().map(Rc::new).collect();
-        for (completion, row) in self.draw(logits, completions)? {
+        for (row, completion) in self.draw(logits, completions)? {
             if let Some(completion) = self.unless_ended(completion) {
                 self.waiting.push_back(Waiting { completion, prompt: prompts[row].clone() });
             }
@@ -164,7 +164,7 @@ impl<'a, D: Decoder> Generation<'a, D> {
         let rows: Vec<usize> = self.running.iter().map(|running| running.row).collect();
         let logits = self.decoder.decode(&mut self.cache, &rows, &tokens);
         let completions = std::mem::take(&mut self.running).into_iter().map(|running| running.completion);
-        for (completion, i) in self.draw(logits, completions.enumerate().collect())? {
+        for (i, completion) in self.draw(logits, completions.enumerate().collect())? {
             match self.unless_ended(completion) {
                 Some(completion) => self.running.push(Running { completion, row: rows[i] }),
                 None => self.free.push(rows[i]),
@@ -174,18 +174,18 @@ impl<'a, D: Decoder> Generation<'a, D> {
         Ok(())
     }
 
-    /// Draws a token for each completion from its row of `logits`.
+    /// Draws a token for each completion from the row of `logits` beside it.
     fn draw(
         &self,
         logits: Tensor<2>,
         completions: Vec<(usize, Completion)>,
-    ) -> Result<Vec<(Completion, usize)>, RolloutError> {
+    ) -> Result<Vec<(usize, Completion)>, RolloutError> {
         let request = |(row, of): &(usize, Completion)| DrawRequest { row: *row, uniform: of.uniform() };
         let requests: Vec<DrawRequest> = completions.iter().map(request).collect();
         let drawn = self.decoder.draw(logits, &requests, &self.sampler.sampling);
         assert_eq!(drawn.len(), requests.len(), "a decoder draws a token for every request");
         let push = |((row, mut completion), draw): ((usize, Completion), _)| {
-            completion.push(draw).map(|()| (completion, row))
+            completion.push(draw).map(|()| (row, completion))
         };
         completions.into_iter().zip(drawn).map(push).collect()
     }

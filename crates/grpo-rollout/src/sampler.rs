@@ -13,6 +13,7 @@ pub struct Sampler {
     /// The maximum number of tokens in a completion (TRL's `max_completion_length`).
     pub max_tokens: usize,
     /// The maximum number of completions decoded at once: limits the memory of the cache. When one ends, the next takes its row.
+    /// It changes no sample, as far as the decoder computes a row independently of the others.
     pub batch_rows: usize,
 }
 

@@ -169,7 +169,7 @@ fn a_completion_joins_when_another_ends() {
         Call::Start(vec![1], vec![0]),
         Call::Decode(vec![0, 1], vec![vec![2, 3], vec![0, 1]]),
         Call::Decode(vec![0, 1], vec![vec![2, 3, 4], vec![0, 1, 2]]),
-        // The first completion has ended. The third is its first token, so the row is still free.
+        // The first completion has ended. The third consists of its first token alone, so the row is still free.
         Call::Prefill(vec![vec![4]]),
         Call::Prefill(vec![vec![3]]),
         Call::Start(vec![0], vec![3]),
@@ -177,6 +177,16 @@ fn a_completion_joins_when_another_ends() {
         Call::Decode(vec![1], vec![vec![0, 1, 2, 3, 4]]),
     ];
     assert_eq!(*table.calls.borrow(), expected);
+}
+
+#[test]
+fn completions_of_one_token_take_no_row() {
+    let table = Table::new(count);
+    let samples =
+        sample(&Sampler { batch_rows: 2, ..sampler(&[], 1) }, &table, &[&[0], &[1], &[2]], 3).unwrap();
+    let tokens: Vec<Vec<u32>> = samples.iter().flatten().map(|sample| sample.tokens.clone()).collect();
+    assert_eq!(tokens, [1, 1, 1, 2, 2, 2, 3, 3, 3].map(|token| vec![token]));
+    assert!(!table.calls.take().iter().any(|call| matches!(call, Call::Start(..) | Call::Decode(..))));
 }
 
 #[test]

@@ -10,9 +10,9 @@ use crate::Place;
 pub(crate) fn append(cache: &mut Host, new: &Host, places: &[Place]) {
     let [_, kv_heads, slots, dim] = dims(cache);
     let cache = cache.storage_mut::<f32>();
-    for (Place { row, len }, new) in places.iter().zip(values(new).chunks_exact(kv_heads * dim)) {
+    for (Place { row, slot }, new) in places.iter().zip(values(new).chunks_exact(kv_heads * dim)) {
         for (head, new) in new.chunks_exact(dim).enumerate() {
-            cache[((row * kv_heads + head) * slots + len) * dim..][..dim].copy_from_slice(new);
+            cache[((row * kv_heads + head) * slots + slot) * dim..][..dim].copy_from_slice(new);
         }
     }
 }
@@ -25,12 +25,12 @@ pub(crate) fn attention(q: &Host, k: &Host, v: &Host, places: &[Place]) -> Host 
     let per_kv_head = heads / kv_heads * dim;
     let mut out = vec![0.0; tokens * heads * dim];
     out.par_chunks_exact_mut(per_kv_head).enumerate().for_each(|(i, out)| {
-        let (Place { row, len }, head) = (places[i / kv_heads], i % kv_heads);
+        let (Place { row, slot }, head) = (places[i / kv_heads], i % kv_heads);
         let start = (row * kv_heads + head) * slots * dim;
-        let seen = start..start + (len + 1) * dim;
+        let seen = start..start + (slot + 1) * dim;
         let (k, v) = (&k[seen.clone()], &v[seen]);
         let q = &q[i * per_kv_head..][..per_kv_head];
-        let mut probabilities = vec![0.0; heads / kv_heads * (len + 1)];
+        let mut probabilities = vec![0.0; heads / kv_heads * (slot + 1)];
         vectorized(
             #[inline(always)]
             || attend_heads(q, k, v, dim, &mut probabilities, out),

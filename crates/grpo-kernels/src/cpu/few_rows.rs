@@ -19,8 +19,8 @@ use rayon::prelude::*;
 
 use super::extension::{Host, dims, host, values};
 
-/// The most rows for which this is about as fast as a blocked product; and more than are usually decoded together, since a blocked
-/// product rounds differently.
+/// The most rows. A blocked product, which is faster for many, rounds differently for different numbers of them, so this exceeds the
+/// usual number of rows that are decoded together.
 const MOST_ROWS: usize = 128;
 /// Rows of the matrix that are processed together: each running output is loaded and stored once for all of them.
 const DEPTH: usize = 8;
@@ -32,11 +32,11 @@ const DEPTHS: usize = 448;
 /// Numbers in the widest pair of vectors.
 const UNIT: usize = 32;
 /// Numbers in the widest vector.
-const LANES: usize = 16;
+const VECTOR: usize = 16;
 
-/// Whether rows are few.
-pub(crate) fn fits(rows: usize) -> bool {
-    rows <= MOST_ROWS
+/// Whether `x` of this shape has few rows, but some.
+pub(crate) fn fits([rows, inner]: [usize; 2]) -> bool {
+    (1..=MOST_ROWS).contains(&rows) && inner > 0
 }
 
 /// `x · w`: `[rows, inner] · [inner, columns]`; `w` in F32 or BF16.
@@ -50,7 +50,7 @@ pub(crate) fn product(x: &Host, w: &Host) -> Host {
         pulp::Arch::new().dispatch(Product { x, inner, w, columns, depths, at, y: &mut y });
         y
     };
-    let whole = columns / LANES * LANES;
+    let whole = columns / VECTOR * VECTOR;
     let mut parts = if whole > FEW_COLUMNS {
         tasks(whole, |at| part(w, columns, 0..inner, at))
     } else if whole == 0 {
@@ -65,12 +65,12 @@ pub(crate) fn product(x: &Host, w: &Host) -> Host {
     };
     if let (Matrix::F32(w), 1..) = (w, columns - whole) {
         // The last columns, beside zeros.
-        let mut last = vec![0.0; inner * LANES];
-        for (last, w) in last.chunks_exact_mut(LANES).zip(w.chunks_exact(columns)) {
+        let mut last = vec![0.0; inner * VECTOR];
+        for (last, w) in last.chunks_exact_mut(VECTOR).zip(w.chunks_exact(columns)) {
             last[..columns - whole].copy_from_slice(&w[whole..]);
         }
-        let y = part(Matrix::F32(&last), LANES, 0..inner, 0..LANES);
-        parts.push(y.chunks_exact(LANES).flat_map(|y| &y[..columns - whole]).copied().collect());
+        let y = part(Matrix::F32(&last), VECTOR, 0..inner, 0..VECTOR);
+        parts.push(y.chunks_exact(VECTOR).flat_map(|y| &y[..columns - whole]).copied().collect());
     }
     host(gather(&parts, rows, columns), [rows, columns])
 }
@@ -78,7 +78,7 @@ pub(crate) fn product(x: &Host, w: &Host) -> Host {
 /// `x · wᵀ`: `[rows, inner] · [columns, inner]ᵀ`; `w` in F32 or BF16.
 pub(crate) fn product_transposed(x: &Host, w: &Host) -> Host {
     let ([rows, inner], [columns, _]) = (dims(x), dims(w));
-    let width = inner.next_multiple_of(LANES);
+    let width = inner.next_multiple_of(VECTOR);
     let mut filled = Vec::new();
     let x = if width == inner {
         values(x)

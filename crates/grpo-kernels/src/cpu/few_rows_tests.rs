@@ -37,7 +37,7 @@ fn check<S: Simd>(simd: S) {
         simd.vectorize(Product { x, inner, w, columns, depths, at: at.clone(), y: &mut y });
         assert_eq!(y, expected);
     }
-    let width = INNER.next_multiple_of(LANES);
+    let width = INNER.next_multiple_of(VECTOR);
     let mut filled = vec![0.0; ROWS * width];
     filled
         .chunks_exact_mut(width)

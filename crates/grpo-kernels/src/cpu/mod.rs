@@ -56,11 +56,11 @@ pub(crate) fn cached_attention(q: Tensor<3>, k: Tensor<4>, v: Tensor<4>, places:
     from_host(cached::attention(&to_host(q), &to_host(k), &to_host(v), places))
 }
 
-/// Whether the kernels for few rows support a product of `x` with `w`.
+/// Whether the kernels for few rows support a product of `x` with `w` or `wᵀ`.
 pub(crate) fn few_rows(x: &Tensor<2>, w: &Tensor<2>) -> bool {
     let plain = !x.device().is_autodiff() && !w.device().is_autodiff();
     let known = x.dtype() == DType::F32 && matches!(w.dtype(), DType::F32 | DType::BF16);
-    is_host(&x.device()) && plain && known && few_rows::fits(x.dims()[0])
+    is_host(&x.device()) && plain && known && few_rows::fits(x.dims()) && w.dims().iter().all(|n| *n > 0)
 }
 
 pub(crate) fn product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {

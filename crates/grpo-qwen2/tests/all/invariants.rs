@@ -7,7 +7,7 @@ use std::slice::from_ref;
 use burn::optim::GradientsParams;
 use grpo_qwen2::{ActivationCheckpointing, Dtype, Qwen2};
 use grpo_rollout::{PromptCompletions, Request, Sample, SampleKey, Sampler, Sampling, TokenGradients};
-use grpo_test_device::device;
+use grpo_test_device::{device, is_cpu};
 
 use crate::common::{
     CHECKPOINTS, TIED, UNTIED, assert_close, assert_unchanged, by_name, copy_of, files, fixture, load,
@@ -137,7 +137,7 @@ fn sample(
 }
 
 fn prompts() -> Vec<(u64, Vec<u32>)> {
-    [9, 1, 30, 16, 28, 8]
+    [9, 1, 30, 16, 150, 8]
         .iter()
         .enumerate()
         .map(|(i, n)| (i as u64, random_tokens(50 + i as u64, *n)))
@@ -166,26 +166,24 @@ fn cached_decoding_gives_the_logprobs_of_the_full_pass() {
 
 #[test]
 fn batches_never_change_a_sample() {
-    let half = |model: Qwen2| if grpo_test_device::is_cpu() { model.to_bf16() } else { model };
-    let models = [
-        (TIED, load(TIED)),
-        (UNTIED, load(UNTIED)),
-        ("half precision", half(load(UNTIED))),
-        ("adapters", adapted(TIED)),
-    ];
-    for (name, model) in models {
+    let half = is_cpu().then(|| ("BF16", load(UNTIED).to_bf16()));
+    let models = [(TIED, load(TIED)), (UNTIED, load(UNTIED)), ("adapters", adapted(TIED))];
+    for (name, model) in models.into_iter().chain(half) {
         let prompts = prompts();
         let expected = sample(&model, &prompts, 1.0, 64);
-        for batch_rows in [1, 3, 5, 17] {
+        for batch_rows in if is_cpu() { vec![1, 3, 5, 17] } else { vec![3] } {
             assert_same_samples(name, &sample(&model, &prompts, 1.0, batch_rows), &expected);
-        }
-        for (prompt, expected) in prompts.iter().zip(&expected) {
-            assert_same_samples(name, &sample(&model, from_ref(prompt), 1.0, 64), from_ref(expected));
         }
         let reversed: Vec<_> = prompts.iter().rev().cloned().collect();
         let mut found = sample(&model, &reversed, 1.0, 7);
         found.reverse();
         assert_same_samples(name, &found, &expected);
+        if !is_cpu() {
+            continue; // it takes minutes on software
+        }
+        for (prompt, expected) in prompts.iter().zip(&expected) {
+            assert_same_samples(name, &sample(&model, from_ref(prompt), 1.0, 64), from_ref(expected));
+        }
         // More than are decoded together.
         let many: Vec<_> = (0..6).flat_map(|_| prompts.clone()).collect();
         let found = sample(&model, &many, 1.0, 100);
@@ -193,8 +191,16 @@ fn batches_never_change_a_sample() {
     }
 }
 
-/// The same tokens and, to the bit, the same log-probabilities and entropies.
+/// The same tokens and log-probabilities; on the CPU to the bit, and the same entropies.
 fn assert_same_samples(what: &str, found: &[Vec<Sample>], expected: &[Vec<Sample>]) {
+    if !is_cpu() {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+            assert_eq!((&found.tokens, found.finish), (&expected.tokens, expected.finish));
+            assert_close(what, &found.logprobs, &expected.logprobs, 1e-5);
+        }
+        return;
+    }
     let bits = |samples: &[Vec<Sample>]| {
         let of = |sample: &Sample| {
             let numbers = sample.logprobs.iter().chain(&sample.entropies);

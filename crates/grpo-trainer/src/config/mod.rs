@@ -38,7 +38,8 @@ pub struct TrainerConfig {
     pub max_grad_norm: f64,
     /// Maximum tokens per forward and backward pass. Bounds memory; affects results only through rounding.
     pub micro_batch_tokens: usize,
-    /// Maximum rows decoded at once. Bounds memory; affects results only through rounding.
+    /// Maximum completions decoded at once; when one ends, the next takes its row. Bounds memory. On the CPU it affects no result up
+    /// to 128, and otherwise only through rounding.
     pub batch_rows: usize,
     /// Seed of all samples and of the order of problems.
     pub seed: u64,

@@ -6,7 +6,7 @@ use burn::tensor::{DType, Tensor};
 use grpo_kernels::{
     AdamWUpdate, CausalAttention, Segment, Statistics, product_transposed, softmax_vjp, to_host,
 };
-use grpo_qwen2::{ActivationCheckpointing, LoraConfig, Qwen2, Weight};
+use grpo_qwen2::{ActivationCheckpointing, KvCache, LoraConfig, Qwen2, Weight};
 use grpo_rollout::{Decoder, Draw, DrawRequest, PromptCompletions, Sampling, TokenGradients};
 use grpo_trainer::{AdamW, AdamWConfig};
 
@@ -197,7 +197,7 @@ fn rounded_decoding(subject: &Subject, dtype: DType) -> Case {
     Case::new(operation, tolerance, move |lab| decoded(&round(&layer(&subject, lab))))
 }
 
-/// The logits after prompts of several lengths, some tokens, and some more for fewer rows.
+/// The logits after prompts of several lengths, some tokens, some more for fewer rows, and some after another prompt.
 fn decoded(model: &Qwen2) -> Vec<Part> {
     let prompts = [300, 7, 140].map(|n| tokens(n as u64, n));
     let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
@@ -207,13 +207,16 @@ fn decoded(model: &Qwen2) -> Vec<Part> {
         model.start(&mut cache, &[row], prompt);
     }
     let mut all = to_host(logits);
-    let mut decode = |rows: &[usize], seed: u64, steps: u64| {
+    let mut decode = |cache: &mut KvCache, rows: &[usize], seed: u64, steps: u64| {
         for step in 0..steps {
-            all.extend(to_host(model.decode(&mut cache, rows, &tokens(seed + step, rows.len()))));
+            all.extend(to_host(model.decode(cache, rows, &tokens(seed + step, rows.len()))));
         }
     };
-    decode(&[0, 1, 2], 100, 8);
-    decode(&[2, 0], 200, 4);
+    decode(&mut cache, &[0, 1, 2], 100, 8);
+    decode(&mut cache, &[2, 0], 200, 4);
+    // A shorter prompt takes the rows of others.
+    model.start(&mut cache, &[0, 1], &prompts[1]);
+    decode(&mut cache, &[0, 1, 2], 300, 2);
     vec![Part::new("", all)]
 }
 

@@ -60,7 +60,7 @@ pub(super) fn evaluate<T: Truth>(
     for test in tests {
         let problems = problems(test.questions.iter().enumerate(), trainer.policy())?;
         let mut answers = Vec::new();
-        // The same batch sizes that the sampler would use for all rows together, so that the batches are the same.
+        // In parts, after which progress is reported and an interrupt is heard.
         for batch in problems.chunks(trainer.config().batch_rows) {
             if interrupt.is_requested() {
                 return Ok(None);
