@@ -8,7 +8,7 @@ use super::extension::{Host, Kernel};
 #[derive(Debug)]
 pub(crate) struct Bf16Product;
 
-fn to_f32(w: &Host) -> Host {
+pub(super) fn to_f32(w: &Host) -> Host {
     Flex::float_cast(w.clone(), FloatDType::F32)
 }
 

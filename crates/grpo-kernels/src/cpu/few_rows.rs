@@ -10,13 +10,12 @@
 
 use std::ops::Range;
 
-use burn::backend::Flex;
-use burn::backend::ops::FloatTensorOps;
-use burn::tensor::{DType, FloatDType};
+use burn::tensor::DType;
 use half::bf16;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::bf16_product::to_f32;
 use super::extension::{Host, dims, host, values};
 
 /// The most rows. A blocked product, which is faster for many, rounds differently for different numbers of them, so this exceeds the
@@ -42,9 +41,9 @@ pub(crate) fn fits([rows, inner]: [usize; 2]) -> bool {
 /// `x · w`: `[rows, inner] · [inner, columns]`; `w` in F32 or BF16.
 pub(crate) fn product(x: &Host, w: &Host) -> Host {
     let ([rows, inner], [_, columns]) = (dims(x), dims(w));
-    let widened = (w.dtype() == DType::BF16 && !columns.is_multiple_of(UNIT))
-        .then(|| Flex::float_cast(w.clone(), FloatDType::F32));
-    let (x, w) = (values(x), Matrix::of(widened.as_ref().unwrap_or(w)));
+    // Pairs of numbers need whole vectors.
+    let in_f32 = (w.dtype() == DType::BF16 && !columns.is_multiple_of(UNIT)).then(|| to_f32(w));
+    let (x, w) = (values(x), Matrix::of(in_f32.as_ref().unwrap_or(w)));
     let part = |w: Matrix<'_>, columns: usize, depths: Range<usize>, at: Range<usize>| {
         let mut y = vec![0.0; rows * at.len()];
         pulp::Arch::new().dispatch(Product { x, inner, w, columns, depths, at, y: &mut y });
@@ -79,16 +78,8 @@ pub(crate) fn product(x: &Host, w: &Host) -> Host {
 pub(crate) fn product_transposed(x: &Host, w: &Host) -> Host {
     let ([rows, inner], [columns, _]) = (dims(x), dims(w));
     let width = inner.next_multiple_of(VECTOR);
-    let mut filled = Vec::new();
-    let x = if width == inner {
-        values(x)
-    } else {
-        filled.resize(rows * width, 0.0);
-        let rows = filled.chunks_exact_mut(width).zip(values(x).chunks_exact(inner));
-        rows.for_each(|(filled, x)| filled[..inner].copy_from_slice(x));
-        &filled
-    };
-    let w = Numbers::of(w);
+    let copy = (width > inner).then(|| widened(values(x), inner, width));
+    let (x, w) = (copy.as_deref().unwrap_or(values(x)), Matrix::of(w));
     let parts = tasks(columns, |at| {
         let mut y = vec![0.0; rows * at.len()];
         pulp::Arch::new().dispatch(ProductTransposed { x, width, inner, w, at, y: &mut y });
@@ -97,14 +88,13 @@ pub(crate) fn product_transposed(x: &Host, w: &Host) -> Host {
     host(gather(&parts, rows, columns), [rows, columns])
 }
 
-/// A matrix, number by number.
 #[derive(Clone, Copy)]
-enum Numbers<'a> {
+enum Matrix<'a> {
     F32(&'a [f32]),
     Bf16(&'a [bf16]),
 }
 
-impl<'a> Numbers<'a> {
+impl<'a> Matrix<'a> {
     fn of(w: &'a Host) -> Self {
         match w.dtype() {
             DType::BF16 => Self::Bf16(w.as_slice().expect("kernels get tensors in row-major order")),
@@ -113,20 +103,13 @@ impl<'a> Numbers<'a> {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Matrix<'a> {
-    F32(&'a [f32]),
-    /// Pairs of BF16 numbers.
-    Bf16(&'a [u32]),
-}
-
-impl<'a> Matrix<'a> {
-    fn of(w: &'a Host) -> Self {
-        match Numbers::of(w) {
-            Numbers::F32(numbers) => Self::F32(numbers),
-            Numbers::Bf16(numbers) => Self::Bf16(pulp::bytemuck::cast_slice(numbers)),
-        }
-    }
+/// Rows of `inner` numbers, each with zeros after them up to `width`.
+fn widened(x: &[f32], inner: usize, width: usize) -> Vec<f32> {
+    let mut rows = vec![0.0; x.len() / inner * width];
+    rows.chunks_exact_mut(width)
+        .zip(x.chunks_exact(inner))
+        .for_each(|(row, x)| row[..inner].copy_from_slice(x));
+    rows
 }
 
 /// Calls `f` for parts of `0..columns`, on all cores.
@@ -196,8 +179,8 @@ impl WithSimd for Product<'_> {
                     let zeros: &[u32] = pulp::bytemuck::cast_slice(&zeros[..zeros.len() / 2]);
                     let mut rows: [&[S::u32s]; DEPTH] = [S::as_simd_u32s(zeros).0; DEPTH];
                     for (i, row) in rows[..n].iter_mut().enumerate() {
-                        let row_of_w = &w[(depth + i) * columns / 2..][at.start / 2..at.end / 2];
-                        *row = S::as_simd_u32s(row_of_w).0;
+                        let pairs = pulp::bytemuck::cast_slice(&w[(depth + i) * columns..][at.clone()]);
+                        *row = S::as_simd_u32s(pairs).0;
                     }
                     add_rows::<S, Bf16Rows<'_, S>>(simd, Bf16Rows(rows), x, inner, depth..depth + n, y);
                 }
@@ -352,7 +335,7 @@ struct ProductTransposed<'a> {
     x: &'a [f32],
     width: usize,
     inner: usize,
-    w: Numbers<'a>,
+    w: Matrix<'a>,
     at: Range<usize>,
     /// `[rows, at.len()]`
     y: &'a mut [f32],
@@ -372,12 +355,12 @@ impl WithSimd for ProductTransposed<'_> {
             let n = DOTS.min(at.len() - column);
             let rows = (at.start + column) * inner..(at.start + column + n) * inner;
             match w {
-                Numbers::F32(w) => {
+                Matrix::F32(w) => {
                     for (copy, row) in buffer.chunks_exact_mut(width).zip(w[rows].chunks_exact(inner)) {
                         copy[..inner].copy_from_slice(row);
                     }
                 }
-                Numbers::Bf16(w) => {
+                Matrix::Bf16(w) => {
                     for (copy, row) in buffer.chunks_exact_mut(width).zip(w[rows].chunks_exact(inner)) {
                         for (number, bits) in copy.iter_mut().zip(row) {
                             *number = f32::from_bits(u32::from(bits.to_bits()) << 16);

@@ -14,15 +14,8 @@ fn numbers(seed: usize, n: usize) -> Vec<f32> {
     (0..n).map(|i| ((i * 7919 + seed * 104_729) % 129) as f32 / 16.0 - 4.0).collect()
 }
 
-/// Pairs of BF16 numbers, as in [`Matrix::Bf16`].
-fn pairs(numbers: &[f32]) -> Vec<u32> {
-    let bits = |x: f32| u32::from(bf16::from_f32(x).to_bits());
-    numbers.as_chunks::<2>().0.iter().map(|[a, b]| bits(*a) | bits(*b) << 16).collect()
-}
-
 fn check<S: Simd>(simd: S) {
     let (x, w) = (numbers(1, ROWS * INNER), numbers(2, INNER * COLUMNS));
-    let w_pairs = pairs(&w);
     let halves: Vec<bf16> = w.iter().map(|w| bf16::from_f32(*w)).collect();
     // A subset of the columns, as a task receives them.
     let at = 32..COLUMNS;
@@ -31,22 +24,14 @@ fn check<S: Simd>(simd: S) {
     let places = || (0..ROWS).flat_map(|row| at.clone().map(move |column| (row, column)));
     let expected: Vec<f32> = places().map(|(row, c)| dot(row, &|k| w[k * COLUMNS + c])).collect();
     let transposed: Vec<f32> = places().map(|(row, c)| dot(row, &|k| w[c * INNER + k])).collect();
-    for w in [Matrix::F32(&w), Matrix::Bf16(&w_pairs)] {
-        let (x, inner, columns, depths) = (x.as_slice(), INNER, COLUMNS, 0..INNER);
-        let mut y = vec![0.0; ROWS * at.len()];
-        simd.vectorize(Product { x, inner, w, columns, depths, at: at.clone(), y: &mut y });
-        assert_eq!(y, expected);
-    }
     let width = INNER.next_multiple_of(VECTOR);
-    let mut filled = vec![0.0; ROWS * width];
-    filled
-        .chunks_exact_mut(width)
-        .zip(x.chunks_exact(INNER))
-        .for_each(|(f, x)| f[..INNER].copy_from_slice(x));
-    for w in [Numbers::F32(&w), Numbers::Bf16(&halves)] {
+    let widened = widened(&x, INNER, width);
+    for w in [Matrix::F32(&w), Matrix::Bf16(&halves)] {
+        let (inner, columns, depths) = (INNER, COLUMNS, 0..INNER);
         let mut y = vec![0.0; ROWS * at.len()];
-        let (x, inner) = (filled.as_slice(), INNER);
-        simd.vectorize(ProductTransposed { x, width, inner, w, at: at.clone(), y: &mut y });
+        simd.vectorize(Product { x: &x, inner, w, columns, depths, at: at.clone(), y: &mut y });
+        assert_eq!(y, expected);
+        simd.vectorize(ProductTransposed { x: &widened, width, inner, w, at: at.clone(), y: &mut y });
         assert_eq!(y, transposed);
     }
 }

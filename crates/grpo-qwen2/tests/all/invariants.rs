@@ -193,22 +193,17 @@ fn batches_never_change_a_sample() {
 
 /// The same tokens and log-probabilities; on the CPU to the bit, and the same entropies.
 fn assert_same_samples(what: &str, found: &[Vec<Sample>], expected: &[Vec<Sample>]) {
-    if !is_cpu() {
-        assert_eq!(found.len(), expected.len());
-        for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
-            assert_eq!((&found.tokens, found.finish), (&expected.tokens, expected.finish));
+    assert!(found.iter().map(Vec::len).eq(expected.iter().map(Vec::len)), "{what}");
+    let bits = |numbers: &[f32]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
+    for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+        assert_eq!((&found.tokens, found.finish), (&expected.tokens, expected.finish), "{what}");
+        if is_cpu() {
+            assert_eq!(bits(&found.logprobs), bits(&expected.logprobs), "{what}");
+            assert_eq!(bits(&found.entropies), bits(&expected.entropies), "{what}");
+        } else {
             assert_close(what, &found.logprobs, &expected.logprobs, 1e-5);
         }
-        return;
     }
-    let bits = |samples: &[Vec<Sample>]| {
-        let of = |sample: &Sample| {
-            let numbers = sample.logprobs.iter().chain(&sample.entropies);
-            (sample.tokens.clone(), sample.finish, numbers.map(|number| number.to_bits()).collect::<Vec<_>>())
-        };
-        samples.iter().map(|group| group.iter().map(of).collect::<Vec<_>>()).collect::<Vec<_>>()
-    };
-    assert_eq!(bits(found), bits(expected), "{what}");
 }
 
 #[test]

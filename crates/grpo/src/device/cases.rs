@@ -214,7 +214,7 @@ fn decoded(model: &Qwen2) -> Vec<Part> {
     };
     decode(&mut cache, &[0, 1, 2], 100, 8);
     decode(&mut cache, &[2, 0], 200, 4);
-    // A shorter prompt takes the rows of others.
+    // A shorter prompt replaces the others in their rows.
     model.start(&mut cache, &[0, 1], &prompts[1]);
     decode(&mut cache, &[0, 1, 2], 300, 2);
     vec![Part::new("", all)]
