@@ -1,8 +1,9 @@
-"""llama.cpp on an F16 GGUF: llama_peer.py FILE generate-N"""
+"""llama.cpp on a GGUF: llama_peer.py FILE generate-N, or llama_peer.py FILE mixed MODEL_FOLDER"""
 
 import ctypes
 import sys
 import time
+from pathlib import Path
 
 import llama_cpp as llama
 import numpy as np
@@ -52,8 +53,57 @@ def generate(context, rows, new):
     return rows * new
 
 
-file, work = sys.argv[1:]
-rows = int(work.removeprefix("generate-"))
+def mixed(context, folder):
+    """Sixteen rows: eight completions of each problem, each until it ends. A row that ends takes the next completion."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    problems = (Path(__file__).parent / "problems.txt").read_text().splitlines()
+    ask = lambda problem: [{"role": "user", "content": f"{problem} Think step by step."}]
+    prompts = [tokenizer.apply_chat_template(ask(p), add_generation_prompt=True)["input_ids"] for p in problems]
+    ends = {tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>")}
+    memory = llama.llama_get_memory(context)
+    llama.llama_memory_clear(memory, True)
+    vocabulary = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
+    random = np.random.default_rng(0)
+    batch = llama.llama_batch_init(max(max(map(len, prompts)), ROWS), 0, 1)
+    first = {}  # the logits after each prompt, which has a sequence of its own
+    waiting = [problem for problem in range(len(prompts)) for _ in range(8)]
+    running, total = {}, 0  # by row: position and last token
+    while waiting or running:
+        for row in range(ROWS):
+            if row in running or not waiting:
+                continue
+            problem = waiting.pop(0)
+            if problem not in first:
+                fill(batch, prompts[problem], 0, [ROWS + problem], False)
+                assert llama.llama_decode(context, batch) == 0
+                first[problem] = np.ctypeslib.as_array(llama.llama_get_logits(context), (vocabulary,)).copy()
+            llama.llama_memory_seq_rm(memory, row, -1, -1)
+            llama.llama_memory_seq_cp(memory, ROWS + problem, row, -1, -1)
+            running[row] = (len(prompts[problem]), sample(first[problem], random), 1)
+        rows = sorted(running)
+        batch.n_tokens = len(rows)
+        for i, row in enumerate(rows):
+            position, token, _ = running[row]
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = token, position, 1, row
+            batch.logits[i] = True
+        assert llama.llama_decode(context, batch) == 0
+        logits = np.ctypeslib.as_array(llama.llama_get_logits(context), (len(rows), vocabulary))
+        for row, of_row in zip(rows, logits):
+            position, _, length = running[row]
+            token = sample(of_row, random)
+            running[row] = (position + 1, token, length + 1)
+            if token in ends or length + 1 == NEW:
+                total += length + 1
+                del running[row]
+    llama.llama_batch_free(batch)
+    return total
+
+
+ROWS = 16  # of mixed lengths
+file, work, *folder = sys.argv[1:]
+rows = ROWS + 8 if folder else int(work.removeprefix("generate-"))
 llama.llama_backend_init()
 quiet = llama.llama_log_callback(lambda level, text, _: level >= 4 and sys.stderr.write(text.decode()) and None)
 llama.llama_log_set(quiet, ctypes.c_void_p(0))
@@ -74,5 +124,5 @@ print(llama.llama_print_system_info().decode(), file=sys.stderr)
 
 generate(context, 1, 8)
 start = time.perf_counter()
-tokens = generate(context, rows, NEW)
+tokens = mixed(context, folder[0]) if folder else generate(context, rows, NEW)
 report(work, time.perf_counter() - start, tokens)

@@ -1,20 +1,20 @@
-"""Writes a Qwen2 checkpoint in Hugging Face layout as GGUF in F16: to_gguf.py MODEL_FOLDER FILE"""
+"""Writes a Qwen2 checkpoint in Hugging Face layout as GGUF: to_gguf.py MODEL_FOLDER FILE f16|bf16"""
 
 import json
 import sys
 from pathlib import Path
 
 import torch
-from gguf import MODEL_ARCH, GGUFWriter, LlamaFileType, TokenType, get_tensor_name_map
+from gguf import MODEL_ARCH, GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType, get_tensor_name_map
 from safetensors.torch import load_file
 
-folder, file = Path(sys.argv[1]), Path(sys.argv[2])
+folder, file, dtype = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 part = file.with_suffix(".part")  # nothing that is half written is taken for a model
 config = json.loads((folder / "config.json").read_text())
 tokenizer = json.loads((folder / "tokenizer.json").read_text())
 
 out = GGUFWriter(part, "qwen2")
-out.add_file_type(LlamaFileType.MOSTLY_F16)
+out.add_file_type({"f16": LlamaFileType.MOSTLY_F16, "bf16": LlamaFileType.MOSTLY_BF16}[dtype])
 out.add_context_length(config["max_position_embeddings"])
 out.add_embedding_length(config["hidden_size"])
 out.add_block_count(config["num_hidden_layers"])
@@ -47,8 +47,14 @@ for shard in sorted(folder.glob("*.safetensors")):
         # Tied embeddings are stored once: llama.cpp then takes them for the output, too.
         if name == "lm_head.weight" and config["tie_word_embeddings"]:
             continue
-        dtype = torch.float32 if tensor.dim() == 1 else torch.float16
-        out.add_tensor(names.get_name(name, (".weight", ".bias")), tensor.to(dtype).numpy())
+        name = names.get_name(name, (".weight", ".bias"))
+        if tensor.dim() == 1:
+            out.add_tensor(name, tensor.float().numpy())
+        elif dtype == "f16":
+            out.add_tensor(name, tensor.half().numpy())
+        else:  # numpy has no BF16: as bytes
+            data = tensor.bfloat16().contiguous().view(torch.uint8).numpy()
+            out.add_tensor(name, data, raw_dtype=GGMLQuantizationType.BF16)
 out.write_header_to_file()
 out.write_kv_data_to_file()
 out.write_tensors_to_file()

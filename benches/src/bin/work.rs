@@ -18,17 +18,8 @@ use grpo_trainer::{Problem, Qwen2Policy, Qwen2PolicyConfig, RolloutDtype, Text, 
 const PROMPT: usize = 180;
 const COMPLETION: usize = 256;
 const GROUP: usize = 8;
-/// Word problems, whose solutions differ in length.
-const PROBLEMS: [&str; 8] = [
-    "A baker makes 12 trays of 8 rolls and sells 75 rolls. How many rolls are left?",
-    "What is 17 + 26?",
-    "A train travels 60 km in 45 minutes. How far does it travel in two hours at that speed?",
-    "Mira reads 20 pages a day for a week, then 35 pages a day until she has read 300 pages. On which day does she finish?",
-    "A shirt costs 40 dollars and is reduced by 15 percent. How much do three such shirts cost?",
-    "How many legs do 4 spiders and 3 dogs have together?",
-    "A tank holds 500 litres. One pipe fills 20 litres a minute, another empties 5. How long until it is full?",
-    "The sum of three consecutive numbers is 72. Which are they?",
-];
+/// Word problems, one per line, whose solutions differ in length.
+const PROBLEMS: &str = include_str!("../../peers/problems.txt");
 
 #[path = "../../../crates/grpo-cli/src/allocator.rs"]
 mod allocator;
@@ -48,7 +39,7 @@ fn main() {
         "generate-32" => generate(&name, &load(folder), 32),
         "generate-8-bf16" => generate(&name, &load_bf16(folder), 8),
         "generate-32-bf16" => generate(&name, &load_bf16(folder), 32),
-        "mixed-bf16" => mixed(&name, folder, PROBLEMS.len()),
+        "mixed-bf16" => mixed(&name, folder, PROBLEMS.lines().count()),
         "mixed-bf16-apart" => mixed(&name, folder, 2),
         "logprobs-8x436" => logprobs(&name, &load(folder), false),
         "logprobs-shared" => logprobs(&name, &load(folder), true),
@@ -104,13 +95,13 @@ fn generate(name: &str, model: &Qwen2, rows: usize) {
 fn mixed(name: &str, folder: &Path, together: usize) {
     let model = load_bf16(folder);
     let text = ChatTokenizer::read(folder).expect("the tokenizer loads");
-    let prompt = |problem: &&str| {
+    let prompt = |problem: &str| {
         let messages = [Message::new("user", format!("{problem} Think step by step."))];
         text.prompt(&messages).expect("the template renders")
     };
-    let prompts: Vec<Vec<u32>> = PROBLEMS.iter().map(prompt).collect();
+    let prompts: Vec<Vec<u32>> = PROBLEMS.lines().map(prompt).collect();
     let key = |problem, sample| SampleKey { seed: 0, step: 0, problem, sample };
-    let keys: Vec<Vec<SampleKey>> = (0..PROBLEMS.len() as u64)
+    let keys: Vec<Vec<SampleKey>> = (0..prompts.len() as u64)
         .map(|problem| (0..8).map(|sample| key(problem, sample)).collect())
         .collect();
     let requests: Vec<Request<'_>> =

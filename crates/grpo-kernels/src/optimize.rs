@@ -7,6 +7,8 @@ use crate::{on_cpu, on_plain_cube};
 pub struct AdamWUpdate {
     /// The learning rate.
     pub learning_rate: f64,
+    /// What the gradient is multiplied by before anything else: below 1 if its norm is clipped.
+    pub gradient_scale: f64,
     /// Decay rate of the mean of gradients.
     pub beta1: f32,
     /// Decay rate of the mean of squared gradients.
@@ -25,6 +27,7 @@ pub(crate) struct Factors {
     pub(crate) second: f32,
     pub(crate) decay: f32,
     pub(crate) learning_rate: f32,
+    pub(crate) gradient: f32,
 }
 
 impl AdamWUpdate {
@@ -35,6 +38,7 @@ impl AdamWUpdate {
             second: unbiased(self.beta2),
             decay: (1.0 - self.learning_rate * f64::from(self.weight_decay)) as f32,
             learning_rate: self.learning_rate as f32,
+            gradient: self.gradient_scale as f32,
         }
     }
 
@@ -57,6 +61,7 @@ impl AdamWUpdate {
         [first, second]: [Tensor<D>; 2],
     ) -> (Tensor<D>, [Tensor<D>; 2]) {
         let factors = self.factors();
+        let gradient = gradient * factors.gradient;
         let first = first * self.beta1 + gradient.clone() * (1.0 - self.beta1);
         let second = second * self.beta2 + gradient.square() * (1.0 - self.beta2);
         let root = (second.clone() / factors.second).sqrt() + self.epsilon;
@@ -109,6 +114,7 @@ mod tests {
         for time in 1..4 {
             let update = AdamWUpdate {
                 learning_rate: 1e-2,
+                gradient_scale: 0.7,
                 beta1: 0.9,
                 beta2: 0.999,
                 epsilon: 1e-8,

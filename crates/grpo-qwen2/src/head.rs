@@ -2,7 +2,12 @@
 //!
 //! With hidden states `h` `[n, hidden]` and a head `W` `[vocab, hidden]`, the logits `h Wᵀ / temperature` are never
 //! materialized in full: only one tile of [`POSITIONS`] × [`VOCABULARY`] of them exists at a time, whatever `n` is. The forward
-//! pass keeps a running maximum and sum per position; the backward pass recomputes each tile. All reductions are in f32.
+//! pass keeps a running maximum and sum per position. All reductions are in f32.
+//!
+//! With respect to `h`, the gradient of a log-probability is the target's row of `W` less the mean row under the distribution.
+//! If `W` is frozen, the forward pass forms it while it has the logits, as attention does with `W` for keys and values, and the
+//! backward pass only scales it. The gradient with respect to `W` sums over positions whose factors are not known before the
+//! loss is, so the backward pass of a trained head recomputes each tile.
 
 use std::ops::Range;
 
@@ -17,18 +22,46 @@ const POSITIONS: usize = 512;
 /// Vocabulary entries per tile.
 const VOCABULARY: usize = 8192;
 
+/// What the backward pass through a head is to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Differentiate {
+    /// Nothing: there is none.
+    Nothing,
+    /// The gradient with respect to `h`; `W` is frozen.
+    Hidden,
+    /// The gradients with respect to `h` and `W`.
+    All,
+}
+
 /// The log-probabilities of tokens, and what the backward pass needs.
 pub(crate) struct HeadPass {
-    /// `[n, hidden]`, divided by the temperature.
-    h: Tensor<2>,
+    kept: Kept,
     targets: Vec<u32>,
     temperature: f32,
-    /// The log-sum-exp of each position's logits, `[n, 1]`.
-    log_sum_exp: Tensor<2>,
     /// The log-probability of each target, in nats.
     pub(crate) logprobs: Vec<f32>,
     /// The entropy of each position's distribution, in nats.
     pub(crate) entropies: Vec<f32>,
+}
+
+/// What the forward pass keeps.
+enum Kept {
+    Nothing,
+    /// The mean row of `W` under each position's distribution, `[n, hidden]`.
+    MeanRows(Tensor<2>),
+    Logits {
+        /// `[n, hidden]`, divided by the temperature.
+        h: Tensor<2>,
+        /// The log-sum-exp of each position's logits, `[n, 1]`.
+        log_sum_exp: Tensor<2>,
+    },
+}
+
+/// Running results of some positions over the vocabulary.
+struct Running {
+    statistics: Statistics,
+    /// `Σ e^(z - max) W`, if wanted: `[positions, hidden]`.
+    weighted_rows: Option<Tensor<2>>,
 }
 
 fn rows(x: &Tensor<2>, range: Range<usize>) -> Tensor<2> {
@@ -37,10 +70,20 @@ fn rows(x: &Tensor<2>, range: Range<usize>) -> Tensor<2> {
 
 impl HeadPass {
     /// Log-probabilities under `softmax(h Wᵀ / temperature)` of `targets`, one for each row of `h`.
-    pub(crate) fn new(h: Tensor<2>, w: &Table, targets: &[u32], temperature: f32) -> Self {
+    pub(crate) fn new(
+        h: Tensor<2>,
+        w: &Table,
+        targets: &[u32],
+        temperature: f32,
+        differentiate: Differentiate,
+    ) -> Self {
         let h = if temperature == 1.0 { h } else { h.div_scalar(temperature) };
-        let chunks: Vec<_> = tiles(targets.len(), POSITIONS).map(|at| statistics(rows(&h, at), w)).collect();
-        let column = |pick: fn(&Statistics) -> Tensor<2>| Tensor::cat(chunks.iter().map(pick).collect(), 0);
+        let with_rows = differentiate == Differentiate::Hidden;
+        let chunks: Vec<_> =
+            tiles(targets.len(), POSITIONS).map(|at| Running::over(&rows(&h, at), w, with_rows)).collect();
+        let column = |of: fn(&Statistics) -> Tensor<2>| {
+            Tensor::cat(chunks.iter().map(|c| of(&c.statistics)).collect(), 0)
+        };
         let log_sum_exp = column(|s| s.max.clone() + s.sum.clone().log());
         // H = log Σ e^z - Σ p z, with the maximum subtracted from z on both sides.
         let entropies = column(|s| s.sum.clone().log() - s.weighted.clone() / s.sum.clone());
@@ -49,59 +92,110 @@ impl HeadPass {
         // Together, so that a device is waited for once.
         let both = to_host(Tensor::cat(vec![logprobs, entropies], 1));
         let (logprobs, entropies) = both.chunks_exact(2).map(|of_one| (of_one[0], of_one[1])).unzip();
-        Self { h, targets: targets.to_vec(), temperature, log_sum_exp, logprobs, entropies }
+        let kept = match differentiate {
+            Differentiate::Nothing => Kept::Nothing,
+            Differentiate::Hidden => {
+                Kept::MeanRows(Tensor::cat(chunks.into_iter().map(Running::mean_rows).collect(), 0))
+            }
+            Differentiate::All => Kept::Logits { h, log_sum_exp },
+        };
+        Self { kept, targets: targets.to_vec(), temperature, logprobs, entropies }
     }
 
     /// The vector-Jacobian product of `gradient`, the gradient of a loss with respect to each log-probability: returns the
-    /// gradient with respect to `h` `[n, hidden]` and, if wanted, adds the gradient with respect to `W` to `dw`
+    /// gradient with respect to `h` `[n, hidden]` and, of a trained head, adds the gradient with respect to `W` to `dw`
     /// `[vocab, hidden]`.
-    pub(crate) fn backward(
-        self,
-        w: &Table,
-        gradient: &[f32],
-        mut dw: Option<&mut TableGradient>,
-    ) -> Tensor<2> {
-        let device = self.h.device();
-        let g = float_tensor(gradient.to_vec(), [gradient.len(), 1], &device);
-        // With respect to the target's logit: g · (onehot - p). The one-hot part is a row of W, and a row of dW.
-        let mut dh = w.select(&self.targets) * g.clone();
-        if let Some(dw) = dw.as_deref_mut() {
-            dw.add_rows(w, &self.targets, self.h.clone() * g.clone());
-        }
-        for Tile { part, range, rows: w } in w.tiles(VOCABULARY) {
-            let mut tile_dw: Option<Tensor<2>> = None;
-            for at in tiles(self.targets.len(), POSITIONS) {
-                let h = rows(&self.h, at.clone());
-                let logits = matmul(h.clone(), w.clone().transpose());
-                let of_rows = |column| rows(column, at.clone());
-                let dz = softmax_vjp(logits, of_rows(&self.log_sum_exp), of_rows(&g));
-                let part = matmul(dz.clone(), w.clone());
-                dh.inplace(|dh| {
-                    let sum = dh.clone().slice(at.clone()) + part;
-                    dh.slice_assign(at, sum)
-                });
-                if dw.is_some() {
-                    let part = matmul(dz.transpose(), h);
-                    tile_dw = Some(match tile_dw {
-                        Some(sum) => sum + part,
-                        None => part,
-                    });
-                }
+    ///
+    /// # Panics
+    ///
+    /// If `dw` is given, but the pass was to differentiate something else.
+    pub(crate) fn backward(self, w: &Table, gradient: &[f32], dw: Option<&mut TableGradient>) -> Tensor<2> {
+        let Self { kept, targets, temperature, .. } = self;
+        let chosen = w.select(&targets);
+        let g = float_tensor(gradient.to_vec(), [gradient.len(), 1], &chosen.device());
+        let dh = match (kept, dw) {
+            (Kept::MeanRows(mean), None) => (chosen - mean) * g,
+            (Kept::Logits { h, log_sum_exp }, Some(dw)) => {
+                // With respect to the target's logit: g · (onehot - p). The one-hot part is a row of W, and a row of dW.
+                dw.add_rows(w, &targets, h.clone() * g.clone());
+                backward_through_tiles(&h, w, &log_sum_exp, &g, chosen * g.clone(), dw)
             }
-            if let (Some(dw), Some(sum)) = (dw.as_deref_mut(), tile_dw) {
-                dw.add_tile(part, range, sum);
-            }
-        }
-        if self.temperature == 1.0 { dh } else { dh.div_scalar(self.temperature) }
+            _ => panic!("the forward pass kept what another backward pass needs"),
+        };
+        if temperature == 1.0 { dh } else { dh.div_scalar(temperature) }
     }
 }
 
-/// Running statistics of the logits of some positions over the whole vocabulary.
-fn statistics(h: Tensor<2>, w: &Table) -> Statistics {
-    w.tiles(VOCABULARY)
-        .map(|tile| Statistics::of(matmul(h.clone(), tile.rows.transpose())))
-        .reduce(Statistics::merge)
-        .expect("a vocabulary is not empty")
+/// Adds what all tokens contribute to `dh`, which it returns, and to `dw`: tile by tile, `dz = -g p`.
+fn backward_through_tiles(
+    h: &Tensor<2>,
+    w: &Table,
+    log_sum_exp: &Tensor<2>,
+    g: &Tensor<2>,
+    mut dh: Tensor<2>,
+    dw: &mut TableGradient,
+) -> Tensor<2> {
+    let [n, _] = h.dims();
+    for Tile { part, range, rows: w } in w.tiles(VOCABULARY) {
+        let mut tile_dw: Option<Tensor<2>> = None;
+        for at in tiles(n, POSITIONS) {
+            let h = rows(h, at.clone());
+            let logits = matmul(h.clone(), w.clone().transpose());
+            let dz = softmax_vjp(logits, rows(log_sum_exp, at.clone()), rows(g, at.clone()));
+            let part = matmul(dz.clone(), w.clone());
+            dh.inplace(|dh| {
+                let sum = dh.clone().slice(at.clone()) + part;
+                dh.slice_assign(at, sum)
+            });
+            let part = matmul(dz.transpose(), h);
+            tile_dw = Some(match tile_dw {
+                Some(sum) => sum + part,
+                None => part,
+            });
+        }
+        if let Some(sum) = tile_dw {
+            dw.add_tile(part, range, sum);
+        }
+    }
+    dh
+}
+
+impl Running {
+    /// Those of the positions `h` over the whole vocabulary.
+    fn over(h: &Tensor<2>, w: &Table, with_rows: bool) -> Self {
+        w.tiles(VOCABULARY)
+            .map(|tile| Self::of_tile(h, tile.rows, with_rows))
+            .reduce(Self::merge)
+            .expect("a vocabulary is not empty")
+    }
+
+    fn of_tile(h: &Tensor<2>, w: Tensor<2>, with_rows: bool) -> Self {
+        let z = matmul(h.clone(), w.clone().transpose());
+        let statistics = Statistics::of(z.clone());
+        let weighted_rows = with_rows.then(|| {
+            let max = statistics.max.clone();
+            let minus_one = max.zeros_like() - 1.0;
+            matmul(softmax_vjp(z, max, minus_one), w)
+        });
+        Self { statistics, weighted_rows }
+    }
+
+    fn merge(self, other: Self) -> Self {
+        let maxima = [self.statistics.max.clone(), other.statistics.max.clone()];
+        let statistics = self.statistics.merge(other.statistics);
+        let [a, b] = maxima.map(|max| (max - statistics.max.clone()).exp());
+        let weighted_rows = self.weighted_rows.zip(other.weighted_rows).map(|(x, y)| x * a + y * b);
+        Self { statistics, weighted_rows }
+    }
+
+    /// The mean row of `W` under each position's distribution.
+    ///
+    /// # Panics
+    ///
+    /// If the rows were not wanted.
+    fn mean_rows(self) -> Tensor<2> {
+        self.weighted_rows.expect("the rows were wanted") / self.statistics.sum
+    }
 }
 
 #[cfg(test)]
@@ -164,7 +258,7 @@ mod tests {
             let gradients = (chosen.clone() * weights).sum().backward();
 
             let table = table(&w);
-            let pass = HeadPass::new(h, &table, &targets, temperature);
+            let pass = HeadPass::new(h, &table, &targets, temperature, Differentiate::All);
             assert_close("log-probabilities", &pass.logprobs, &to_host(chosen.inner()), 1e-4);
             assert_close("entropies", &pass.entropies, &to_host(entropies.inner()), 1e-4);
             // Gradients are added to the existing ones.
@@ -187,10 +281,15 @@ mod tests {
     fn a_frozen_head_gives_the_same_gradient_with_respect_to_h() {
         let (h, w, targets, g) = (matrix(1, N, 2.0), matrix(2, VOCAB, 3.0), targets(), random(4, N));
         let table = table(&w);
-        let pass = || HeadPass::new(h.clone(), &table, &targets, 1.0);
-        let mut dw = table.take_gradient(&mut GradientsParams::new());
-        let expected = pass().backward(&table, &g, Some(&mut dw));
-        assert_eq!(to_host(pass().backward(&table, &g, None)), to_host(expected));
+        for temperature in [1.0, 0.6] {
+            let pass = |differentiate| HeadPass::new(h.clone(), &table, &targets, temperature, differentiate);
+            let (trained, frozen) = (pass(Differentiate::All), pass(Differentiate::Hidden));
+            assert_eq!(frozen.logprobs, trained.logprobs);
+            assert_eq!(frozen.entropies, trained.entropies);
+            let mut dw = table.take_gradient(&mut GradientsParams::new());
+            let expected = to_host(trained.backward(&table, &g, Some(&mut dw)));
+            assert_close("frozen", &to_host(frozen.backward(&table, &g, None)), &expected, 2e-5);
+        }
     }
 
     #[test]
@@ -198,7 +297,7 @@ mod tests {
         let (h, w, targets, g) = (matrix(1, N, 2.0), matrix(2, VOCAB, 3.0), targets(), random(4, N));
         let results = |table: Table| {
             let logits = to_host(table.product_transposed(h.clone()));
-            let pass = HeadPass::new(h.clone(), &table, &targets, 0.7);
+            let pass = HeadPass::new(h.clone(), &table, &targets, 0.7, Differentiate::All);
             let (logprobs, entropies) = (pass.logprobs.clone(), pass.entropies.clone());
             let mut dw = table.take_gradient(&mut GradientsParams::new());
             let dh = to_host(pass.backward(&table, &g, Some(&mut dw)));

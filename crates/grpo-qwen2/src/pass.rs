@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use grpo_kernels::{CausalAttention, Rope};
 use grpo_rollout::{PromptCompletions, TokenGradients, TokenLogProbs};
 
-use crate::head::HeadPass;
+use crate::head::{Differentiate, HeadPass};
 use crate::model::{Attend, Block, Qwen2, Residual, int_tensor, normalize};
 use crate::packed::Packed;
 
@@ -67,7 +67,8 @@ impl Qwen2 {
         }
         let rope = self.rope(&packed.positions);
         let x = self.blocks(&packed.tokens, &rope, &mut packed.attention(&self.device()));
-        split(&packed, Some(&self.head_pass(&packed, x.total(), temperature)))
+        let head = self.head_pass(&packed, x.total(), temperature, Differentiate::Nothing);
+        split(&packed, Some(&head))
     }
 
     /// Like [`logprobs`](Self::logprobs), together with what [`Pass::backward`] needs.
@@ -104,7 +105,8 @@ impl Qwen2 {
             layers.push(pass);
             x = y;
         }
-        let head = self.head_pass(&packed, x.clone(), temperature);
+        let differentiate = if self.has_lora() { Differentiate::Hidden } else { Differentiate::All };
+        let head = self.head_pass(&packed, x.clone(), temperature, differentiate);
         let logprobs = split(&packed, Some(&head));
         (logprobs, Pass { packed, layers: Some(LayerPasses { rope, attention, layers, x, head }) })
     }
@@ -121,9 +123,15 @@ impl Qwen2 {
         packed
     }
 
-    fn head_pass(&self, packed: &Packed, x: Tensor<2>, temperature: f32) -> HeadPass {
+    fn head_pass(
+        &self,
+        packed: &Packed,
+        x: Tensor<2>,
+        temperature: f32,
+        differentiate: Differentiate,
+    ) -> HeadPass {
         let h = normalize(&self.norm, x.select(0, int_tensor(&packed.predictors, &self.device())));
-        HeadPass::new(h, self.head(), &packed.targets, temperature)
+        HeadPass::new(h, self.head(), &packed.targets, temperature, differentiate)
     }
 }
 

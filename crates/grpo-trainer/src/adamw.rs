@@ -56,7 +56,7 @@ impl AdamW {
     pub fn step<M: Module>(
         &mut self,
         module: M,
-        mut gradients: GradientsParams,
+        gradients: GradientsParams,
         learning_rate: f64,
         max_grad_norm: f64,
     ) -> (M, f64) {
@@ -66,10 +66,8 @@ impl AdamW {
         if !norm.is_finite() {
             return (module, norm);
         }
-        if norm > max_grad_norm {
-            module.visit(&mut Scale { gradients: &mut gradients, factor: max_grad_norm / norm });
-        }
-        (module.map(&mut Update { optimizer: self, gradients, learning_rate }), norm)
+        let gradient_scale = if norm > max_grad_norm { max_grad_norm / norm } else { 1.0 };
+        (module.map(&mut Update { optimizer: self, gradients, gradient_scale, learning_rate }), norm)
     }
 }
 
@@ -77,6 +75,7 @@ impl AdamW {
 struct Update<'a> {
     optimizer: &'a mut AdamW,
     gradients: GradientsParams,
+    gradient_scale: f64,
     learning_rate: f64,
 }
 
@@ -89,8 +88,9 @@ impl ModuleMapper for Update<'_> {
             Moments { time: 0, means: [zeros(), zeros()] }
         });
         let AdamWConfig { beta1, beta2, epsilon, weight_decay } = self.optimizer.config;
-        let (learning_rate, time) = (self.learning_rate, time + 1);
-        let update = AdamWUpdate { learning_rate, beta1, beta2, epsilon, weight_decay, time };
+        let Self { gradient_scale, learning_rate, .. } = *self;
+        let time = time + 1;
+        let update = AdamWUpdate { learning_rate, gradient_scale, beta1, beta2, epsilon, weight_decay, time };
         let (id, weight, mapper) = param.consume();
         let (weight, means) = update.apply(weight, gradient, means.map(|mean| mean.reshape(shape)));
         let means = means.map(|mean| mean.reshape([n]));
@@ -108,20 +108,6 @@ impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
             self.sum.add(gradient);
-        }
-    }
-}
-
-struct Scale<'a> {
-    gradients: &'a mut GradientsParams,
-    factor: f64,
-}
-
-impl ModuleVisitor for Scale<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let id: ParamId = param.id;
-        if let Some(gradient) = self.gradients.remove::<D>(id) {
-            self.gradients.register(id, gradient.mul_scalar(self.factor));
         }
     }
 }

@@ -369,39 +369,69 @@ impl WithSimd for ProductTransposed<'_> {
                 }
             }
             let (w, _) = S::as_simd_f32s(&buffer);
-            let mut outputs = y.chunks_exact_mut(at.len());
-            let mut blocks = x.chunks_exact(4 * vectors);
-            for x in &mut blocks {
-                for sums in dots::<S, 4>(simd, x, w, vectors) {
-                    let output = outputs.next().expect("y has a row for each of x");
-                    output[column..column + n].copy_from_slice(&sums[..n]);
-                }
-            }
-            for x in blocks.remainder().chunks_exact(vectors) {
-                let [sums] = dots::<S, 1>(simd, x, w, vectors);
-                let output = outputs.next().expect("y has a row for each of x");
-                output[column..column + n].copy_from_slice(&sums[..n]);
+            let y = &mut y[column..];
+            // The sums of four rows leave no register for their inputs if there are 16.
+            if S::REGISTER_COUNT >= 32 {
+                add_dots::<S, 4>(simd, x, w, vectors, y, at.len(), n);
+            } else {
+                add_dots::<S, 3>(simd, x, w, vectors, y, at.len(), n);
             }
         }
     }
 }
 
+/// Writes the first `n` of [`DOTS`] outputs of every row of `x`, `R` rows at a time; rows of `y` are `stride` apart.
+#[inline(always)]
+fn add_dots<S: Simd, const R: usize>(
+    simd: S,
+    x: &[S::f32s],
+    w: &[S::f32s],
+    vectors: usize,
+    y: &mut [f32],
+    stride: usize,
+    n: usize,
+) {
+    let mut outputs = y.chunks_mut(stride);
+    let mut write = |sums: &[[f32; DOTS]]| {
+        for (sums, output) in sums.iter().zip(&mut outputs) {
+            output[..n].copy_from_slice(&sums[..n]);
+        }
+    };
+    let mut blocks = x.chunks_exact(R * vectors);
+    for x in &mut blocks {
+        write(&dots::<S, R>(simd, x, w, vectors));
+    }
+    let mut pairs = blocks.remainder().chunks_exact(2 * vectors);
+    for x in &mut pairs {
+        write(&dots::<S, 2>(simd, x, w, vectors));
+    }
+    for x in pairs.remainder().chunks_exact(vectors) {
+        write(&dots::<S, 1>(simd, x, w, vectors));
+    }
+}
+
 #[inline(always)]
 fn dots<S: Simd, const R: usize>(simd: S, x: &[S::f32s], w: &[S::f32s], vectors: usize) -> [[f32; DOTS]; R] {
+    let x: [&[S::f32s]; R] = std::array::from_fn(
+        #[inline(always)]
+        |row| &x[row * vectors..][..vectors],
+    );
+    let w: [&[S::f32s]; DOTS] = std::array::from_fn(
+        #[inline(always)]
+        |column| &w[column * vectors..][..vectors],
+    );
     let mut sums = [[simd.splat_f32s(0.0); DOTS]; R];
-    let (x, w) = (&x[..R * vectors], &w[..DOTS * vectors]);
     for i in 0..vectors {
-        for row in 0..R {
-            for column in 0..DOTS {
-                let product = (x[row * vectors + i], w[column * vectors + i]);
-                sums[row][column] = simd.mul_add_e_f32s(product.0, product.1, sums[row][column]);
+        for (column, w) in w.iter().enumerate() {
+            for (sums, x) in sums.iter_mut().zip(x) {
+                sums[column] = simd.mul_add_e_f32s(x[i], w[i], sums[column]);
             }
         }
     }
     let mut found = [[0.0; DOTS]; R];
-    for row in 0..R {
-        for column in 0..DOTS {
-            found[row][column] = simd.reduce_sum_f32s(sums[row][column]);
+    for (found, sums) in found.iter_mut().zip(sums) {
+        for (found, sum) in found.iter_mut().zip(sums) {
+            *found = simd.reduce_sum_f32s(sum);
         }
     }
     found

@@ -24,6 +24,7 @@ pub(crate) fn adamw(
             #[inline(always)]
             || {
                 for (((w, m), v), g) in weight.iter_mut().zip(first).zip(second).zip(gradient) {
+                    let g = g * factors.gradient;
                     *m = *m * beta1 + g * (1.0 - beta1);
                     *v = *v * beta2 + g * g * (1.0 - beta2);
                     let root = (*v / factors.second).sqrt() + epsilon;

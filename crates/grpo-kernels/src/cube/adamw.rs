@@ -17,10 +17,11 @@ fn adamw_kernel(
     second_divisor: f32,
     decay: f32,
     learning_rate: f32,
+    gradient_scale: f32,
 ) {
     let i = ABSOLUTE_POS;
     if i < weight.len() {
-        let g = gradient[i];
+        let g = gradient[i] * gradient_scale;
         let m = first[i] * beta1 + g * (1.0f32 - beta1);
         let v = second[i] * beta2 + g * g * (1.0f32 - beta2);
         let root = f32::sqrt(v / second_divisor) + epsilon;
@@ -56,6 +57,7 @@ pub(super) fn adamw(
         factors.second,
         factors.decay,
         factors.learning_rate,
+        factors.gradient,
     );
     (weight, first, second)
 }

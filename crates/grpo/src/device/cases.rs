@@ -153,6 +153,7 @@ fn update(rows: usize, columns: usize) -> Case {
     Case::new(format!("AdamW update [{rows}, {columns}]"), 1e-6, move |lab| {
         let update = AdamWUpdate {
             learning_rate: 0.1,
+            gradient_scale: 0.5,
             beta1: 0.9,
             beta2: 0.999,
             epsilon: 1e-3,
