@@ -6,6 +6,7 @@ mod audit;
 mod devices;
 pub mod display;
 mod doctor;
+mod evaluate;
 pub mod memory;
 pub mod output;
 mod replay;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 
 pub use audit::{AuditArgs, audit};
 pub use doctor::{DoctorArgs, doctor};
+pub use evaluate::{EvaluateArgs, evaluate};
 pub use replay::{ReplayArgs, replay};
 
 /// Runs a program: sets up the caching allocator, shows warnings, and prints errors in readable form.

@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use grpo::Settings;
 use grpo_cli::args::{DisplayArgs, ExecutionArgs, TrainArgs};
 use grpo_cli::train::Program;
-use grpo_cli::{AuditArgs, DoctorArgs, ReplayArgs};
+use grpo_cli::{AuditArgs, DoctorArgs, EvaluateArgs, ReplayArgs};
 
 const PROGRAM: Program = Program { train: "grpo train", resume: "grpo resume", fallback: None };
 
@@ -32,6 +32,9 @@ enum Command {
     /// Resume a run bit-exactly from its newest checkpoint.
     #[command(args_override_self = true)]
     Resume(ResumeArgs),
+    /// Measure a model on held-out problems, or compare two.
+    #[command(args_override_self = true)]
+    Evaluate(EvaluateArgs),
     /// Repeat a step of a run and compare it with the record, byte for byte.
     Replay(ReplayArgs),
     /// Try the rewards on right answers and on known tricks.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
             let settings = execution.settings()?.then(assigned);
             grpo_cli::train::resume(&run, &settings, &skip_problem, &display, &PROGRAM)
         }
+        Command::Evaluate(args) => grpo_cli::evaluate(&args),
         Command::Replay(args) => grpo_cli::replay(&args),
         Command::Audit(args) => grpo_cli::audit(&args),
         Command::Doctor(args) => grpo_cli::doctor(&args),

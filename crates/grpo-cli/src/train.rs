@@ -166,7 +166,7 @@ impl Session<'_> {
             None => format!("{} on {}", config.task.model, config.task.dataset),
         };
         let problems = self.run.task().train.len();
-        let info = self.run.folder().processes().last().and_then(|process| process.device.as_ref());
+        let info = self.run.folder().processes().last().and_then(|process| process.machine.device.as_ref());
         let device = info.map_or("CPU".to_string(), |info| format!("{} ({})", info.name, info.kind.label()));
         let mut heading = format!(
             "{subject} ({problems} problems), {}; files in {}",
@@ -263,18 +263,18 @@ fn default_out() -> PathBuf {
 }
 
 /// The first Ctrl-C asks the run to stop; the second ends the program at once.
-fn on_interrupt(interrupt: Interrupt) -> anyhow::Result<()> {
+pub(crate) fn on_interrupt(interrupt: Interrupt) -> anyhow::Result<()> {
     ctrlc::set_handler(move || {
         if interrupt.request() {
             std::process::exit(130);
         }
-        warn!("\nStopping after the current step, evaluation batch or rollout. Ctrl-C again stops at once.");
+        warn!("\nStopping after the current step, completion or rollout. Ctrl-C again stops at once.");
     })?;
     Ok(())
 }
 
 /// A progress bar for downloads.
-fn show_transfer() -> impl Fn(&grpo_data::Transfer<'_>) + Send + Sync + 'static {
+pub(crate) fn show_transfer() -> impl Fn(&grpo_data::Transfer<'_>) + Send + Sync + 'static {
     let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}");
     let bar = ProgressBar::no_length().with_style(style.expect("the template is valid"));
     move |transfer| {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::LoadError;
 
 /// Folders that a dataset keeps its files in, best first: `main` is GSM8K's configuration of that name, `default` is
@@ -21,7 +23,8 @@ enum Layout {
 }
 
 /// A part of a dataset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Split {
     /// The examples to learn from.
     Train,

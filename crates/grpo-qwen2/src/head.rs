@@ -45,6 +45,7 @@ pub(crate) struct HeadPass {
 }
 
 /// What the forward pass keeps.
+#[allow(clippy::large_enum_variant)] // there is one at a time
 enum Kept {
     Nothing,
     /// The mean row of `W` under each position's distribution, `[n, hidden]`.

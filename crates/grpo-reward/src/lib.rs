@@ -14,6 +14,7 @@ may be the gate of another. An [`audit`] shows what a rubric pays for before a r
 | [`Countdown`] | … an expression that reaches a number with given ones | 2.0 |
 | [`Json`], `JsonSchema` (feature `json-schema`) | … JSON; JSON that a schema accepts | 0.5; 1.0 |
 | [`Instructions`] | … as many words, sentences, keywords … as the prompt asked for | 1.0 |
+| [`LastNumber`] | the last number of the text is the truth: for evaluations | 1.0 |
 | [`Pattern`] | a regular expression matches, or doesn't | 0.5 |
 | [`StrictFormat`] | exactly the prescribed layout, line by line | 0.5 |
 | [`SoftFormat`] | the tags in order, regardless of line breaks | 0.5 |
@@ -66,6 +67,7 @@ mod instruction;
 mod instructions;
 mod json;
 mod keyword;
+mod last_number;
 mod layout;
 mod markup;
 mod measure;
@@ -93,6 +95,7 @@ pub use instructions::Instructions;
 pub use json::Json;
 #[cfg(feature = "json-schema")]
 pub use json::JsonSchema;
+pub use last_number::LastNumber;
 pub use layout::{Layout, LayoutFormat};
 pub use numeric::Numeric;
 pub use overlong::SoftOverlong;

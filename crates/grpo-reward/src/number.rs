@@ -1,5 +1,6 @@
 //! Decimal numbers as people write them.
 
+use std::fmt;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -29,6 +30,14 @@ pub(crate) struct Decimal {
     integer: String,
     /// Without trailing zeros.
     fraction: String,
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let integer = if self.integer.is_empty() { "0" } else { &self.integer };
+        write!(f, "{}{integer}", if self.negative { "-" } else { "" })?;
+        if self.fraction.is_empty() { Ok(()) } else { write!(f, ".{}", self.fraction) }
+    }
 }
 
 impl Decimal {

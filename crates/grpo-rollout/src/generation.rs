@@ -1,10 +1,11 @@
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use burn::tensor::Tensor;
 use grpo_core::Finish;
 
-use crate::{Decoder, Draw, DrawRequest, Request, RolloutError, Sample, SampleKey, Sampler};
+use crate::{Decoder, Draw, DrawRequest, Ended, Request, RolloutError, Sample, SampleKey, Sampler};
 
 /// Completions in progress: rows of a cache that are decoded together. When one ends, the next takes its row.
 ///
@@ -20,8 +21,8 @@ pub(crate) struct Generation<'a, D: Decoder> {
     /// Rows of the cache without a completion, the lowest last.
     free: Vec<usize>,
     running: Vec<Running>,
-    /// Completions that have ended, by request.
-    ended: Vec<Vec<Ended>>,
+    /// Completions that have ended and have not been handed out.
+    ended: Vec<Ended>,
 }
 
 struct Waiting<P> {
@@ -33,12 +34,6 @@ struct Running {
     completion: Completion,
     /// The row of the cache.
     row: usize,
-}
-
-struct Ended {
-    /// Its position among the completions of its request.
-    index: usize,
-    sample: Sample,
 }
 
 /// A completion so far.
@@ -91,24 +86,22 @@ impl<'a, D: Decoder> Generation<'a, D> {
             cache: decoder.cache(rows, longest + sampler.max_tokens),
             free: (0..rows).rev().collect(),
             running: Vec::new(),
-            ended: requests.iter().map(|_| Vec::new()).collect(),
+            ended: Vec::new(),
         }
     }
 
-    /// The samples of each request, in the order of its keys.
-    pub(crate) fn run(mut self) -> Result<Vec<Vec<Sample>>, RolloutError> {
+    /// Calls `receive` with every completion as soon as it has ended, until it breaks.
+    pub(crate) fn run(
+        mut self,
+        receive: &mut dyn FnMut(Ended) -> ControlFlow<()>,
+    ) -> Result<(), RolloutError> {
         loop {
             self.join()?;
-            if self.running.is_empty() {
-                break;
+            if self.ended.drain(..).try_for_each(&mut *receive).is_break() || self.running.is_empty() {
+                return Ok(());
             }
             self.advance()?;
         }
-        let in_order = |mut group: Vec<Ended>| {
-            group.sort_unstable_by_key(|ended| ended.index);
-            group.into_iter().map(|ended| ended.sample).collect()
-        };
-        Ok(self.ended.into_iter().map(in_order).collect())
     }
 
     /// Starts completions in the free rows, as long as there are any.
@@ -196,7 +189,7 @@ impl<'a, D: Decoder> Generation<'a, D> {
             return Some(completion);
         }
         let Completion { request, index, sample, .. } = completion;
-        self.ended[request].push(Ended { index, sample });
+        self.ended.push(Ended { request, index, sample });
         None
     }
 }

@@ -25,5 +25,5 @@ pub use error::RolloutError;
 pub use key::SampleKey;
 pub use option::InvalidOption;
 pub use rollouts::{Local, Rollouts};
-pub use sampler::{Request, Sample, Sampler};
+pub use sampler::{Ended, Request, Sample, Sampler};
 pub use tokens::{PromptCompletions, TokenGradients, TokenLogProbs};

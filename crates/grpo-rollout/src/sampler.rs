@@ -1,3 +1,5 @@
+use std::ops::ControlFlow;
+
 use grpo_core::Finish;
 
 use crate::generation::Generation;
@@ -43,6 +45,17 @@ pub struct Sample {
     pub finish: Finish,
 }
 
+/// A completion that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// The index of its request.
+    pub request: usize,
+    /// The index of its key among those of the request.
+    pub index: usize,
+    /// The completion.
+    pub sample: Sample,
+}
+
 impl Sampler {
     /// Draws the completions of every request, in the order of the requests and of their keys.
     pub fn sample<D: Decoder>(
@@ -50,11 +63,21 @@ impl Sampler {
         decoder: &D,
         requests: &[Request<'_>],
     ) -> Result<Vec<Vec<Sample>>, RolloutError> {
+        in_order(requests, |receive| self.sample_each(decoder, requests, receive))
+    }
+
+    /// Draws the completions of every request and calls `receive` with each as soon as it has ended, until it breaks.
+    pub fn sample_each<D: Decoder>(
+        &self,
+        decoder: &D,
+        requests: &[Request<'_>],
+        receive: &mut dyn FnMut(Ended) -> ControlFlow<()>,
+    ) -> Result<(), RolloutError> {
         self.validate(decoder, requests)?;
         if requests.iter().all(|request| request.keys.is_empty()) {
-            return Ok(requests.iter().map(|_| Vec::new()).collect());
+            return Ok(());
         }
-        Generation::new(self, decoder, requests).run()
+        Generation::new(self, decoder, requests).run(receive)
     }
 
     fn validate<D: Decoder>(&self, decoder: &D, requests: &[Request<'_>]) -> Result<(), RolloutError> {
@@ -80,4 +103,23 @@ impl Sampler {
         }
         Ok(())
     }
+}
+
+/// The completions that `sample_each` hands out, in the order of the requests and of their keys.
+pub(crate) fn in_order(
+    requests: &[Request<'_>],
+    sample_each: impl FnOnce(&mut dyn FnMut(Ended) -> ControlFlow<()>) -> Result<(), RolloutError>,
+) -> Result<Vec<Vec<Sample>>, RolloutError> {
+    let mut all: Vec<Vec<(usize, Sample)>> = requests.iter().map(|_| Vec::new()).collect();
+    sample_each(&mut |Ended { request, index, sample }| {
+        if let Some(samples) = all.get_mut(request) {
+            samples.push((index, sample));
+        }
+        ControlFlow::Continue(())
+    })?;
+    let of_request = |mut samples: Vec<(usize, Sample)>| {
+        samples.sort_unstable_by_key(|(index, _)| *index);
+        samples.into_iter().map(|(_, sample)| sample).collect()
+    };
+    Ok(all.into_iter().map(of_request).collect())
 }

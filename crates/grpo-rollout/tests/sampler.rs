@@ -1,10 +1,13 @@
 //! Rollouts of a decoder that is a table: what is asked of it, how completions end, and what is drawn.
 
 use std::cell::RefCell;
+use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use grpo_core::Finish;
-use grpo_rollout::{Decoder, Draw, DrawRequest, Request, RolloutError, Sample, SampleKey, Sampler, Sampling};
+use grpo_rollout::{
+    Decoder, Draw, DrawRequest, Ended, Request, RolloutError, Sample, SampleKey, Sampler, Sampling,
+};
 
 const VOCABULARY: usize = 6;
 const CONTEXT: usize = 100;
@@ -177,6 +180,37 @@ fn a_completion_joins_when_another_ends() {
         Call::Decode(vec![1], vec![vec![0, 1, 2, 3, 4]]),
     ];
     assert_eq!(*table.calls.borrow(), expected);
+}
+
+#[test]
+fn completions_are_handed_out_as_they_end_until_that_is_enough() {
+    let (decoder, keys) = (Table::new(count), [keys_of(0, 1), keys_of(1, 1), keys_of(2, 1)]);
+    // They count to the stop token: the last has the shortest way.
+    let prompts: [&[u32]; 3] = [&[1], &[2], &[3]];
+    let requests: Vec<Request<'_>> =
+        prompts.iter().zip(&keys).map(|(prompt, keys)| Request { prompt, keys }).collect();
+    let sampler = sampler(&[5], 10);
+    let all = sampler.sample(&decoder, &requests).unwrap();
+    let mut ended = Vec::new();
+    let mut receive = |enough| {
+        ended.clear();
+        sampler
+            .sample_each(&decoder, &requests, &mut |completion: Ended| {
+                ended.push(completion);
+                if ended.len() == enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .unwrap();
+        ended.clone()
+    };
+    let order: Vec<usize> = receive(usize::MAX).iter().map(|completion| completion.request).collect();
+    assert_eq!(order, [2, 1, 0]);
+    for Ended { request, index, sample } in receive(usize::MAX) {
+        assert_eq!(sample, all[request][index]);
+    }
+    decoder.calls.borrow_mut().clear();
+    assert_eq!(receive(1).len(), 1);
+    let decoded = decoder.calls.borrow().iter().filter(|call| matches!(call, Call::Decode(..))).count();
+    assert!(decoded < 3, "{decoded} steps after which nobody asked for more");
 }
 
 #[test]

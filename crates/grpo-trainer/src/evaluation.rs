@@ -1,6 +1,8 @@
+use std::ops::ControlFlow;
+
 use grpo_core::{Completion, mean};
 use grpo_reward::Scores;
-use grpo_rollout::Sampling;
+use grpo_rollout::{Ended, Sampling};
 
 use crate::{Policy, Problem, Proportion, Text, Trainer, TrainerError};
 
@@ -80,21 +82,51 @@ impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
         problems: &[Problem<T>],
         options: &EvaluationOptions,
     ) -> Result<Evaluation, TrainerError> {
+        let mut answers = Vec::new();
+        self.evaluate_each(problems, options, |answer| {
+            answers.push(answer);
+            ControlFlow::Continue(())
+        })?;
+        let position = |answer: &Answer| problems.iter().position(|problem| problem.id == answer.problem);
+        answers.sort_by_cached_key(|answer| (position(answer), answer.sample));
+        Ok(Evaluation::of(self.rubric.names(), answers))
+    }
+
+    /// The same, but calls `receive` with each answer as soon as it is complete, until it breaks. Answers are complete in an order
+    /// that depends on their lengths.
+    pub fn evaluate_each(
+        &self,
+        problems: &[Problem<T>],
+        options: &EvaluationOptions,
+        mut receive: impl FnMut(Answer) -> ControlFlow<()>,
+    ) -> Result<(), TrainerError> {
         if problems.is_empty() {
             return Err(TrainerError::NoProblems);
         }
-        let samples = self.sample(problems, options.completions, &options.sampling, EVALUATION)?;
-        let mut answers = Vec::new();
-        for (problem, samples) in problems.iter().zip(&samples) {
-            for (index, sample) in samples.iter().enumerate() {
-                let completion = self.completion(sample);
-                let scores = self
-                    .rubric
-                    .score(&problem.truth, &completion)
-                    .map_err(|cause| TrainerError::Reward { problem: problem.id, cause })?;
-                answers.push(Answer { problem: problem.id, sample: index, completion, scores });
-            }
-        }
-        Ok(Evaluation::of(self.rubric.names(), answers))
+        let EvaluationOptions { sampling, completions } = options;
+        let (mut scored, mut received, mut stopped) = (Ok(()), 0, false);
+        self.sample_each(
+            problems,
+            *completions,
+            sampling,
+            EVALUATION,
+            &mut |Ended { request, index, sample }| {
+                let Some(problem) = problems.get(request) else { return ControlFlow::Continue(()) };
+                let completion = self.completion(&sample);
+                let next = match self.rubric.score(&problem.truth, &completion) {
+                    Ok(scores) => receive(Answer { problem: problem.id, sample: index, completion, scores }),
+                    Err(cause) => {
+                        scored = Err(TrainerError::Reward { problem: problem.id, cause });
+                        ControlFlow::Break(())
+                    }
+                };
+                received += 1;
+                stopped = next.is_break();
+                next
+            },
+        )?;
+        scored?;
+        let expected = if stopped { received } else { problems.len() * completions };
+        TrainerError::check_count("answers", received, expected)
     }
 }

@@ -87,7 +87,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Another process is working on the run.
-    #[error("{}: another process is working on this run: stop it first", path.display())]
+    #[error("{}: another process is working in this folder: stop it first", path.display())]
     Locked {
         /// The folder.
         path: PathBuf,
@@ -133,6 +133,25 @@ pub enum Error {
         path: PathBuf,
         /// What differs, as `algorithm.seed: 0 -> 1`.
         differences: Vec<String>,
+    },
+    /// An evaluation in the same folder answers other problems, or in another way.
+    #[error(
+        "{}: the evaluation here was started with other settings ({}): choose another folder", path.display(),
+        differences.join("; ")
+    )]
+    OtherEvaluation {
+        /// The folder.
+        path: PathBuf,
+        /// What differs.
+        differences: Vec<String>,
+    },
+    /// An evaluation has no results.
+    #[error(
+        "{} has no results of an evaluation: finish the evaluation first, if one was started there", path.display()
+    )]
+    NoResults {
+        /// The folder.
+        path: PathBuf,
     },
     /// The run has already taken more steps than requested.
     #[error("{} is already at step {taken}, but steps is only {steps}: raise it", path.display())]

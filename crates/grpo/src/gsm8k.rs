@@ -1,5 +1,6 @@
 //! The classic task: grade-school word problems whose answers are checked.
 
+use grpo_data::Example;
 use grpo_reward::{Rubric, TagCount};
 
 /// Tells the model the format of an answer.
@@ -18,4 +19,15 @@ pub fn rubric() -> Rubric<String> {
 /// A right completion in the format that [`SYSTEM`] asks for.
 pub fn gold(truth: &str) -> String {
     format!("<reasoning>\nIt follows from the question.\n</reasoning>\n<answer>\n{truth}\n</answer>\n")
+}
+
+/// A problem's own solution in the format that [`SYSTEM`] asks for, without the calculator's notes (`<<48/2=24>>`) and the line
+/// that states the result.
+pub fn worked(example: &Example) -> String {
+    let steps = example.solution.rsplit_once("####").map_or(example.solution.as_str(), |(steps, _)| steps);
+    let mut parts = steps.split("<<");
+    let first = parts.next().unwrap_or_default().to_string();
+    let reasoning =
+        parts.fold(first, |text, part| text + part.split_once(">>").map_or(part, |(_, rest)| rest));
+    format!("<reasoning>\n{}\n</reasoning>\n<answer>\n{}\n</answer>\n", reasoning.trim(), example.truth)
 }

@@ -80,6 +80,7 @@
 mod config;
 pub mod device;
 mod error;
+pub mod evaluation;
 pub mod gsm8k;
 mod machine;
 mod plan;
@@ -107,7 +108,7 @@ pub use grpo_trainer::{
     MemoryPlan, Metrics, Policy, Problem, ProblemText, Proportion, Qwen2Policy, Qwen2PolicyConfig,
     ReferenceSync, RolloutDtype, RolloutTimes, Schedule, Scored, Times, Trainer, TrainerConfig, TrainerError,
 };
-pub use machine::Process;
+pub use machine::{Machine, Process};
 pub use plan::Plan;
 pub use run::{
     Checks, Compared, Comparison, Evaluated, Event, Interrupt, Obstacle, Outcome, Phase, Preflight, Prepared,

@@ -8,12 +8,21 @@ use crate::device::DeviceInfo;
 
 /// A process that has worked on a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Process {
     /// When it started.
     pub began: DateTime<Local>,
     /// Steps taken before it started.
     pub after_step: u64,
+    /// What it computed with.
+    #[serde(flatten)]
+    pub machine: Machine,
+    /// How it executed the run.
+    pub execution: ExecutionConfig,
+}
+
+/// What a process computes with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
     /// The version of this crate.
     pub version: String,
     /// The commit it was built from; none if unknown.
@@ -27,29 +36,22 @@ pub struct Process {
     /// The device that it used; none for the CPU.
     #[serde(default)]
     pub device: Option<DeviceInfo>,
-    /// How it executed the run.
-    pub execution: ExecutionConfig,
 }
 
-impl Process {
-    /// This process.
-    pub(crate) fn this(after_step: u64, execution: &ExecutionConfig, device: Option<DeviceInfo>) -> Self {
+impl Machine {
+    /// That of this process.
+    pub(crate) fn this(device: Option<DeviceInfo>) -> Self {
         Self {
-            began: Local::now(),
-            after_step,
             version: env!("CARGO_PKG_VERSION").to_string(),
             commit: option_env!("GRPO_COMMIT").map(str::to_string),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             threads: rayon::current_num_threads(),
             cpu_features: cpu_features(),
             device,
-            execution: execution.clone(),
         }
     }
-}
 
-impl Process {
-    /// What numbers depend on that another process has differently, in words.
+    /// What numbers depend on that another machine has differently, in words.
     pub(crate) fn differences(&self, other: &Self) -> Option<String> {
         let differs = [
             ("another version", self.version != other.version || self.commit != other.commit),
@@ -60,6 +62,13 @@ impl Process {
         let differences: Vec<&str> =
             differs.iter().filter(|(_, is_so)| *is_so).map(|(what, _)| *what).collect();
         (!differences.is_empty()).then(|| differences.join(", "))
+    }
+}
+
+impl Process {
+    /// This process.
+    pub(crate) fn this(after_step: u64, execution: &ExecutionConfig, device: Option<DeviceInfo>) -> Self {
+        Self { began: Local::now(), after_step, machine: Machine::this(device), execution: execution.clone() }
     }
 }
 

@@ -63,7 +63,11 @@ fn a_run_of_ones_own_begins_is_resumed_and_is_replayed() {
     let described = RunFolder::open(&resumed).unwrap();
     let [first, second] = described.processes() else { panic!("two processes worked on it") };
     assert_eq!((first.after_step, second.after_step, first.execution.steps), (0, 1, 1));
-    assert!(first.threads > 0 && first.version == env!("CARGO_PKG_VERSION") && first.commit.is_some());
+    assert!(
+        first.machine.threads > 0
+            && first.machine.version == env!("CARGO_PKG_VERSION")
+            && first.machine.commit.is_some()
+    );
     assert_eq!(described.config().execution.steps, 3);
     let completions = std::fs::read_to_string(resumed.join("completions.jsonl")).unwrap();
     let line: serde_json::Value = serde_json::from_str(completions.lines().next().unwrap()).unwrap();

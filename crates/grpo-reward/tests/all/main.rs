@@ -10,6 +10,7 @@ mod extract;
 mod format;
 mod instructions;
 mod json;
+mod last_number;
 mod layout;
 mod length;
 mod numeric;

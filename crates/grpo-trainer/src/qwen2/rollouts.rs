@@ -1,6 +1,8 @@
+use std::ops::ControlFlow;
+
 use grpo_core::SamplerCorrection;
 use grpo_qwen2::Qwen2;
-use grpo_rollout::{Request, RolloutError, Rollouts, Sample, Sampler};
+use grpo_rollout::{Ended, Request, RolloutError, Rollouts, Sampler};
 
 use crate::{RolloutDtype, TrainedQwen2};
 
@@ -31,24 +33,27 @@ impl Rounded {
 }
 
 impl Rollouts<TrainedQwen2> for Own {
-    fn sample(
+    fn sample_each(
         &self,
         model: &TrainedQwen2,
         sampler: &Sampler,
         requests: &[Request<'_>],
-    ) -> Result<Vec<Vec<Sample>>, RolloutError> {
-        sampler.sample(model.get(), requests)
+        receive: &mut dyn FnMut(Ended) -> ControlFlow<()>,
+    ) -> Result<(), RolloutError> {
+        sampler.sample_each(model.get(), requests, receive)
     }
 }
 
 impl Rollouts<TrainedQwen2> for Rounded {
-    fn sample(
+    fn sample_each(
         &self,
         _: &TrainedQwen2,
         sampler: &Sampler,
         requests: &[Request<'_>],
-    ) -> Result<Vec<Vec<Sample>>, RolloutError> {
-        sampler.sample(self.copy.as_ref().expect("the copy is only away while it is replaced"), requests)
+        receive: &mut dyn FnMut(Ended) -> ControlFlow<()>,
+    ) -> Result<(), RolloutError> {
+        let copy = self.copy.as_ref().expect("the copy is only away while it is replaced");
+        sampler.sample_each(copy, requests, receive)
     }
 
     fn correction(&self) -> Option<SamplerCorrection> {

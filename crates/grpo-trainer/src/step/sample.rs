@@ -1,7 +1,9 @@
 //! From problems to samples, in training and in evaluations.
 
+use std::ops::ControlFlow;
+
 use grpo_core::Completion;
-use grpo_rollout::{Request, Sample, SampleKey, Sampler, Sampling};
+use grpo_rollout::{Ended, Request, RolloutError, Sample, SampleKey, Sampler, Sampling};
 
 use crate::{Policy, Problem, Text, Trainer, TrainerError};
 
@@ -14,6 +16,39 @@ impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
         sampling: &Sampling,
         step: u64,
     ) -> Result<Vec<Vec<Sample>>, TrainerError> {
+        let samples = self.request(problems, n, sampling, step, |sampler, requests| {
+            self.policy.rollouts.sample(&self.policy.model, sampler, requests)
+        })?;
+        TrainerError::check_count("groups of samples", samples.len(), problems.len())?;
+        for group in &samples {
+            TrainerError::check_count("samples of a group", group.len(), n)?;
+            group.iter().try_for_each(check)?;
+        }
+        Ok(samples)
+    }
+
+    /// The same, but calls `receive` with each sample as soon as it has ended, until it breaks.
+    pub(crate) fn sample_each(
+        &self,
+        problems: &[Problem<T>],
+        n: usize,
+        sampling: &Sampling,
+        step: u64,
+        receive: &mut dyn FnMut(Ended) -> ControlFlow<()>,
+    ) -> Result<(), TrainerError> {
+        self.request(problems, n, sampling, step, |sampler, requests| {
+            self.policy.rollouts.sample_each(&self.policy.model, sampler, requests, receive)
+        })
+    }
+
+    fn request<S>(
+        &self,
+        problems: &[Problem<T>],
+        n: usize,
+        sampling: &Sampling,
+        step: u64,
+        sample: impl FnOnce(&Sampler, &[Request<'_>]) -> Result<S, RolloutError>,
+    ) -> Result<S, TrainerError> {
         let seed = self.config.seed;
         let keys: Vec<Vec<SampleKey>> = problems
             .iter()
@@ -27,20 +62,10 @@ impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
             max_tokens: self.config.max_completion_length,
             batch_rows: self.config.batch_rows,
         };
-        let samples =
-            self.policy.rollouts.sample(&self.policy.model, &sampler, &requests).map_err(|cause| {
-                let problem = cause.request().and_then(|index| problems.get(index)).map(|problem| problem.id);
-                TrainerError::Rollout { problem, cause }
-            })?;
-        TrainerError::check_count("groups of samples", samples.len(), problems.len())?;
-        for group in &samples {
-            TrainerError::check_count("samples of a group", group.len(), n)?;
-            for Sample { tokens, logprobs, entropies, .. } in group {
-                TrainerError::check_count("log-probabilities of a sample", logprobs.len(), tokens.len())?;
-                TrainerError::check_count("entropies of a sample", entropies.len(), tokens.len())?;
-            }
-        }
-        Ok(samples)
+        sample(&sampler, &requests).map_err(|cause| {
+            let problem = cause.request().and_then(|index| problems.get(index)).map(|problem| problem.id);
+            TrainerError::Rollout { problem, cause }
+        })
     }
 
     /// A sample as rewards see it.
@@ -48,4 +73,10 @@ impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
         let text = self.policy.text.decode(&sample.tokens);
         Completion { text, n_tokens: sample.tokens.len(), finish: sample.finish }
     }
+}
+
+/// An error unless a sample has a log-probability and an entropy for each of its tokens.
+fn check(Sample { tokens, logprobs, entropies, .. }: &Sample) -> Result<(), TrainerError> {
+    TrainerError::check_count("log-probabilities of a sample", logprobs.len(), tokens.len())?;
+    TrainerError::check_count("entropies of a sample", entropies.len(), tokens.len())
 }

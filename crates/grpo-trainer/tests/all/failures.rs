@@ -1,5 +1,6 @@
 //! What is refused, and what stops a run.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +9,7 @@ use burn::tensor::DType;
 use grpo_core::{Completion, Kl, Objective, Ratio, Recipe, SamplerCorrection, Surrogate};
 use grpo_qwen2::LoraConfig;
 use grpo_reward::Rubric;
-use grpo_rollout::{Request, RolloutError, Rollouts, Sample, Sampler, Sampling};
+use grpo_rollout::{Ended, Request, RolloutError, Rollouts, Sample, Sampler, Sampling};
 use grpo_test_device::device;
 use grpo_trainer::{
     AdamWConfig, Diagnosis, Metrics, Problem, Qwen2Policy, Qwen2PolicyConfig, Reference, ReferenceSync,
@@ -207,6 +208,16 @@ struct Forgetful(Change);
 type Change = fn(&mut Vec<Vec<Sample>>);
 
 impl Rollouts<TrainedQwen2> for Forgetful {
+    fn sample_each(
+        &self,
+        model: &TrainedQwen2,
+        sampler: &Sampler,
+        requests: &[Request<'_>],
+        receive: &mut dyn FnMut(Ended) -> ControlFlow<()>,
+    ) -> Result<(), RolloutError> {
+        sampler.sample_each(model.get(), requests, receive)
+    }
+
     fn sample(
         &self,
         model: &TrainedQwen2,

@@ -1,12 +1,13 @@
 //! A part of a policy is replaced by itself: whoever replaces it names no other.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use grpo_core::{Completion, Finish, SamplerCorrection};
 use grpo_qwen2::ChatTokenizer;
 use grpo_reward::Rubric;
-use grpo_rollout::{Request, RolloutError, Rollouts, Sample, Sampler};
+use grpo_rollout::{Ended, Request, RolloutError, Rollouts, Sampler};
 use grpo_trainer::{Checkpoints, Qwen2Policy, Qwen2PolicyConfig, Text, TrainedQwen2, Trainer};
 
 use crate::common::{Counted, config, even, policy, problems, trainer};
@@ -61,13 +62,14 @@ fn learning() {
 struct Stale(TrainedQwen2);
 
 impl Rollouts<TrainedQwen2> for Stale {
-    fn sample(
+    fn sample_each(
         &self,
         _: &TrainedQwen2,
         sampler: &Sampler,
         requests: &[Request<'_>],
-    ) -> Result<Vec<Vec<Sample>>, RolloutError> {
-        sampler.sample(self.0.get(), requests)
+        receive: &mut dyn FnMut(Ended) -> ControlFlow<()>,
+    ) -> Result<(), RolloutError> {
+        sampler.sample_each(self.0.get(), requests, receive)
     }
 
     fn correction(&self) -> Option<SamplerCorrection> {

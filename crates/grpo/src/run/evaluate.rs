@@ -1,5 +1,7 @@
 //! Held-out problems, before and after training.
 
+use std::ops::ControlFlow;
+
 use grpo_reward::Rubric;
 use grpo_trainer::{
     CompletionRecord, Evaluation, EvaluationOptions, ProblemText, Proportion, Qwen2Policy, Trainer,
@@ -46,7 +48,7 @@ pub struct Comparison {
     pub after: Evaluated,
 }
 
-/// Answers the tests greedily, one batch of rows at a time; none if interrupted.
+/// Answers the tests greedily; none if interrupted.
 pub(super) fn evaluate<T: Truth>(
     trainer: &Trainer<Qwen2Policy, T>,
     tests: &[Test<T>],
@@ -59,17 +61,18 @@ pub(super) fn evaluate<T: Truth>(
     let mut all = Vec::new();
     for test in tests {
         let problems = problems(test.questions.iter().enumerate(), trainer.policy())?;
-        let mut answers = Vec::new();
-        // In parts, after which progress is reported and an interrupt is heard.
-        for batch in problems.chunks(trainer.config().batch_rows) {
-            if interrupt.is_requested() {
-                return Ok(None);
-            }
-            let evaluation = trainer.evaluate(batch, &EvaluationOptions::greedy());
-            let of_test = |cause| Error::Evaluation { test: test.name.clone(), cause };
-            answers.extend(evaluation.map_err(of_test)?.answers);
+        let (mut answers, mut interrupted) = (Vec::new(), false);
+        let evaluated = trainer.evaluate_each(&problems, &EvaluationOptions::greedy(), |answer| {
+            answers.push(answer);
             tell(Event::Answered { test: &test.name, done: answers.len(), of: problems.len() });
+            interrupted = interrupt.is_requested();
+            if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        evaluated.map_err(|cause| Error::Evaluation { test: test.name.clone(), cause })?;
+        if interrupted {
+            return Ok(None);
         }
+        answers.sort_unstable_by_key(|answer| answer.problem);
         let evaluation = Evaluation::of(trainer.rubric().names(), answers);
         all.push(record(trainer, test, &evaluation));
     }

@@ -64,7 +64,7 @@ pub(super) struct Skipped {
 }
 
 /// Held while a process works in a run folder; released when the process ends for any reason.
-pub(super) struct Lock(#[allow(dead_code)] File); // keeps the file open
+pub(crate) struct Lock(#[allow(dead_code)] File); // keeps the file open
 
 impl RunFolder {
     /// A new run in `path`, which may hold remains of a run that never reached its first step.
@@ -161,7 +161,7 @@ impl RunFolder {
     }
 
     /// Keeps other processes from working in `path`, which is created if needed.
-    pub(super) fn lock(path: &Path) -> Result<Lock, Error> {
+    pub(crate) fn lock(path: &Path) -> Result<Lock, Error> {
         fs::create_dir_all(path).map_err(Error::io(path))?;
         let file = path.join(LOCK);
         let file = File::create(&file).map_err(Error::io(&file))?;
@@ -169,6 +169,16 @@ impl RunFolder {
             Ok(()) => Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
             Err(TryLockError::Error(cause)) => Err(Error::Io { path: path.join(LOCK), cause }),
+        }
+    }
+
+    /// Removes a folder in which nothing is left but the lock, which must have been released.
+    pub(crate) fn remove_if_empty(path: &Path) {
+        let is_lock =
+            |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() == LOCK);
+        if fs::read_dir(path).is_ok_and(|mut entries| entries.all(is_lock)) {
+            // What cannot be removed does no harm.
+            let _ = fs::remove_dir_all(path);
         }
     }
 
@@ -189,7 +199,7 @@ impl RunFolder {
 
     /// The device of the latest process; none for the CPU.
     pub(super) fn device(&self) -> Option<&DeviceInfo> {
-        self.processes().last()?.device.as_ref()
+        self.processes().last()?.machine.device.as_ref()
     }
 
     /// The local time at which the run started.
@@ -211,7 +221,9 @@ impl RunFolder {
     ) -> Result<(), Error> {
         let Description { config: of_run, processes, skipped, .. } = &mut self.description;
         let process = Process::this(after_step, &config.execution, device);
-        if let Some(differences) = processes.last().and_then(|last| last.differences(&process)) {
+        if let Some(differences) =
+            processes.last().and_then(|last| last.machine.differences(&process.machine))
+        {
             tracing::warn!("the run continues with {differences}, so its steps may round differently");
         }
         of_run.execution = config.execution.clone();

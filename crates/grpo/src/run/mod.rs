@@ -37,7 +37,7 @@ pub use prepared::Prepared;
 pub use replay::{Compared, Replay, ReplayedStep};
 pub use train::Outcome;
 
-use folder::Lock;
+pub(crate) use folder::Lock;
 use order::longest_prompt;
 
 /// A training run in its own folder, locked while this value exists.

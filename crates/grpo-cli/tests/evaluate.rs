@@ -1,0 +1,204 @@
+//! `grpo evaluate`, on the embedded model.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use common::{grpo, refused, succeed, text};
+use serde_json::Value;
+
+mod common;
+
+const LIMIT: usize = 24;
+
+fn embedded(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/embedded").join(name)
+}
+
+fn evaluate(model: &Path, out: &Path, more: &[&str]) -> Command {
+    let mut command = grpo("evaluate");
+    command.arg(model).arg("--out").arg(out).arg("--dataset").arg(embedded("problems"));
+    command
+        .args(["--device", "cpu", "--limit", &LIMIT.to_string(), "--max-completion-length", "60"])
+        .args(more);
+    command
+}
+
+fn read(folder: &Path, file: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.join(file)).unwrap()).unwrap()
+}
+
+/// The results without what differs between two evaluations of the same.
+fn results(folder: &Path) -> Value {
+    let mut results = read(folder, "results.json");
+    results.as_object_mut().unwrap().remove("seconds");
+    results
+}
+
+/// The completions, in the order of problems and samples.
+fn completions(folder: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.join("completions.jsonl")).unwrap();
+    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    lines.sort_by_key(|line| (line["problem"].as_u64(), line["sample"].as_u64()));
+    lines
+}
+
+struct Done {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+    shown: String,
+}
+
+/// An evaluation that was never interrupted.
+static DONE: LazyLock<Done> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("evaluation");
+    let shown = succeed(&mut evaluate(&embedded("model"), &path, &[]));
+    Done { _folder: folder, path, shown }
+});
+
+#[test]
+fn results_are_those_of_the_completions() {
+    let (results, completions) = (results(&DONE.path), completions(&DONE.path));
+    assert_eq!(completions.len(), LIMIT);
+    let share = |has: &dyn Fn(&Value) -> bool| {
+        completions.iter().filter(|completion| has(completion)).count() as f64 / LIMIT as f64
+    };
+    let strict = share(&|c| c["strict"] == true);
+    assert!(strict > 0.0 && strict < 1.0, "{strict}");
+    assert_eq!(results["strict"]["accuracy"]["value"], strict);
+    assert_eq!(results["lenient"]["accuracy"]["value"], share(&|c| c["lenient"] == true));
+    assert_eq!(results["format"]["value"], share(&|c| c["format"] == true));
+    assert_eq!(results["truncated"]["value"], share(&|c| c["finish"] == "length"));
+    for completion in &completions {
+        let text = completion["completion"].as_str().unwrap();
+        let answer = text.rsplit_once("<answer>").and_then(|(_, rest)| rest.split_once("</answer>"));
+        let is_right = answer.is_some_and(|(answer, _)| answer.trim() == completion["truth"]);
+        assert_eq!(completion["strict"], is_right, "{completion}");
+        assert!(completion["prompt"].as_str().unwrap().contains(completion["question"].as_str().unwrap()));
+    }
+    for expected in ["strict accuracy", "lenient accuracy", "in the format", "truncated", "24 problems"] {
+        assert!(DONE.shown.contains(expected), "{expected}: {}", DONE.shown);
+    }
+    // A folder of an evaluation in the place of a model is shown.
+    let again = succeed(grpo("evaluate").arg(&DONE.path));
+    assert!(again.contains("strict accuracy"), "{again}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_evaluation_continues_to_the_same_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("evaluation");
+    let one_by_one = ["--batch-rows", "1"];
+    let mut child = evaluate(&embedded("model"), &out, &one_by_one)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    let record = out.join("completions.jsonl");
+    while !std::fs::read_to_string(&record).is_ok_and(|text| text.lines().count() >= 2) {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output));
+    let done = completions(&out).len();
+    assert!((2..LIMIT).contains(&done) && !out.join("results.json").exists(), "{done}");
+    // A process that is killed may leave half a line.
+    std::fs::OpenOptions::new().append(true).open(&record).unwrap().write_all(b"{\"problem\": 3, ").unwrap();
+    refused(&mut evaluate(&embedded("model"), &out, &["--seed", "1"]), "config.seed: 0 -> 1");
+    refused(grpo("evaluate").arg(&out), "has no results");
+    succeed(&mut evaluate(&embedded("model"), &out, &[]));
+    assert_eq!(completions(&out), completions(&DONE.path));
+    assert_eq!(results(&out), results(&DONE.path));
+}
+
+#[test]
+fn several_completions_per_problem_give_pass_at_k_and_a_majority() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("evaluation");
+    let shown = succeed(&mut evaluate(&embedded("model"), &out, &["--samples", "6"]));
+    assert!(shown.contains("pass@4") && shown.contains("pass@6") && shown.contains("maj@6"), "{shown}");
+    assert_eq!(completions(&out).len(), 6 * LIMIT);
+    let strict = &results(&out)["strict"];
+    let pass: Vec<f64> = ["1", "2", "4", "6"].map(|k| strict["pass_at"][k]["value"].as_f64().unwrap()).into();
+    assert!((pass[0] - strict["accuracy"]["value"].as_f64().unwrap()).abs() < 1e-12);
+    assert!(pass.windows(2).all(|pair| pair[0] < pair[1]), "{pass:?}");
+    refused(&mut evaluate(&embedded("model"), &out, &["--samples", "2", "--temperature", "0"]), "greedy");
+}
+
+#[test]
+fn examples_come_from_the_training_split_in_the_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("evaluation");
+    succeed(&mut evaluate(&embedded("model"), &out, &["--few-shot", "2", "--limit", "2"]));
+    let completions = completions(&out);
+    for completion in &completions {
+        let prompt = completion["prompt"].as_str().unwrap();
+        let question = completion["question"].as_str().unwrap();
+        let (shots, _) = prompt.split_once(question).unwrap();
+        assert_eq!(
+            shots.matches("</reasoning>\n<answer>\n").count(),
+            3,
+            "the system prompt and two examples: {prompt}"
+        );
+        assert!(!shots.contains("####") && !shots.contains("<<"), "{shots}");
+    }
+}
+
+#[test]
+fn two_models_are_compared_problem_by_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let mut train = grpo("train");
+    train.args(common::EMBEDDED).arg("--out").arg(&run).args(["--steps", "12", "--learning-rate", "1e-3"]);
+    succeed(train.args(["--problems-per-step", "4", "--max-completion-length", "60", "--no-preflight"]));
+    let out = folder.path().join("trained");
+    let against = DONE.path.to_str().unwrap();
+    let shown = succeed(&mut evaluate(&run.join("model"), &out, &["--against", against]));
+    assert!(shown.contains("McNemar p = ") && shown.contains("comparison.json"), "{shown}");
+    let comparison = read(&out, "comparison.json");
+    let strict = &comparison["measures"][0];
+    let (trained, before) = (completions(&out), completions(&DONE.path));
+    let only = |a: &[Value], b: &[Value]| -> Vec<u64> {
+        let pairs = a.iter().zip(b).filter(|(a, b)| a["strict"] == true && b["strict"] == false);
+        pairs.map(|(a, _)| a["problem"].as_u64().unwrap()).collect()
+    };
+    let problems = |list: &Value| -> Vec<u64> {
+        list.as_array().unwrap().iter().map(|entry| entry["problem"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(problems(&strict["better"]), only(&trained, &before));
+    assert_eq!(problems(&strict["worse"]), only(&before, &trained));
+    assert!(!trained.iter().eq(&before));
+    // Evaluations of other problems are not compared.
+    let other = folder.path().join("other");
+    succeed(&mut evaluate(&embedded("model"), &other, &["--limit", "3"]));
+    refused(grpo("evaluate").arg(&other).arg("--against").arg(against), "limit: 24 -> 3");
+}
+
+#[test]
+fn bad_input_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("evaluation");
+    for (more, expected) in [
+        (&["--samples", "0"][..], "at least 1"),
+        (&["--temperature=-1"], "temperature"),
+        (&["--adapter", "/no/such/place"], "/no/such/place"),
+        (&["--dataset", "/no/such/place"], "/no/such/place"),
+        (&["--few-shot", "100000"], "few_shot = 100000 is more than the"),
+        (&["--max-completion-length", "100000"], "context"),
+        (&["--against", "/no/such/place", "--limit", "1"], "/no/such/place"),
+    ] {
+        refused(&mut evaluate(&embedded("model"), &out, more), expected);
+    }
+    refused(&mut evaluate(Path::new("/no/such/place"), &out, &[]), "/no/such/place");
+    // Files that are not an evaluation's stay as they are.
+    let file = folder.path().join("completions.jsonl");
+    std::fs::write(&file, "mine\n").unwrap();
+    refused(&mut evaluate(&embedded("model"), folder.path(), &[]), "already has a run or other files");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "mine\n");
+}

@@ -1,0 +1,105 @@
+use grpo_data::{Example, Hub, Split, resolve_dataset};
+use grpo_qwen2::Message;
+use grpo_rollout::{InvalidOption, Sampling};
+use grpo_trainer::Order;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Question, gsm8k};
+
+/// What an evaluation answers, and how. Two evaluations can be compared if only the model and its adapter differ.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// The model: a folder in Hugging Face layout, or a Hub id.
+    pub model: String,
+    /// A folder with adapters in PEFT format.
+    pub adapter: Option<String>,
+    /// The problems: a Parquet or JSONL file, a folder of them, or a Hub id.
+    pub dataset: String,
+    /// The split that is answered.
+    pub split: Split,
+    /// The first problems of the split that are answered; all if none.
+    pub limit: Option<usize>,
+    /// The system prompt before every question; none if empty.
+    pub system_prompt: String,
+    /// Solved examples before every question, drawn from the training split by the seed.
+    pub few_shot: usize,
+    /// Completions per problem.
+    pub samples: usize,
+    /// How they are drawn.
+    pub sampling: Sampling,
+    /// The most tokens of a completion.
+    pub max_completion_length: usize,
+    /// Seed of the examples and of every sampled token.
+    pub seed: u64,
+}
+
+impl Default for EvaluationConfig {
+    /// One greedy completion of every test problem of GSM8K, of at most 256 tokens.
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            adapter: None,
+            dataset: "openai/gsm8k".to_string(),
+            split: Split::Test,
+            limit: None,
+            system_prompt: gsm8k::SYSTEM.to_string(),
+            few_shot: 0,
+            samples: 1,
+            sampling: Sampling::greedy(),
+            max_completion_length: 256,
+            seed: 0,
+        }
+    }
+}
+
+impl EvaluationConfig {
+    /// Checks that every number is in its range.
+    pub fn validate(&self) -> Result<(), InvalidOption> {
+        for (option, value) in [
+            ("limit", self.limit.unwrap_or(1)),
+            ("samples", self.samples),
+            ("max_completion_length", self.max_completion_length),
+        ] {
+            if value == 0 {
+                return Err(InvalidOption::new(option, 0, "it must be at least 1"));
+            }
+        }
+        if self.samples > 1 && self.sampling.temperature == 0.0 {
+            let expected = "greedy completions are all the same: set a temperature above 0, or samples = 1";
+            return Err(InvalidOption::new("samples", self.samples, expected));
+        }
+        self.sampling.validate()
+    }
+
+    /// The questions, from files or the Hub.
+    pub fn questions(&self, hub: &Hub) -> Result<Vec<Question<String>>, Error> {
+        let mut problems = resolve_dataset(&self.dataset, self.split, hub)?;
+        problems.truncate(self.limit.unwrap_or(usize::MAX));
+        let examples =
+            if self.few_shot == 0 { Vec::new() } else { resolve_dataset(&self.dataset, Split::Train, hub)? };
+        if examples.len() < self.few_shot {
+            let reason = format!(
+                "few_shot = {} is more than the {} problems of the training split",
+                self.few_shot,
+                examples.len()
+            );
+            return Err(Error::Contradiction(reason));
+        }
+        let mut chosen = Order::new(examples.len(), self.seed);
+        let chosen = if self.few_shot == 0 { Vec::new() } else { chosen.batch(0, self.few_shot) };
+        let shots: Vec<Message> = chosen.into_iter().flat_map(|i| shot(&examples[i])).collect();
+        let question = |example: &Example| {
+            let mut question = Question::new(&self.system_prompt, &example.question, example.truth.clone());
+            let last = question.messages.len() - 1;
+            question.messages.splice(last..last, shots.clone());
+            question
+        };
+        Ok(problems.iter().map(question).collect())
+    }
+}
+
+/// A question and its solution in the format of [`gsm8k::SYSTEM`].
+fn shot(example: &Example) -> [Message; 2] {
+    [Message::new("user", &example.question), Message::new("assistant", gsm8k::worked(example))]
+}

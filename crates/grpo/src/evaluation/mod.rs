@@ -1,0 +1,218 @@
+//! Evaluates a model on held-out problems, in a form that can be quoted, and compares two models.
+//!
+//! An evaluation lives in a folder: `completions.jsonl` gets every completion as soon as it has ended, so an interrupted evaluation
+//! continues where it stopped; `results.json` is written at the end. A completion depends on the model, the prompt and the seed,
+//! not on the others, so the results of an interrupted evaluation are those of an uninterrupted one.
+
+mod comparison;
+mod config;
+mod record;
+mod results;
+mod statistics;
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+use burn::tensor::Device;
+use grpo_core::{Completion, Reward};
+use grpo_qwen2::{ChatTokenizer, LoraConfig, Qwen2};
+use grpo_reward::{Correctness, LastNumber, StrictFormat};
+use grpo_rollout::{Ended, Request, SampleKey, Sampler};
+use grpo_trainer::TrainerError;
+
+pub use comparison::{Discordant, PairedComparison, PairedMeasure};
+pub use config::EvaluationConfig;
+pub use record::Answered;
+pub use results::{Accuracy, Results};
+pub use statistics::{Estimate, McNemar, majority, pass_at_k};
+
+use record::{Record, is_evaluation};
+use results::by_problem;
+
+use crate::device::{DeviceKind, Subject, guard, prove};
+use crate::machine::Machine;
+use crate::{Error, Interrupt, Question};
+
+/// The step in the keys of an evaluation's samples: one that training never reaches.
+const STEP: u64 = u64::MAX;
+
+/// An evaluation that is ready to start.
+pub struct Evaluate<'a> {
+    /// What it answers, and how.
+    pub config: &'a EvaluationConfig,
+    /// The folder of the model.
+    pub model: &'a Path,
+    /// The questions: [`EvaluationConfig::questions`].
+    pub questions: &'a [Question<String>],
+    /// Where it computes.
+    pub device: DeviceKind,
+    /// Completions that are decoded together.
+    pub batch_rows: usize,
+}
+
+/// How far an evaluation is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Completions so far.
+    pub done: usize,
+    /// All completions.
+    pub of: usize,
+    /// Those that are right by the strict measure.
+    pub strict: usize,
+    /// Those that are right by the lenient measure.
+    pub lenient: usize,
+}
+
+/// Whether a folder holds an evaluation, finished or not.
+pub fn is_evaluation_folder(path: &Path) -> bool {
+    is_evaluation(path)
+}
+
+impl Evaluate<'_> {
+    /// Evaluates into `folder`, or continues the evaluation that was interrupted there; none if interrupted.
+    pub fn run(
+        &self,
+        folder: &Path,
+        interrupt: &Interrupt,
+        mut tell: impl FnMut(Progress),
+    ) -> Result<Option<Results>, Error> {
+        let Self { config, questions, .. } = self;
+        config.validate()?;
+        if questions.is_empty() {
+            return Err(Error::Contradiction("there is no problem to answer: check the dataset".to_string()));
+        }
+        let lora = config.adapter.as_ref().map(|adapter| LoraConfig::of_adapter(Path::new(adapter)));
+        let proof = prove(self.device, &Subject::read(self.model, lora.transpose()?)?, None)?;
+        let machine = Machine::this(proof.info.clone());
+        let (mut record, mut answers) = Record::open(folder, config, questions, machine)?;
+        let missing = self.missing(&answers);
+        let mut progress = Progress { of: questions.len() * config.samples, ..Progress::default() };
+        answers.iter().for_each(|answer| progress.add(answer));
+        if missing.iter().any(|keys| !keys.is_empty()) {
+            tell(progress);
+            let start = Instant::now();
+            let sampled = guard(proof.info.as_ref(), || {
+                self.sample(&proof.device, &missing, &mut record, |answer| {
+                    progress.add(&answer);
+                    answers.push(answer);
+                    tell(progress);
+                    if interrupt.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                })
+            });
+            if sampled.is_err() && answers.is_empty() {
+                record.discard()?;
+                return sampled.map(|()| None);
+            }
+            record.add_seconds(start.elapsed().as_secs_f64())?;
+            sampled?;
+        }
+        if progress.done < progress.of {
+            return Ok(None);
+        }
+        let results = Results::of(&record.description, &by_problem(&mut answers));
+        record.write_results(&results)?;
+        Ok(Some(results))
+    }
+
+    /// For each question, the keys of the completions that are not there.
+    fn missing(&self, answers: &[Answered]) -> Vec<Vec<SampleKey>> {
+        let done: BTreeSet<(usize, usize)> = answers.iter().map(|a| (a.problem, a.sample)).collect();
+        let EvaluationConfig { samples, seed, .. } = *self.config;
+        let key = |problem: usize, sample| SampleKey {
+            seed,
+            step: STEP,
+            problem: problem as u64,
+            sample: sample as u64,
+        };
+        let of_problem = |problem: usize| {
+            let missing = (0..samples).filter(|sample| !done.contains(&(problem, *sample)));
+            missing.map(|sample| key(problem, sample)).collect()
+        };
+        (0..self.questions.len()).map(of_problem).collect()
+    }
+
+    fn sample(
+        &self,
+        device: &Device,
+        keys: &[Vec<SampleKey>],
+        record: &mut Record,
+        mut receive: impl FnMut(Answered) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let Self { config, model, questions, .. } = self;
+        let mut text = ChatTokenizer::read(model)?;
+        text.template = text.template.with_clock(record.description.began);
+        let mut decoder = Qwen2::load_frozen(model, device)?;
+        if let Some(adapter) = &config.adapter {
+            decoder = decoder.load_adapter(Path::new(adapter))?;
+        }
+        let prompts: Vec<Vec<u32>> =
+            questions.iter().map(|question| text.prompt(&question.messages)).collect::<Result<_, _>>()?;
+        let requests: Vec<Request<'_>> =
+            prompts.iter().zip(keys).map(|(prompt, keys)| Request { prompt, keys }).collect();
+        let sampler = Sampler {
+            sampling: config.sampling.clone(),
+            stop: text.stop.clone(),
+            max_tokens: config.max_completion_length,
+            batch_rows: self.batch_rows,
+        };
+        let mut recorded = Ok(());
+        let sampled = sampler.sample_each(&decoder, &requests, &mut |Ended { request, index, sample }| {
+            let completion = Completion {
+                text: text.completion(&sample.tokens),
+                n_tokens: sample.tokens.len(),
+                finish: sample.finish,
+            };
+            let answer = judge(&text, &questions[request], completion).and_then(|answer| {
+                let answer =
+                    Answered { problem: request, sample: keys[request][index].sample as usize, ..answer };
+                record.push(&answer)?;
+                Ok(answer)
+            });
+            match answer {
+                Ok(answer) => receive(answer),
+                Err(error) => {
+                    recorded = Err(error);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        recorded?;
+        sampled.map_err(|cause| {
+            let problem = cause.request().map(|request| request as u64);
+            TrainerError::Rollout { problem, cause }.into()
+        })
+    }
+}
+
+impl Progress {
+    fn add(&mut self, answer: &Answered) {
+        self.done += 1;
+        self.strict += usize::from(answer.strict);
+        self.lenient += usize::from(answer.lenient);
+    }
+}
+
+/// A completion and what the measures say of it, as the first of the first problem.
+fn judge(
+    text: &ChatTokenizer,
+    question: &Question<String>,
+    completion: Completion,
+) -> Result<Answered, Error> {
+    let earns = |reward: &dyn Reward<String>| reward.score(&question.truth, &completion) > 0.0;
+    Ok(Answered {
+        problem: 0,
+        sample: 0,
+        question: question.text().to_string(),
+        truth: question.truth.clone(),
+        prompt: text.template.render(&question.messages, true)?,
+        answer: LastNumber::of(&completion.text),
+        strict: earns(&Correctness::default()),
+        lenient: earns(&LastNumber::default()),
+        format: earns(&StrictFormat::default()),
+        tokens: completion.n_tokens,
+        finish: completion.finish,
+        completion: completion.text,
+    })
+}

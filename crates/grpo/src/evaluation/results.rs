@@ -1,0 +1,165 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use grpo_core::Finish;
+use grpo_reward::{LastNumber, extract_answer};
+use grpo_trainer::Proportion;
+use serde::{Deserialize, Serialize};
+
+use super::record::{Description, read_results};
+use super::statistics::{majority, pass_at_k};
+use super::{Answered, Estimate, EvaluationConfig};
+use crate::Error;
+use crate::machine::Machine;
+
+/// The results of an evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Results {
+    /// What was answered, and how.
+    pub config: EvaluationConfig,
+    /// What it was answered with.
+    pub machine: Machine,
+    /// Seconds of sampling.
+    pub seconds: f64,
+    /// Problems.
+    pub problems: usize,
+    /// The text between the answer tags is the truth, as the reward for correctness has it.
+    pub strict: Accuracy,
+    /// The last `\boxed{…}`, or the last number of the completion, is the truth, in whatever format.
+    pub lenient: Accuracy,
+    /// Share of completions in the prescribed format, line by line.
+    pub format: Estimate,
+    /// Share of completions that were cut off.
+    pub truncated: Estimate,
+    /// Mean tokens of a completion.
+    pub tokens: Estimate,
+}
+
+/// How many completions are right.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accuracy {
+    /// Share of right completions; of several for each problem, mean@k. The 95 % interval is Wilson's for one completion per
+    /// problem, and otherwise the normal approximation over the problems.
+    pub accuracy: Estimate,
+    /// With several completions per problem: for k = 1, 2, 4, …, the mean over problems of pass@k, estimated without bias.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pass_at: BTreeMap<usize, Estimate>,
+    /// With several completions per problem: share of problems whose most frequent answer is right (maj@k).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub majority: Option<Estimate>,
+}
+
+/// How an answer is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measure {
+    Strict,
+    Lenient,
+}
+
+impl Measure {
+    pub(super) const ALL: [Self; 2] = [Self::Strict, Self::Lenient];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Lenient => "lenient",
+        }
+    }
+
+    pub(super) fn is_right(self, answer: &Answered) -> bool {
+        match self {
+            Self::Strict => answer.strict,
+            Self::Lenient => answer.lenient,
+        }
+    }
+
+    /// What a completion votes for.
+    fn vote(self, answer: &Answered) -> Option<&str> {
+        match self {
+            Self::Strict => Some(extract_answer(&answer.completion)),
+            Self::Lenient => answer.answer.as_deref(),
+        }
+    }
+
+    fn truth(self, answer: &Answered) -> Option<String> {
+        match self {
+            Self::Strict => Some(answer.truth.clone()),
+            Self::Lenient => LastNumber::of(&answer.truth),
+        }
+    }
+}
+
+impl Results {
+    /// The results in the folder of an evaluation.
+    pub fn read(folder: &Path) -> Result<Self, Error> {
+        Ok(read_results(folder)?.0)
+    }
+
+    /// The results of all answers, problem by problem.
+    pub(super) fn of(description: &Description, groups: &[&[Answered]]) -> Self {
+        let Description { config, machine, seconds, .. } = description;
+        let per_problem = |value: &dyn Fn(&Answered) -> f64| -> Vec<f64> { means(groups, value) };
+        Self {
+            config: config.clone(),
+            machine: machine.clone(),
+            seconds: *seconds,
+            problems: groups.len(),
+            strict: Accuracy::of(groups, Measure::Strict),
+            lenient: Accuracy::of(groups, Measure::Lenient),
+            format: share(groups, &|answer| answer.format),
+            truncated: share(groups, &|answer| answer.finish == Finish::Length),
+            tokens: Estimate::of_mean(&per_problem(&|answer| answer.tokens as f64)),
+        }
+    }
+}
+
+impl Accuracy {
+    fn of(groups: &[&[Answered]], measure: Measure) -> Self {
+        let accuracy = share(groups, &|answer| measure.is_right(answer));
+        let n = groups.first().map_or(0, |group| group.len());
+        if n < 2 {
+            return Self { accuracy, pass_at: BTreeMap::new(), majority: None };
+        }
+        let right = |group: &[Answered]| group.iter().filter(|answer| measure.is_right(answer)).count();
+        let pass_at = |k: usize| {
+            let of_problems: Vec<f64> = groups.iter().map(|group| pass_at_k(n, right(group), k)).collect();
+            (k, Estimate::of_mean(&of_problems))
+        };
+        let powers = std::iter::successors(Some(1), |k| Some(2 * k)).take_while(|k| *k < n);
+        let of_majority = |group: &&[Answered]| {
+            let truth = measure.truth(&group[0]);
+            majority(group.iter().map(|answer| measure.vote(answer)), truth.as_deref())
+        };
+        let majorities: Vec<f64> = groups.iter().map(of_majority).collect();
+        Self {
+            accuracy,
+            pass_at: powers.chain([n]).map(pass_at).collect(),
+            majority: Some(Estimate::of_mean(&majorities)),
+        }
+    }
+}
+
+/// The share of completions with a property.
+fn share(groups: &[&[Answered]], has: &dyn Fn(&Answered) -> bool) -> Estimate {
+    let values = means(groups, &|answer| f64::from(u8::from(has(answer))));
+    if groups.iter().any(|group| group.len() > 1) {
+        return Estimate::of_mean(&values);
+    }
+    let successes = values.iter().filter(|value| **value > 0.0).count();
+    let share = Proportion { successes, trials: values.len() };
+    let (low, high) = share.interval();
+    Estimate { value: share.value(), low, high }
+}
+
+/// The mean of a value over each problem's completions.
+pub(super) fn means(groups: &[&[Answered]], value: &dyn Fn(&Answered) -> f64) -> Vec<f64> {
+    groups.iter().map(|group| group.iter().map(value).sum::<f64>() / group.len() as f64).collect()
+}
+
+/// Answers in the order of problems and samples, as one slice for each problem.
+pub(super) fn by_problem(answers: &mut [Answered]) -> Vec<&[Answered]> {
+    answers.sort_unstable_by_key(|answer| (answer.problem, answer.sample));
+    answers.chunk_by(|a, b| a.problem == b.problem).collect()
+}
