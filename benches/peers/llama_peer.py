@@ -69,7 +69,7 @@ def mixed(context, folder):
     batch = llama.llama_batch_init(max(max(map(len, prompts)), ROWS), 0, 1)
     first = {}  # the logits after each prompt, which has a sequence of its own
     waiting = [problem for problem in range(len(prompts)) for _ in range(8)]
-    running, total = {}, 0  # by row: position and last token
+    running, total = {}, 0  # by row: position, last token and length
     while waiting or running:
         for row in range(ROWS):
             if row in running or not waiting:
@@ -101,9 +101,9 @@ def mixed(context, folder):
     return total
 
 
-ROWS = 16  # of mixed lengths
+ROWS, PROBLEMS = 16, 8  # of mixed lengths
 file, work, *folder = sys.argv[1:]
-rows = ROWS + 8 if folder else int(work.removeprefix("generate-"))
+rows = ROWS + PROBLEMS if folder else int(work.removeprefix("generate-"))
 llama.llama_backend_init()
 quiet = llama.llama_log_callback(lambda level, text, _: level >= 4 and sys.stderr.write(text.decode()) and None)
 llama.llama_log_set(quiet, ctypes.c_void_p(0))

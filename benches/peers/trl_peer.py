@@ -1,7 +1,7 @@
-"""A whole step of TRL's GRPOTrainer: trl_peer.py MODEL_FOLDER f32|autocast|bf16|lora
+"""A whole step of TRL's GRPOTrainer: trl_peer.py MODEL_FOLDER f32|autocast|bf16 [lora]
 
-`autocast` is TRL's default: weights, gradients and moments in F32, products in BF16. `bf16` has all of them in BF16. `lora`
-trains adapters of rank 16 on every linear layer of weights in BF16.
+`autocast` is TRL's default: weights, gradients and moments in F32, products in BF16. `bf16` has all of them in BF16. With `lora`,
+adapters of rank 16 on every linear layer are trained instead of the weights.
 """
 
 import sys
@@ -36,14 +36,14 @@ class Clock(TrainerCallback):
         self.seconds.append(time.perf_counter() - self.start)
 
 
-folder, mode = sys.argv[1:]
+folder, mode, *lora = sys.argv[1:]
 torch.set_num_threads(THREADS)
 prompt = " the" * PROMPT
 assert len(AutoTokenizer.from_pretrained(folder)(prompt)["input_ids"]) == PROMPT
 output = tempfile.TemporaryDirectory()
 config = GRPOConfig(
     output_dir=output.name,
-    model_init_kwargs={"dtype": "bfloat16" if mode in ("bf16", "lora") else "float32"},
+    model_init_kwargs={"dtype": "bfloat16" if mode == "bf16" else "float32"},
     bf16=mode != "f32",
     use_cpu=True,
     beta=0.04,
@@ -66,10 +66,10 @@ trainer = GRPOTrainer(
     args=config,
     train_dataset=Dataset.from_dict({"prompt": [prompt] * 2}),
     callbacks=[clock],
-    peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear") if mode == "lora" else None,
+    peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear") if lora else None,
 )
 trainer.train()
 last = [log for log in trainer.state.log_history if "completions/mean_length" in log][-1]
 print({k: round(v, 5) for k, v in last.items()}, file=sys.stderr)
 assert last["reward_std"] > 0, "all rewards are alike: nothing was learned"
-report("step-lora" if mode == "lora" else "step", clock.seconds[1], round(8 * last["completions/mean_length"]))
+report("step-lora" if lora else "step", clock.seconds[1], round(8 * last["completions/mean_length"]))

@@ -122,6 +122,9 @@ pub struct ExecutionArgs {
     /// Keep only this many of the newest checkpoints [default: 2].
     #[arg(long, value_name = "N", help_heading = EXECUTION)]
     keep: Option<NonZeroUsize>,
+    /// Answer some held-out problems every so many steps, and keep the best checkpoint; needs --eval-problems.
+    #[arg(long, value_name = "STEPS", value_parser = at_least_1(), help_heading = EXECUTION)]
+    eval_every: Option<u64>,
     /// Time limit in seconds for scoring one completion; a slower reward ends the run, which can be resumed [default: 60].
     #[arg(long, value_name = "SECONDS", value_parser = at_least_1(), help_heading = EXECUTION)]
     reward_timeout: Option<u64>,
@@ -146,7 +149,7 @@ pub(crate) enum Dtype {
     F16,
 }
 
-fn at_least_1() -> clap::builder::RangedU64ValueParser {
+pub(crate) fn at_least_1() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..)
 }
 
@@ -228,6 +231,7 @@ impl ExecutionArgs {
                 ("execution.device", self.device.map(|device| json!(device))),
                 ("execution.save_every", self.save_every.map(|n| json!(n))),
                 ("execution.keep", self.keep.map(|n| json!(n))),
+                ("execution.eval_every", self.eval_every.map(|n| json!(n))),
                 ("execution.reward_timeout", self.reward_timeout.map(|n| json!(n))),
                 ("execution.activation_checkpointing", self.activation_checkpointing.then_some(json!(true))),
             ],

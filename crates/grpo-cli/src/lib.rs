@@ -7,6 +7,7 @@ mod devices;
 pub mod display;
 mod doctor;
 mod evaluate;
+mod evaluation_text;
 pub mod memory;
 pub mod output;
 mod replay;

@@ -46,6 +46,20 @@ impl Screen {
             Event::Answered { test, done, of } => {
                 self.bar.set_message(format!("evaluating: {test}, {done} of {of}"));
             }
+            Event::Evaluated { tests, best } => {
+                for evaluated in *tests {
+                    self.line(&format!(
+                        "After step {}, {} {}: {}",
+                        evaluated.step,
+                        evaluated.completions.len(),
+                        evaluated.test,
+                        display::shares(evaluated)
+                    ));
+                }
+                if tests.first().is_some_and(|evaluated| evaluated.step == best.step) {
+                    self.line(&format!("That is the best so far by {}.", best.metric));
+                }
+            }
             Event::Step { metrics, times, experiences, question } => {
                 if metrics.step % self.show_every == 0 || metrics.step == 1 {
                     self.line(&display::step(metrics, times, self.steps, experiences, question));

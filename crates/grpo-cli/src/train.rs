@@ -75,7 +75,7 @@ impl Begin {
 
 /// Starts a run on word problems, and trains.
 pub fn train(args: &TrainArgs, program: &Program) -> anyhow::Result<ExitCode> {
-    let out = args.out.clone().unwrap_or_else(default_out);
+    let out = args.out.clone().unwrap_or_else(|| new_folder("runs"));
     if out.exists() {
         // Before downloading and loading anything.
         RunFolder::check_free(&out)?;
@@ -215,6 +215,15 @@ impl Session<'_> {
         if let Some(adapter) = &outcome.adapter {
             lines.push(format!("Adapters, in PEFT format: {}", adapter.display()));
         }
+        if let Some((best, checkpoint)) = &outcome.best {
+            lines.push(format!(
+                "Best checkpoint, after step {} ({} {}): {}",
+                best.step,
+                best.metric,
+                best.share,
+                checkpoint.display()
+            ));
+        }
         if let Some(peak) = memory::peak() {
             lines.push(format!("Peak memory: {:.2} GiB", peak as f64 / f64::from(1 << 30)));
         }
@@ -258,8 +267,9 @@ fn rewards(folder: &Path) -> Option<Vec<f64>> {
     Some(lines.filter_map(|line| line["reward"].as_f64()).collect())
 }
 
-fn default_out() -> PathBuf {
-    Path::new("runs").join(chrono::Local::now().format("%Y-%m-%d_%H-%M-%S").to_string())
+/// A folder named after the time.
+pub(crate) fn new_folder(parent: &str) -> PathBuf {
+    Path::new(parent).join(chrono::Local::now().format("%Y-%m-%d_%H-%M-%S").to_string())
 }
 
 /// The first Ctrl-C asks the run to stop; the second ends the program at once.

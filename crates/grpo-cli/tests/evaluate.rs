@@ -178,6 +178,19 @@ fn two_models_are_compared_problem_by_problem() {
     let other = folder.path().join("other");
     succeed(&mut evaluate(&embedded("model"), &other, &["--limit", "3"]));
     refused(grpo("evaluate").arg(&other).arg("--against").arg(against), "limit: 24 -> 3");
+    // Before anything is answered.
+    let new = folder.path().join("new");
+    refused(
+        &mut evaluate(&run.join("model"), &new, &["--limit", "3", "--against", against]),
+        "limit: 24 -> 3",
+    );
+    assert!(!new.exists());
+    // A model that has changed since is not the one whose evaluation is continued.
+    let weights = run.join("model/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    refused(&mut evaluate(&run.join("model"), &out, &[]), "files.model/model.safetensors");
 }
 
 #[test]
@@ -185,11 +198,16 @@ fn bad_input_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("evaluation");
     for (more, expected) in [
-        (&["--samples", "0"][..], "at least 1"),
+        (&["--samples", "0"][..], "0 is not in 1.."),
         (&["--temperature=-1"], "temperature"),
         (&["--adapter", "/no/such/place"], "/no/such/place"),
         (&["--dataset", "/no/such/place"], "/no/such/place"),
         (&["--few-shot", "100000"], "few_shot = 100000 is more than the"),
+        (&["--few-shot", "1", "--split", "train"], "another split has to be answered"),
+        (
+            &["--few-shot", "1", "--dataset", "examples/embedded/problems/train.parquet"],
+            "training and a test split",
+        ),
         (&["--max-completion-length", "100000"], "context"),
         (&["--against", "/no/such/place", "--limit", "1"], "/no/such/place"),
     ] {
@@ -201,4 +219,5 @@ fn bad_input_is_refused() {
     std::fs::write(&file, "mine\n").unwrap();
     refused(&mut evaluate(&embedded("model"), folder.path(), &[]), "already has a run or other files");
     assert_eq!(std::fs::read_to_string(file).unwrap(), "mine\n");
+    assert!(!out.exists() && !folder.path().join("lock").exists());
 }

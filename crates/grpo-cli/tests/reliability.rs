@@ -23,7 +23,9 @@ fn command(out: &Path, more: &[&str]) -> Command {
     command.args(EMBEDDED).arg("--out").arg(out).args(["--device", "cpu", "--steps", &STEPS.to_string()]);
     command.args(["--problems-per-step", "4", "--group-size", "4", "--max-completion-length", "60"]);
     command.args(["--learning-rate", "1e-3", "--no-preflight"]);
-    command.args(["--eval-problems", "4", "--save-every", "2", "--show-every", "1"]).args(more);
+    command
+        .args(["--eval-problems", "4", "--save-every", "2", "--eval-every", "3", "--show-every", "1"])
+        .args(more);
     command
 }
 

@@ -97,7 +97,12 @@ impl<'a, D: Decoder> Generation<'a, D> {
     ) -> Result<(), RolloutError> {
         loop {
             self.join()?;
-            if self.ended.drain(..).try_for_each(&mut *receive).is_break() || self.running.is_empty() {
+            let mut enough = false;
+            // All that have ended, even if the first of them are enough.
+            for ended in self.ended.drain(..) {
+                enough |= receive(ended).is_break();
+            }
+            if enough || self.running.is_empty() {
                 return Ok(());
             }
             self.advance()?;

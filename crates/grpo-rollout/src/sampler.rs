@@ -66,7 +66,8 @@ impl Sampler {
         in_order(requests, |receive| self.sample_each(decoder, requests, receive))
     }
 
-    /// Draws the completions of every request and calls `receive` with each as soon as it has ended, until it breaks.
+    /// Draws the completions of every request and calls `receive` with each as soon as it has ended, until it breaks and those that
+    /// ended at the same time have been received, too.
     pub fn sample_each<D: Decoder>(
         &self,
         decoder: &D,

@@ -7,7 +7,7 @@ use grpo_rollout::{Ended, Sampling};
 use crate::{Policy, Problem, Proportion, Text, Trainer, TrainerError};
 
 /// The step in the keys of evaluations: one that training never reaches.
-const EVALUATION: u64 = u64::MAX;
+pub const EVALUATION_STEP: u64 = u64::MAX;
 
 /// How an evaluation samples.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,7 +109,7 @@ impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
             problems,
             *completions,
             sampling,
-            EVALUATION,
+            EVALUATION_STEP,
             &mut |Ended { request, index, sample }| {
                 let Some(problem) = problems.get(request) else { return ControlFlow::Continue(()) };
                 let completion = self.completion(&sample);
@@ -121,7 +121,7 @@ impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
                     }
                 };
                 received += 1;
-                stopped = next.is_break();
+                stopped |= next.is_break();
                 next
             },
         )?;

@@ -68,18 +68,18 @@ pub use completion_record::{CompletionRecord, ProblemText};
 pub use config::{ReferenceSync, Schedule, TrainerConfig};
 pub use differences::differences;
 pub use error::TrainerError;
-pub use evaluation::{Answer, Evaluation, EvaluationOptions};
+pub use evaluation::{Answer, EVALUATION_STEP, Evaluation, EvaluationOptions};
 pub use grpo_rollout::InvalidOption;
 pub use health::Diagnosis;
 pub use metrics::Metrics;
 pub use order::Order;
 pub use policy::{Model, Optimizer, Policy, Reference, Resumable, Text};
-pub use proportion::Proportion;
+pub use proportion::{Proportion, Z};
 #[cfg(feature = "qwen2")]
 pub use qwen2::{
     MemoryPlan, Qwen2Policy, Qwen2PolicyConfig, Qwen2Reference, RolloutDtype, TrainedQwen2, Workload,
 };
-pub use run_log::{LogPosition, RunLog, RunLogError, completion_lines, metrics_line};
+pub use run_log::{EVALUATIONS, LogPosition, RunLog, RunLogError, completion_lines, metrics_line};
 pub use step::{Experience, Experiences, Group, Problem, RolloutTokens, Scored};
 pub use times::{RolloutTimes, Times};
 pub use trainer::Trainer;

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The 97.5 % quantile of the normal distribution.
+pub const Z: f64 = 1.959_963_984_540_054;
+
 /// A share of trials, with the Wilson 95 % confidence interval of the probability behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Proportion {
@@ -22,7 +25,6 @@ impl Proportion {
         if self.trials == 0 {
             return (0.0, 1.0);
         }
-        const Z: f64 = 1.959_963_984_540_054;
         let (p, n) = (self.value(), self.trials as f64);
         let scale = 1.0 + Z * Z / n;
         let center = (p + Z * Z / (2.0 * n)) / scale;

@@ -8,8 +8,11 @@ use serde_json::json;
 
 use crate::{CompletionRecord, Metrics, Times};
 
+/// The file of a run's evaluations during training.
+pub const EVALUATIONS: &str = "evaluations.jsonl";
+
 /// The record of a run: one line of `metrics.jsonl` and `times.jsonl` per step, and one line of `completions.jsonl` per
-/// completion. Everything except the times is deterministic: two runs with the same configuration are byte-identical.
+/// completion, and one line of `evaluations.jsonl` per evaluation. Everything except the times is deterministic: two runs with the same configuration are byte-identical.
 ///
 /// Lines are handed to the operating system after every step, so a killed run keeps all earlier steps. Lines that cannot be
 /// written (because the disk is full, say) are kept in memory and written with the next step.
@@ -17,6 +20,7 @@ pub struct RunLog {
     metrics: LogFile,
     times: LogFile,
     completions: LogFile,
+    evaluations: LogFile,
 }
 
 /// The length of each file, in bytes, at a checkpoint.
@@ -28,6 +32,8 @@ pub struct LogPosition {
     pub times: u64,
     /// Length of `completions.jsonl`.
     pub completions: u64,
+    /// Length of `evaluations.jsonl`.
+    pub evaluations: u64,
 }
 
 /// A record that could not be written.
@@ -43,22 +49,23 @@ pub struct RunLogError {
 impl RunLog {
     /// Opens the record in `folder`, which is created if needed; existing lines are kept.
     pub fn open(folder: &Path) -> Result<Self, RunLogError> {
-        Self::open_at(folder, [None; 3])
+        Self::open_at(folder, [None; 4])
     }
 
     /// Opens the record of a run that resumes from a checkpoint; lines written after the checkpoint are dropped, because they
     /// will be written again.
     pub fn resume(folder: &Path, at: LogPosition) -> Result<Self, RunLogError> {
-        Self::open_at(folder, [at.metrics, at.times, at.completions].map(Some))
+        Self::open_at(folder, [at.metrics, at.times, at.completions, at.evaluations].map(Some))
     }
 
-    fn open_at(folder: &Path, lengths: [Option<u64>; 3]) -> Result<Self, RunLogError> {
+    fn open_at(folder: &Path, lengths: [Option<u64>; 4]) -> Result<Self, RunLogError> {
         std::fs::create_dir_all(folder).map_err(|cause| RunLogError { path: folder.into(), cause })?;
-        let [metrics, times, completions] = lengths;
+        let [metrics, times, completions, evaluations] = lengths;
         let log = Self {
             metrics: LogFile::open(folder.join("metrics.jsonl"), metrics)?,
             times: LogFile::open(folder.join("times.jsonl"), times)?,
             completions: LogFile::open(folder.join("completions.jsonl"), completions)?,
+            evaluations: LogFile::open(folder.join(EVALUATIONS), evaluations)?,
         };
         sync_folder(folder).map_err(|cause| RunLogError { path: folder.into(), cause })?;
         Ok(log)
@@ -79,6 +86,12 @@ impl RunLog {
         self.flush()
     }
 
+    /// Adds an evaluation.
+    pub fn append_evaluation(&mut self, evaluation: &impl Serialize) -> Result<(), RunLogError> {
+        self.evaluations.pending += &line(evaluation);
+        self.flush()
+    }
+
     /// Writes any pending lines, waits until everything is on disk, and returns the file lengths.
     pub fn sync(&mut self) -> Result<LogPosition, RunLogError> {
         self.flush()?;
@@ -89,6 +102,7 @@ impl RunLog {
             metrics: self.metrics.written,
             times: self.times.written,
             completions: self.completions.written,
+            evaluations: self.evaluations.written,
         })
     }
 
@@ -98,21 +112,23 @@ impl RunLog {
         results.into_iter().collect()
     }
 
-    fn files(&mut self) -> [&mut LogFile; 3] {
-        [&mut self.metrics, &mut self.times, &mut self.completions]
+    fn files(&mut self) -> [&mut LogFile; 4] {
+        [&mut self.metrics, &mut self.times, &mut self.completions, &mut self.evaluations]
     }
 }
 
 /// The line of `metrics.jsonl` for a step.
 pub fn metrics_line(metrics: &Metrics) -> String {
-    serde_json::to_string(metrics).expect("metrics are plain numbers") + "\n"
+    line(metrics)
 }
 
 /// The lines of `completions.jsonl`.
 pub fn completion_lines(completions: &[CompletionRecord]) -> String {
-    let line =
-        |completion| serde_json::to_string(completion).expect("texts and numbers can be written") + "\n";
     completions.iter().map(line).collect()
+}
+
+fn line(entry: &impl Serialize) -> String {
+    serde_json::to_string(entry).expect("texts and numbers can be written") + "\n"
 }
 
 /// A file to which lines are appended.

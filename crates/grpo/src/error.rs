@@ -86,7 +86,7 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// Another process is working on the run.
+    /// Another process is working in the folder.
     #[error("{}: another process is working in this folder: stop it first", path.display())]
     Locked {
         /// The folder.

@@ -111,8 +111,8 @@ pub use grpo_trainer::{
 pub use machine::{Machine, Process};
 pub use plan::Plan;
 pub use run::{
-    Checks, Compared, Comparison, Evaluated, Event, Interrupt, Obstacle, Outcome, Phase, Preflight, Prepared,
-    Problems, Replay, ReplayedStep, Rewarded, Run, RunFolder, problems,
+    Best, Checks, Compared, Comparison, Evaluated, Event, Interrupt, Obstacle, Outcome, Phase, Preflight,
+    Prepared, Problems, Replay, ReplayedStep, Rewarded, Run, RunFolder, problems,
 };
 pub use task::{Golds, Question, Task, Test, questions};
 

@@ -32,13 +32,19 @@ impl Plan {
         let trained = lora.map_or(all, |lora| F32 * shape.adapter_parameters(lora) as u64);
         let moved = if config.algorithm.reference_sync.is_some() { all } else { 0 };
         let execution = &config.execution;
-        // One more than `keep`, while it is being written: weights, two moments, and a reference that has moved.
-        let kept = (execution.keep.get() as u64).min(execution.steps.div_ceil(execution.save_every)) + 1;
+        // One more than `keep`, while it is being written, and the best: weights, two moments, and a reference that has moved.
+        let kept = match execution.eval_every {
+            None => (execution.keep.get() as u64).min(execution.steps.div_ceil(execution.save_every)) + 1,
+            Some(_) => execution.keep.get() as u64 + 2,
+        };
         let checkpoints = kept.saturating_mul(3 * trained + moved);
         let result = all + if lora.is_some() { trained } else { 0 };
         let per_step = (config.task.problems_per_step * config.algorithm.group_size) as u64;
         let characters = (prompt + config.algorithm.max_completion_length) as u64;
-        let record = execution.steps.saturating_mul(per_step).saturating_mul(RECORD * characters);
+        let evaluated =
+            execution.eval_every.map_or(0, |every| execution.steps / every * execution.eval_subset as u64);
+        let completions = execution.steps.saturating_mul(per_step).saturating_add(evaluated);
+        let record = completions.saturating_mul(RECORD * characters);
         Self {
             memory,
             disk: vec![("checkpoints", checkpoints), ("trained model", result), ("record", record)],

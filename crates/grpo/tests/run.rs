@@ -78,15 +78,18 @@ fn a_run_of_ones_own_begins_is_resumed_and_is_replayed() {
     assert_eq!(from_toml, config("steps = 1"));
 }
 
+/// A run that is to be refused, and why.
+#[track_caller]
+fn refused(result: Result<u64, Error>, expected: &str) {
+    let message = result.unwrap_err().to_string();
+    assert!(message.contains(expected), "{expected}: {message}");
+}
+
 #[test]
 fn another_configuration_other_data_and_other_rewards_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     run(&path, config("steps = 1"), letters(3..9), rubric()).unwrap();
-    let refused = |result: Result<u64, Error>, expected: &str| {
-        let message = result.unwrap_err().to_string();
-        assert!(message.contains(expected), "{expected}: {message}");
-    };
     refused(
         run(&path, config("seed = 1\nbeta = 0"), letters(3..9), rubric()),
         "algorithm.recipe.objective.beta: 0.04 -> 0.0; algorithm.seed: 0 -> 1",
@@ -260,4 +263,70 @@ fn rewards_that_pay_for_tricks_are_refused_unless_the_audit_is_switched_off() {
     assert!(error.contains("error: trick: ") && error.contains("Checks::audit"), "{error}");
     assert!(!folder.path().join("run").exists());
     begin(&Checks { audit: false, ..Checks::default() }).unwrap();
+}
+
+#[test]
+fn evaluations_during_training_change_no_bit_of_it_and_the_best_checkpoint_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = |name: &str, more: &str| {
+        let path = folder.path().join(name);
+        let mut evaluations = Vec::new();
+        let mut run = Run::open(&path, config(more), letters(3..9), rubric()).unwrap();
+        let outcome = run.train(|event| {
+            if let Event::Evaluated { tests, best } = event {
+                evaluations.push((tests.to_vec(), best.clone()));
+            }
+        });
+        (path, outcome.unwrap(), evaluations)
+    };
+    let often = "steps = 6\nlearning_rate = 0.1\nkeep = 1\nsave_every = 1\n";
+    let (plain, outcome, none) = train("plain", often);
+    assert!(none.is_empty() && outcome.best.is_none());
+    let during = format!("{often}eval_every = 1\neval_subset = 4");
+    let (path, outcome, evaluations) = train("during", &during);
+    let read = |run: &Path, file: &str| std::fs::read_to_string(run.join(file)).unwrap();
+    for file in ["metrics.jsonl", "completions.jsonl", "before.json", "evaluation.json"] {
+        assert!(read(&plain, file) == read(&path, file), "{file}");
+    }
+    let weights = |run: &Path| std::fs::read(run.join("model/model.safetensors")).unwrap();
+    assert!(weights(&plain) == weights(&path));
+    // The same problems each time, in the record as in the events.
+    let lines: Vec<Vec<grpo::Evaluated>> =
+        read(&path, "evaluations.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().eq(evaluations.iter().map(|(tests, _)| tests)));
+    let problems = |tests: &[grpo::Evaluated]| -> Vec<u64> {
+        tests[0].completions.iter().map(|completion| completion.problem).collect()
+    };
+    assert_eq!(lines.iter().map(|tests| tests[0].step).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert!(
+        lines.iter().all(|tests| tests[0].completions.len() == 4 && problems(tests) == problems(&lines[0]))
+    );
+    // The first of the best ones, besides the newest.
+    let share = |tests: &[grpo::Evaluated]| tests[0].share("length").unwrap().value();
+    let highest = lines.iter().map(|tests| share(tests)).fold(0.0, f64::max);
+    let first = lines.iter().find(|tests| share(tests) == highest).unwrap()[0].step;
+    let (best, checkpoint) = outcome.best.unwrap();
+    assert_eq!((best.step, best.share.value()), (first, highest));
+    assert!(checkpoint.join("model/model.safetensors").is_file());
+    let kept = std::fs::read_dir(path.join("checkpoints")).unwrap().count();
+    assert_eq!(kept, if best.step == 6 { 1 } else { 2 });
+    // Interrupted in between, it is the same.
+    let stopped = folder.path().join("stopped");
+    let until = |steps: u64| config(&format!("{during}\nsteps = {steps}").replace("steps = 6\n", ""));
+    Run::open(&stopped, until(3), letters(3..9), rubric()).unwrap().train(|_| {}).unwrap();
+    let outcome = Run::open(&stopped, until(6), letters(3..9), rubric()).unwrap().train(|_| {}).unwrap();
+    assert_eq!(outcome.best.unwrap().0, best);
+    assert!(read(&stopped, "evaluations.jsonl") == read(&path, "evaluations.jsonl"));
+}
+
+#[test]
+fn evaluations_that_cannot_be_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let without = Task::new(vec![Question::new("", "Write 3 letters.", 3)]);
+    refused(run(&path, config("eval_every = 1"), without, rubric()), "set eval_problems");
+    let unknown = config("eval_every = 1\nbest_metric = 'beauty'");
+    refused(run(&path, unknown, letters(3..9), rubric()), "the rewards are length");
+    refused(run(&path, config("eval_every = 0"), letters(3..9), rubric()), "eval_every");
+    assert!(!path.exists());
 }

@@ -372,9 +372,9 @@ impl WithSimd for ProductTransposed<'_> {
             let y = &mut y[column..];
             // The sums of four rows leave no register for their inputs if there are 16.
             if S::REGISTER_COUNT >= 32 {
-                add_dots::<S, 4>(simd, x, w, vectors, y, at.len(), n);
+                write_dots::<S, 4>(simd, x, w, vectors, y, at.len(), n);
             } else {
-                add_dots::<S, 3>(simd, x, w, vectors, y, at.len(), n);
+                write_dots::<S, 3>(simd, x, w, vectors, y, at.len(), n);
             }
         }
     }
@@ -382,7 +382,7 @@ impl WithSimd for ProductTransposed<'_> {
 
 /// Writes the first `n` of [`DOTS`] outputs of every row of `x`, `R` rows at a time; rows of `y` are `stride` apart.
 #[inline(always)]
-fn add_dots<S: Simd, const R: usize>(
+fn write_dots<S: Simd, const R: usize>(
     simd: S,
     x: &[S::f32s],
     w: &[S::f32s],

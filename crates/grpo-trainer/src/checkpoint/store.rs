@@ -25,6 +25,8 @@ const REPLACED: &str = "replaced.partial";
 pub struct Checkpoints {
     folder: PathBuf,
     keep: NonZeroUsize,
+    /// The step of one that is kept whatever its age.
+    best: Option<u64>,
 }
 
 /// A checkpoint whose files are unchanged.
@@ -49,7 +51,17 @@ impl Checkpoints {
     /// Checkpoints in `folder`, which is created when there is something to write. Only the newest `keep` of them are kept; the
     /// others are deleted.
     pub fn new(folder: impl Into<PathBuf>, keep: NonZeroUsize) -> Self {
-        Self { folder: folder.into(), keep }
+        Self { folder: folder.into(), keep, best: None }
+    }
+
+    /// From now on, the checkpoint after `step` steps is kept besides the newest ones, in place of the one named before.
+    pub fn keep_best(&mut self, step: u64) {
+        self.best = Some(step);
+    }
+
+    /// The folder of the checkpoint after `step` steps, if there is one.
+    pub fn find(&self, step: u64) -> Option<PathBuf> {
+        Some(self.path(step)).filter(|path| path.is_dir())
     }
 
     /// Lets `write` fill the folder of a checkpoint after `step` steps, replacing one of the same step. Later ones are deleted:
@@ -124,12 +136,12 @@ impl Checkpoints {
         self.folder.join(name(step))
     }
 
-    /// Deletes all but the newest up to `step`.
+    /// Deletes all but the newest up to `step`, and the best.
     fn prune(&self, step: u64) -> Result<(), CheckpointError> {
         let (mut old, later): (Vec<u64>, Vec<u64>) =
             self.steps()?.into_iter().partition(|other| *other <= step);
         old.truncate(old.len().saturating_sub(self.keep.get()));
-        for step in old.into_iter().chain(later) {
+        for step in old.into_iter().filter(|step| Some(*step) != self.best).chain(later) {
             let path = self.path(step);
             remove(&path, &partial(&path))?;
         }

@@ -103,6 +103,9 @@ impl Default for ExecutionConfig {
             steps: 300,
             save_every: 50,
             keep: NonZeroUsize::new(2).expect("2 is not 0"),
+            eval_every: None,
+            eval_subset: 100,
+            best_metric: None,
             reward_timeout: 60,
             activation_checkpointing: false,
         }

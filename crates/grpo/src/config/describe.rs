@@ -114,6 +114,9 @@ const ABOUT: &[(&str, &str)] = &[
     ("execution.steps", "Total training steps of the run."),
     ("execution.save_every", "Steps between checkpoints."),
     ("execution.keep", "Keeps only the newest `keep` checkpoints."),
+    ("execution.eval_every", "Steps between evaluations on held-out problems (TRL: eval_steps)."),
+    ("execution.eval_subset", "Held-out problems answered in each, chosen by their hashes."),
+    ("execution.best_metric", "Reward that decides which checkpoint is the best; the first by default."),
     ("execution.reward_timeout", "Time limit in seconds for scoring one completion."),
     ("execution.activation_checkpointing", "Less memory, more time (TRL: gradient_checkpointing)."),
 ];

@@ -80,8 +80,14 @@ pub struct ExecutionConfig {
     pub steps: u64,
     /// Steps between checkpoints; there is always one at the end.
     pub save_every: u64,
-    /// Keeps only the newest `keep` checkpoints.
+    /// Keeps only the newest `keep` checkpoints, and the best if held-out problems are answered during training.
     pub keep: NonZeroUsize,
+    /// Steps between evaluations on held-out problems during training (TRL: `eval_steps`).
+    pub eval_every: Option<u64>,
+    /// Held-out problems answered in each of them: always the same, chosen by their hashes.
+    pub eval_subset: usize,
+    /// The reward whose share of paid completions decides which checkpoint is the best; the first if none.
+    pub best_metric: Option<String>,
     /// Time limit in seconds for scoring one completion; beyond it, the run ends with an error (and can be resumed).
     pub reward_timeout: u64,
     /// Keeps only each layer's input for the backward pass and recomputes the rest: less memory, more time (TRL:
@@ -114,7 +120,8 @@ impl RunConfig {
                 "it must be at least 1 and at most 65536",
             ));
         }
-        let ExecutionConfig { steps, save_every, reward_timeout, keep, .. } = &self.execution;
+        let ExecutionConfig { steps, save_every, reward_timeout, keep, eval_every, eval_subset, .. } =
+            &self.execution;
         if *steps > MAX_STEPS {
             return Err(InvalidOption::new("steps", steps, "it must be at most 4294967296"));
         }
@@ -125,6 +132,8 @@ impl RunConfig {
             ("steps", *steps),
             ("save_every", *save_every),
             ("reward_timeout", *reward_timeout),
+            ("eval_every", eval_every.unwrap_or(1)),
+            ("eval_subset", *eval_subset as u64),
             ("max_prompt_length", max_prompt_length.map_or(1, |n| n as u64)),
         ] {
             if value == 0 {

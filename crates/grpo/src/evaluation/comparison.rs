@@ -27,8 +27,8 @@ pub struct PairedComparison {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PairedMeasure {
-    /// `strict` or `lenient`.
-    pub name: String,
+    /// The measure.
+    pub measure: Measure,
     /// The first model's accuracy minus the second's, with the interval of the normal approximation over the problems.
     pub difference: Estimate,
     /// McNemar's exact test, with its p-value; none if there are several completions per problem.
@@ -49,26 +49,34 @@ pub struct Discordant {
     pub question: String,
     /// The right answer.
     pub truth: String,
-    /// A completion of each model, the first.
+    /// The first completion of each model.
     pub completions: [String; 2],
+}
+
+impl EvaluationConfig {
+    /// An error if more than the model and the adapter differs from another configuration.
+    pub fn check_comparable(&self, other: &Self) -> Result<(), Error> {
+        let how = |config: &Self| json!(Self { model: String::new(), adapter: None, ..config.clone() });
+        let differ = differences(&how(other), &how(self));
+        if differ.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Contradiction(format!(
+            "the evaluations cannot be compared: they differ in {}",
+            differ.join(", ")
+        )))
+    }
 }
 
 impl PairedComparison {
     /// Compares the evaluations in two folders.
     pub fn read(first: &Path, second: &Path) -> Result<Self, Error> {
         let [(a, mut answers), (b, mut others)] = [read_results(first)?, read_results(second)?];
-        let how = |config: &EvaluationConfig| {
-            json!(EvaluationConfig { model: String::new(), adapter: None, ..config.clone() })
-        };
-        let differ = differences(&how(&b.config), &how(&a.config));
-        if !differ.is_empty() {
-            let reason = format!("the evaluations cannot be compared; they differ in {}", differ.join(", "));
-            return Err(Error::Contradiction(reason));
-        }
+        a.config.check_comparable(&b.config)?;
         let (answers, others) = (by_problem(&mut answers), by_problem(&mut others));
         let key = |group: &&[Answered]| (group[0].problem, group[0].question.clone(), group[0].truth.clone());
         if !answers.iter().map(key).eq(others.iter().map(key)) {
-            let reason = "the evaluations cannot be compared: they have other problems";
+            let reason = "the evaluations cannot be compared: they answer different problems";
             return Err(Error::Contradiction(reason.to_string()));
         }
         let measures = Measure::ALL.map(|measure| PairedMeasure::of(measure, &answers, &others));
@@ -101,7 +109,7 @@ impl PairedMeasure {
         let is_single = first.iter().chain(second).all(|group| group.len() == 1);
         let test = McNemar { only_first: better.len(), only_second: worse.len() };
         Self {
-            name: measure.name().to_string(),
+            measure,
             difference: Estimate::of_mean(&differences),
             test: is_single.then(|| (test, test.p_value())),
             better,

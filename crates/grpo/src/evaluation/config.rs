@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use grpo_data::{Example, Hub, Split, resolve_dataset};
 use grpo_qwen2::Message;
 use grpo_rollout::{InvalidOption, Sampling};
@@ -18,7 +20,7 @@ pub struct EvaluationConfig {
     pub dataset: String,
     /// The split that is answered.
     pub split: Split,
-    /// The first problems of the split that are answered; all if none.
+    /// Only the first problems of the split are answered; all without a limit.
     pub limit: Option<usize>,
     /// The system prompt before every question; none if empty.
     pub system_prompt: String,
@@ -74,6 +76,11 @@ impl EvaluationConfig {
 
     /// The questions, from files or the Hub.
     pub fn questions(&self, hub: &Hub) -> Result<Vec<Question<String>>, Error> {
+        if self.few_shot > 0 && (self.split == Split::Train || Path::new(&self.dataset).is_file()) {
+            let reason = "few_shot takes its examples from the training split, so another split has to be answered: use a \
+                          dataset with a training and a test split";
+            return Err(Error::Contradiction(reason.to_string()));
+        }
         let mut problems = resolve_dataset(&self.dataset, self.split, hub)?;
         problems.truncate(self.limit.unwrap_or(usize::MAX));
         let examples =

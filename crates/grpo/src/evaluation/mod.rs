@@ -1,8 +1,8 @@
 //! Evaluates a model on held-out problems, in a form that can be quoted, and compares two models.
 //!
 //! An evaluation lives in a folder: `completions.jsonl` gets every completion as soon as it has ended, so an interrupted evaluation
-//! continues where it stopped; `results.json` is written at the end. A completion depends on the model, the prompt and the seed,
-//! not on the others, so the results of an interrupted evaluation are those of an uninterrupted one.
+//! continues where it stopped; `results.json` is written at the end. On the CPU, with at most 128 rows, a completion depends on the
+//! model, the prompt and the seed alone, so the results of an interrupted evaluation are those of an uninterrupted one.
 
 mod comparison;
 mod config;
@@ -10,36 +10,34 @@ mod record;
 mod results;
 mod statistics;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
 use burn::tensor::Device;
 use grpo_core::{Completion, Reward};
+use grpo_files::sha256;
 use grpo_qwen2::{ChatTokenizer, LoraConfig, Qwen2};
 use grpo_reward::{Correctness, LastNumber, StrictFormat};
 use grpo_rollout::{Ended, Request, SampleKey, Sampler};
-use grpo_trainer::TrainerError;
+use grpo_trainer::{EVALUATION_STEP, TrainerError};
 
 pub use comparison::{Discordant, PairedComparison, PairedMeasure};
 pub use config::EvaluationConfig;
-pub use record::Answered;
-pub use results::{Accuracy, Results};
+pub use record::{Answered, is_evaluation};
+pub use results::{Accuracy, Measure, Results};
 pub use statistics::{Estimate, McNemar, majority, pass_at_k};
 
-use record::{Record, is_evaluation};
+use record::Record;
 use results::by_problem;
 
 use crate::device::{DeviceKind, Subject, guard, prove};
 use crate::machine::Machine;
 use crate::{Error, Interrupt, Question};
 
-/// The step in the keys of an evaluation's samples: one that training never reaches.
-const STEP: u64 = u64::MAX;
-
 /// An evaluation that is ready to start.
-pub struct Evaluate<'a> {
+pub struct Evaluator<'a> {
     /// What it answers, and how.
     pub config: &'a EvaluationConfig,
     /// The folder of the model.
@@ -65,12 +63,7 @@ pub struct Progress {
     pub lenient: usize,
 }
 
-/// Whether a folder holds an evaluation, finished or not.
-pub fn is_evaluation_folder(path: &Path) -> bool {
-    is_evaluation(path)
-}
-
-impl Evaluate<'_> {
+impl Evaluator<'_> {
     /// Evaluates into `folder`, or continues the evaluation that was interrupted there; none if interrupted.
     pub fn run(
         &self,
@@ -86,7 +79,8 @@ impl Evaluate<'_> {
         let lora = config.adapter.as_ref().map(|adapter| LoraConfig::of_adapter(Path::new(adapter)));
         let proof = prove(self.device, &Subject::read(self.model, lora.transpose()?)?, None)?;
         let machine = Machine::this(proof.info.clone());
-        let (mut record, mut answers) = Record::open(folder, config, questions, machine)?;
+        let files = files_of(self.model, config.adapter.as_deref().map(Path::new))?;
+        let (mut record, mut answers) = Record::open(folder, config, questions, files, machine)?;
         let missing = self.missing(&answers);
         let mut progress = Progress { of: questions.len() * config.samples, ..Progress::default() };
         answers.iter().for_each(|answer| progress.add(answer));
@@ -122,7 +116,7 @@ impl Evaluate<'_> {
         let EvaluationConfig { samples, seed, .. } = *self.config;
         let key = |problem: usize, sample| SampleKey {
             seed,
-            step: STEP,
+            step: EVALUATION_STEP,
             problem: problem as u64,
             sample: sample as u64,
         };
@@ -164,13 +158,9 @@ impl Evaluate<'_> {
                 n_tokens: sample.tokens.len(),
                 finish: sample.finish,
             };
-            let answer = judge(&text, &questions[request], completion).and_then(|answer| {
-                let answer =
-                    Answered { problem: request, sample: keys[request][index].sample as usize, ..answer };
-                record.push(&answer)?;
-                Ok(answer)
-            });
-            match answer {
+            let of = (request, keys[request][index].sample as usize);
+            let answer = judge(&text, of, &questions[request], completion);
+            match answer.and_then(|answer| record.push(&answer).map(|()| answer)) {
                 Ok(answer) => receive(answer),
                 Err(error) => {
                     recorded = Err(error);
@@ -194,16 +184,17 @@ impl Progress {
     }
 }
 
-/// A completion and what the measures say of it, as the first of the first problem.
+/// A completion, and whether it is right and in the format.
 fn judge(
     text: &ChatTokenizer,
+    (problem, sample): (usize, usize),
     question: &Question<String>,
     completion: Completion,
 ) -> Result<Answered, Error> {
     let earns = |reward: &dyn Reward<String>| reward.score(&question.truth, &completion) > 0.0;
     Ok(Answered {
-        problem: 0,
-        sample: 0,
+        problem,
+        sample,
         question: question.text().to_string(),
         truth: question.truth.clone(),
         prompt: text.template.render(&question.messages, true)?,
@@ -215,4 +206,24 @@ fn judge(
         finish: completion.finish,
         completion: completion.text,
     })
+}
+
+/// The SHA-256 of every file that completions depend on.
+fn files_of(model: &Path, adapter: Option<&Path>) -> Result<BTreeMap<String, String>, Error> {
+    let mut sums = BTreeMap::new();
+    for (what, folder) in [("model", Some(model)), ("adapter", adapter)] {
+        let Some(folder) = folder else { continue };
+        for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+            let path = entry.map_err(Error::io(folder))?.path();
+            let is_read = path
+                .extension()
+                .is_some_and(|kind| ["json", "jinja", "safetensors"].iter().any(|k| kind == *k));
+            if is_read && path.is_file() {
+                let (_, sum) = sha256(&path).map_err(Error::io(&path))?;
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                sums.insert(format!("{what}/{name}"), sum);
+            }
+        }
+    }
+    Ok(sums)
 }

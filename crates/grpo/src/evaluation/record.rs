@@ -1,5 +1,6 @@
 //! The folder of an evaluation: what it answers, and every answer as soon as it is complete.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use crate::machine::Machine;
 use crate::run::{Lock, RunFolder};
 use crate::{Error, Question};
 
-const DESCRIPTION: &str = "evaluation.json";
+const DESCRIPTION: &str = "description.json";
 const COMPLETIONS: &str = "completions.jsonl";
 const RESULTS: &str = "results.json";
 const FORMAT: u32 = 1;
@@ -60,9 +61,11 @@ pub(super) struct Description {
     pub(super) config: EvaluationConfig,
     /// SHA-256 of the questions and truths.
     questions: String,
+    /// SHA-256 of the files of the model and the adapter.
+    pub(super) files: BTreeMap<String, String>,
     /// The local time at which it started, which a chat template may write into prompts.
     pub(super) began: NaiveDateTime,
-    /// Seconds that processes have sampled for; one that was killed is not counted.
+    /// Seconds of sampling, without those of processes that were killed.
     pub(super) seconds: f64,
     /// The machine of the latest process.
     pub(super) machine: Machine,
@@ -71,9 +74,38 @@ pub(super) struct Description {
 /// The folder, locked while this value exists.
 pub(super) struct Record {
     path: PathBuf,
+    /// Whether this process has created it.
+    is_new: bool,
     _lock: Lock,
     completions: File,
     pub(super) description: Description,
+}
+
+impl Description {
+    /// The same evaluation, continued by this process.
+    fn continued(
+        self,
+        path: &Path,
+        config: &EvaluationConfig,
+        questions: String,
+        files: BTreeMap<String, String>,
+        machine: Machine,
+    ) -> Result<Self, Error> {
+        if self.format != FORMAT {
+            let (path, found, expected) = (path.join(DESCRIPTION), self.format.into(), FORMAT);
+            return Err(Error::Format { path, found, expected });
+        }
+        let then = json!({ "config": self.config, "questions": self.questions, "files": self.files });
+        let changed =
+            differences(&then, &json!({ "config": config, "questions": questions, "files": files }));
+        if !changed.is_empty() {
+            return Err(Error::OtherEvaluation { path: path.to_owned(), differences: changed });
+        }
+        if let Some(differences) = self.machine.differences(&machine) {
+            tracing::warn!("the evaluation continues with {differences}, so completions may differ");
+        }
+        Ok(Self { machine, ..self })
+    }
 }
 
 impl Record {
@@ -82,35 +114,24 @@ impl Record {
         path: &Path,
         config: &EvaluationConfig,
         questions: &[Question<String>],
+        files: BTreeMap<String, String>,
         machine: Machine,
     ) -> Result<(Self, Vec<Answered>), Error> {
-        let lock = RunFolder::lock(path)?;
         let text = serde_json::to_string(questions).map_err(|e| Error::io(path)(e.into()))?;
         let questions = sha256_of(text.as_bytes());
         let earlier: Option<Description> = read(path, DESCRIPTION)?;
+        let is_taken = [COMPLETIONS, RESULTS].iter().any(|name| path.join(name).exists());
+        // Before the lock, which creates the folder.
+        if RunFolder::is_run(path) || (earlier.is_none() && is_taken) {
+            return Err(Error::Taken { path: path.to_owned() });
+        }
+        let is_new = !path.exists();
+        let lock = RunFolder::lock(path)?;
         let description = match earlier {
-            Some(earlier) => {
-                let fixed = |config: &EvaluationConfig, questions: &String| json!({ "config": config, "questions": questions });
-                let changed =
-                    differences(&fixed(&earlier.config, &earlier.questions), &fixed(config, &questions));
-                if !changed.is_empty() {
-                    return Err(Error::OtherEvaluation { path: path.to_owned(), differences: changed });
-                }
-                Description { machine, ..earlier }
-            }
-            None if path.join(COMPLETIONS).exists() || RunFolder::is_run(path) => {
-                return Err(Error::Taken { path: path.to_owned() });
-            }
+            Some(earlier) => earlier.continued(path, config, questions, files, machine)?,
             None => {
-                let began = Local::now().naive_local();
-                Description {
-                    format: FORMAT,
-                    config: config.clone(),
-                    questions,
-                    began,
-                    seconds: 0.0,
-                    machine,
-                }
+                let (config, began) = (config.clone(), Local::now().naive_local());
+                Description { format: FORMAT, config, questions, files, began, seconds: 0.0, machine }
             }
         };
         let (answers, length) = read_completions(path)?;
@@ -122,7 +143,7 @@ impl Record {
             Ok(completions)
         };
         let completions = open().map_err(Error::io(&file))?;
-        let record = Self { path: path.to_owned(), _lock: lock, completions, description };
+        let record = Self { path: path.to_owned(), is_new, _lock: lock, completions, description };
         record.describe()?;
         Ok((record, answers))
     }
@@ -136,14 +157,13 @@ impl Record {
 
     /// Removes the files, after a start that failed.
     pub(super) fn discard(self) -> Result<(), Error> {
-        let Self { path, _lock, completions, .. } = self;
-        drop(completions);
         for name in [DESCRIPTION, COMPLETIONS] {
-            let file = path.join(name);
+            let file = self.path.join(name);
             fs::remove_file(&file).map_err(Error::io(&file))?;
         }
-        drop(_lock);
-        RunFolder::remove_if_empty(&path);
+        if self.is_new {
+            RunFolder::remove_empty(&self.path);
+        }
         Ok(())
     }
 
@@ -162,7 +182,7 @@ impl Record {
     }
 }
 
-/// The results in a folder, and the completions that they are of.
+/// The results in a folder, and its completions.
 pub(super) fn read_results(path: &Path) -> Result<(Results, Vec<Answered>), Error> {
     let Some(results) = read(path, RESULTS)? else {
         return Err(Error::NoResults { path: path.to_owned() });
@@ -170,8 +190,8 @@ pub(super) fn read_results(path: &Path) -> Result<(Results, Vec<Answered>), Erro
     Ok((results, read_completions(path)?.0))
 }
 
-/// Whether a folder holds an evaluation.
-pub(super) fn is_evaluation(path: &Path) -> bool {
+/// Whether a folder holds an evaluation, finished or not.
+pub fn is_evaluation(path: &Path) -> bool {
     path.join(DESCRIPTION).is_file()
 }
 

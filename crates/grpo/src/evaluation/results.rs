@@ -20,11 +20,13 @@ pub struct Results {
     pub config: EvaluationConfig,
     /// What it was answered with.
     pub machine: Machine,
+    /// SHA-256 of the files of the model and the adapter.
+    pub files: BTreeMap<String, String>,
     /// Seconds of sampling.
     pub seconds: f64,
     /// Problems.
     pub problems: usize,
-    /// The text between the answer tags is the truth, as the reward for correctness has it.
+    /// The text between the answer tags is the truth: what the reward for correctness pays for.
     pub strict: Accuracy,
     /// The last `\boxed{…}`, or the last number of the completion, is the truth, in whatever format.
     pub lenient: Accuracy,
@@ -52,16 +54,21 @@ pub struct Accuracy {
 }
 
 /// How an answer is judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Measure {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measure {
+    /// The text between the answer tags is the truth.
     Strict,
+    /// The last number is the truth.
     Lenient,
 }
 
 impl Measure {
-    pub(super) const ALL: [Self; 2] = [Self::Strict, Self::Lenient];
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Strict, Self::Lenient];
 
-    pub(super) fn name(self) -> &'static str {
+    /// Its name.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Strict => "strict",
             Self::Lenient => "lenient",
@@ -78,6 +85,7 @@ impl Measure {
     /// What a completion votes for.
     fn vote(self, answer: &Answered) -> Option<&str> {
         match self {
+            Self::Strict if !answer.completion.contains("<answer>") => None,
             Self::Strict => Some(extract_answer(&answer.completion)),
             Self::Lenient => answer.answer.as_deref(),
         }
@@ -86,7 +94,7 @@ impl Measure {
     fn truth(self, answer: &Answered) -> Option<String> {
         match self {
             Self::Strict => Some(answer.truth.clone()),
-            Self::Lenient => LastNumber::of(&answer.truth),
+            Self::Lenient => LastNumber::of_truth(&answer.truth),
         }
     }
 }
@@ -97,13 +105,22 @@ impl Results {
         Ok(read_results(folder)?.0)
     }
 
+    /// The accuracy by a measure.
+    pub fn accuracy(&self, measure: Measure) -> &Accuracy {
+        match measure {
+            Measure::Strict => &self.strict,
+            Measure::Lenient => &self.lenient,
+        }
+    }
+
     /// The results of all answers, problem by problem.
     pub(super) fn of(description: &Description, groups: &[&[Answered]]) -> Self {
-        let Description { config, machine, seconds, .. } = description;
+        let Description { config, machine, files, seconds, .. } = description;
         let per_problem = |value: &dyn Fn(&Answered) -> f64| -> Vec<f64> { means(groups, value) };
         Self {
             config: config.clone(),
             machine: machine.clone(),
+            files: files.clone(),
             seconds: *seconds,
             problems: groups.len(),
             strict: Accuracy::of(groups, Measure::Strict),
@@ -125,7 +142,7 @@ impl Accuracy {
         let right = |group: &[Answered]| group.iter().filter(|answer| measure.is_right(answer)).count();
         let pass_at = |k: usize| {
             let of_problems: Vec<f64> = groups.iter().map(|group| pass_at_k(n, right(group), k)).collect();
-            (k, Estimate::of_mean(&of_problems))
+            (k, Estimate::of_mean_share(&of_problems))
         };
         let powers = std::iter::successors(Some(1), |k| Some(2 * k)).take_while(|k| *k < n);
         let of_majority = |group: &&[Answered]| {
@@ -136,7 +153,7 @@ impl Accuracy {
         Self {
             accuracy,
             pass_at: powers.chain([n]).map(pass_at).collect(),
-            majority: Some(Estimate::of_mean(&majorities)),
+            majority: Some(Estimate::of_mean_share(&majorities)),
         }
     }
 }
@@ -145,12 +162,10 @@ impl Accuracy {
 fn share(groups: &[&[Answered]], has: &dyn Fn(&Answered) -> bool) -> Estimate {
     let values = means(groups, &|answer| f64::from(u8::from(has(answer))));
     if groups.iter().any(|group| group.len() > 1) {
-        return Estimate::of_mean(&values);
+        return Estimate::of_mean_share(&values);
     }
     let successes = values.iter().filter(|value| **value > 0.0).count();
-    let share = Proportion { successes, trials: values.len() };
-    let (low, high) = share.interval();
-    Estimate { value: share.value(), low, high }
+    Proportion { successes, trials: values.len() }.into()
 }
 
 /// The mean of a value over each problem's completions.

@@ -1,9 +1,7 @@
 //! Statistics of answers, and of two models' answers to the same problems.
 
+use grpo_trainer::{Proportion, Z};
 use serde::{Deserialize, Serialize};
-
-/// The 97.5 % quantile of the normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
 
 /// A mean with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -26,6 +24,23 @@ impl Estimate {
         let squares: f64 = values.iter().map(|v| (v - value).powi(2)).sum();
         let half = if values.len() < 2 { 0.0 } else { Z * (squares / (n - 1.0) / n).sqrt() };
         Self { value, low: value - half, high: value + half }
+    }
+
+    /// The same for shares, none of which is below 0 or above 1. The interval is narrow if nearly all of them are 0, or 1: then it
+    /// needs many problems to be trusted.
+    pub fn of_mean_share(shares: &[f64]) -> Self {
+        let Self { value, low, high } = Self::of_mean(shares);
+        if shares.len() < 2 {
+            return Self { value, low: 0.0, high: 1.0 };
+        }
+        Self { value, low: low.max(0.0), high: high.min(1.0) }
+    }
+}
+
+impl From<Proportion> for Estimate {
+    fn from(share: Proportion) -> Self {
+        let (low, high) = share.interval();
+        Self { value: share.value(), low, high }
     }
 }
 
@@ -60,7 +75,7 @@ pub fn majority<'a>(answers: impl IntoIterator<Item = Option<&'a str>>, truth: O
     right as f64 / winners.len().max(1) as f64
 }
 
-/// McNemar's exact test of two models that answered the same problems once each.
+/// The exact form of McNemar's test of two models that answered the same problems once each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct McNemar {
     /// Problems that only the first model solved.
@@ -71,7 +86,7 @@ pub struct McNemar {
 
 impl McNemar {
     /// The two-sided p-value: how probable a split of the discordant problems is that is at least as uneven, if each is as likely
-    /// to go either way (binomial test, McNemar, 1947). 1 without any.
+    /// to go either way (two-sided binomial test). 1 without any.
     pub fn p_value(&self) -> f64 {
         let (fewer, n) = (self.only_first.min(self.only_second), (self.only_first + self.only_second) as f64);
         // Logarithms: a power of 0.5 underflows from 1,075 problems on.

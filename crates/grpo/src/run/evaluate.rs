@@ -1,7 +1,8 @@
-//! Held-out problems, before and after training.
+//! Held-out problems, before, during and after training.
 
 use std::ops::ControlFlow;
 
+use grpo_files::sha256_of;
 use grpo_reward::Rubric;
 use grpo_trainer::{
     CompletionRecord, Evaluation, EvaluationOptions, ProblemText, Proportion, Qwen2Policy, Trainer,
@@ -28,6 +29,13 @@ pub struct Evaluated {
     pub completions: Vec<CompletionRecord>,
 }
 
+impl Evaluated {
+    /// The share of completions that earned more than 0 from the reward `name`.
+    pub fn share(&self, name: &str) -> Option<Proportion> {
+        self.rewarded.iter().find(|reward| reward.name == name).map(|reward| reward.share)
+    }
+}
+
 /// The share of completions that earned more than 0 from a reward.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,10 +56,11 @@ pub struct Comparison {
     pub after: Evaluated,
 }
 
-/// Answers the tests greedily; none if interrupted.
+/// Answers the tests greedily; with `subset`, only that many problems of each. None if interrupted.
 pub(super) fn evaluate<T: Truth>(
     trainer: &Trainer<Qwen2Policy, T>,
     tests: &[Test<T>],
+    subset: Option<usize>,
     interrupt: &Interrupt,
     tell: &mut dyn FnMut(Event<'_, T>),
 ) -> Result<Option<Vec<Evaluated>>, Error> {
@@ -60,16 +69,19 @@ pub(super) fn evaluate<T: Truth>(
     }
     let mut all = Vec::new();
     for test in tests {
-        let problems = problems(test.questions.iter().enumerate(), trainer.policy())?;
-        let (mut answers, mut interrupted) = (Vec::new(), false);
+        if interrupt.is_requested() {
+            return Ok(None);
+        }
+        let chosen = chosen(&test.questions, subset);
+        let problems = problems(chosen.into_iter().map(|i| (i, &test.questions[i])), trainer.policy())?;
+        let mut answers = Vec::new();
         let evaluated = trainer.evaluate_each(&problems, &EvaluationOptions::greedy(), |answer| {
             answers.push(answer);
             tell(Event::Answered { test: &test.name, done: answers.len(), of: problems.len() });
-            interrupted = interrupt.is_requested();
-            if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if interrupt.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         evaluated.map_err(|cause| Error::Evaluation { test: test.name.clone(), cause })?;
-        if interrupted {
+        if answers.len() < problems.len() {
             return Ok(None);
         }
         answers.sort_unstable_by_key(|answer| answer.problem);
@@ -77,6 +89,18 @@ pub(super) fn evaluate<T: Truth>(
         all.push(record(trainer, test, &evaluation));
     }
     Ok(Some(all))
+}
+
+/// The indices of a subset of questions, in order: those whose hashes are lowest, so that it does not depend on the order or number of
+/// the others.
+fn chosen<T: Truth>(questions: &[Question<T>], subset: Option<usize>) -> Vec<usize> {
+    let mut chosen: Vec<usize> = (0..questions.len()).collect();
+    if let Some(n) = subset.filter(|n| *n < questions.len()) {
+        chosen.sort_by_cached_key(|i| sha256_of(questions[*i].text().as_bytes()));
+        chosen.truncate(n);
+        chosen.sort_unstable();
+    }
+    chosen
 }
 
 fn record<T: Truth>(trainer: &Trainer<Qwen2Policy, T>, test: &Test<T>, evaluation: &Evaluation) -> Evaluated {

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use grpo_trainer::{Experiences, Metrics, Times};
 
+use super::{Best, Evaluated};
 use crate::{Error, Question};
 
 /// What a run reports while it works. (It logs anomalies in files with `tracing`.)
@@ -18,6 +19,13 @@ pub enum Event<'a, T> {
         done: usize,
         /// Total number of problems.
         of: usize,
+    },
+    /// Some held-out problems have been answered during training.
+    Evaluated {
+        /// The results, test by test.
+        tests: &'a [Evaluated],
+        /// The best evaluation so far, which may be this one.
+        best: &'a Best,
     },
     /// A step has been taken.
     Step {

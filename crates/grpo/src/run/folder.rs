@@ -24,7 +24,7 @@ const START: &str = "start";
 pub(super) const BEFORE: &str = "before.json";
 pub(super) const EVALUATION: &str = "evaluation.json";
 const LOCK: &str = "lock";
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// The run folder. It is self-contained: a run needs neither the model's original folder nor the dataset.
 #[derive(Debug)]
@@ -172,14 +172,10 @@ impl RunFolder {
         }
     }
 
-    /// Removes a folder in which nothing is left but the lock, which must have been released.
-    pub(crate) fn remove_if_empty(path: &Path) {
-        let is_lock =
-            |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() == LOCK);
-        if fs::read_dir(path).is_ok_and(|mut entries| entries.all(is_lock)) {
-            // What cannot be removed does no harm.
-            let _ = fs::remove_dir_all(path);
-        }
+    /// Removes a folder if there is nothing in it but the lock, which this process holds.
+    pub(crate) fn remove_empty(path: &Path) {
+        // A folder with files in it is not removed, and what cannot be removed does no harm.
+        let _ = fs::remove_file(path.join(LOCK)).and_then(|()| fs::remove_dir(path));
     }
 
     /// Its path.

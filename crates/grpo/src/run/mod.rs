@@ -5,6 +5,7 @@ mod evaluate;
 mod event;
 mod folder;
 mod order;
+mod periodic;
 mod preflight;
 mod prepared;
 mod replay;
@@ -32,6 +33,7 @@ pub use evaluate::{Comparison, Evaluated, Rewarded};
 pub use event::{Event, Phase};
 pub use folder::RunFolder;
 pub use order::{Problems, problems};
+pub use periodic::Best;
 pub use preflight::{Obstacle, Preflight};
 pub use prepared::Prepared;
 pub use replay::{Compared, Replay, ReplayedStep};
@@ -149,6 +151,7 @@ impl<T: Truth> Run<T> {
     ) -> Result<Self, Error> {
         let task: Task<T> = folder.task()?;
         folder.check_skip(skip, task.train.len())?;
+        periodic::check(&config.execution, &task, &rubric)?;
         let (trainer, device) = of_run(&folder, rubric, &config)?;
         let latest = folder.checkpoints(config.execution.keep).latest(u64::MAX)?;
         let (trainer, log) = match latest.checkpoint {

@@ -8,7 +8,9 @@ use grpo_trainer::{LogPosition, Qwen2Policy, RunLog, Trainer};
 use serde_json::Value;
 
 use super::order::longest_prompt;
-use super::{Checks, Interrupt, Preflight, Problems, Run, RunFolder, checks, limited, load, proven, rewards};
+use super::{
+    Checks, Interrupt, Preflight, Problems, Run, RunFolder, checks, limited, load, periodic, proven, rewards,
+};
 use crate::device::{DeviceInfo, guard};
 use crate::{Error, Plan, RunConfig, Task, Truth};
 
@@ -43,6 +45,7 @@ impl<T: Truth> Prepared<T> {
         let task = checks::prompts(&config, &model, task)?;
         let rubric = limited(rubric, &config);
         checks.rewards(&rubric, &task)?;
+        periodic::check(&config.execution, &task, &rubric)?;
         let (began, rewards) = (Local::now().naive_local(), rewards(&config, &rubric));
         let proof = proven(config.execution.device, &model, &config)?;
         let adapter = config.task.adapter.as_deref().map(Path::new);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use grpo_qwen2::ModelError;
 use grpo_trainer::{Checkpoints, CompletionRecord, Metrics, Qwen2Policy, RunLog, Times, Trainer};
 
-use super::{Event, Phase, RunFolder};
+use super::{Evaluated, Event, Phase, RunFolder};
 use crate::{Error, Truth};
 
 /// Writes the record and the checkpoints of a run.
@@ -28,6 +28,44 @@ impl<'a> Saver<'a> {
         Self { log, checkpoints, every, saved, overdue: false, unrecorded: false }
     }
 
+    /// Records an evaluation.
+    pub(super) fn record_evaluation<T>(&mut self, tests: &[Evaluated], tell: &mut dyn FnMut(Event<'_, T>)) {
+        let result = self.log.append_evaluation(&tests).map_err(Error::from);
+        self.report(result, tell);
+    }
+
+    /// Saves a checkpoint of the best model so far, and keeps it in place of the former; whether it could be saved.
+    pub(super) fn save_best<T: Truth>(
+        &mut self,
+        trainer: &Trainer<Qwen2Policy, T>,
+        tell: &mut dyn FnMut(Event<'_, T>),
+    ) -> bool {
+        let result = self.save(trainer, tell);
+        match &result {
+            Ok(()) => self.checkpoints.keep_best(trainer.steps()),
+            Err(error) => tell(Event::NotSaved(error)),
+        }
+        result.is_ok()
+    }
+
+    /// Saves a checkpoint before the run ends with an error.
+    pub(super) fn save_at_last<T: Truth>(
+        &mut self,
+        trainer: &Trainer<Qwen2Policy, T>,
+        failure: &Error,
+        tell: &mut dyn FnMut(Event<'_, T>),
+    ) {
+        tell(Event::Failed(failure));
+        if let Err(error) = self.save(trainer, tell) {
+            tell(Event::NotSavedAtLast(&error));
+        }
+    }
+
+    /// Keeps the checkpoint of the best model so far.
+    pub(super) fn keep_best(&mut self, step: u64) {
+        self.checkpoints.keep_best(step);
+    }
+
     /// Records a step.
     pub(super) fn record<T>(
         &mut self,
@@ -37,6 +75,10 @@ impl<'a> Saver<'a> {
         tell: &mut dyn FnMut(Event<'_, T>),
     ) {
         let result = self.log.append(metrics, times, completions).map_err(Error::from);
+        self.report(result, tell);
+    }
+
+    fn report<T>(&mut self, result: Result<(), Error>, tell: &mut dyn FnMut(Event<'_, T>)) {
         match &result {
             Ok(()) if self.unrecorded => tell(Event::RecordedAgain),
             Err(error) if !self.unrecorded => tell(Event::NotRecorded(error)),

@@ -8,8 +8,9 @@ use grpo_trainer::{CompletionRecord, Experiences, Qwen2Policy, Times, Trainer};
 use super::evaluate::{evaluate, problem_text};
 use super::folder::{BEFORE, EVALUATION};
 use super::order::Problems;
+use super::periodic::PeriodicEvaluations;
 use super::saver::{Saver, save_model};
-use super::{Comparison, Evaluated, Event, Phase, Run};
+use super::{Best, Comparison, Evaluated, Event, Phase, Run};
 use crate::device::guard;
 use crate::{Error, Task, Test, Truth};
 
@@ -26,6 +27,8 @@ pub struct Outcome {
     pub adapter: Option<PathBuf>,
     /// The tests before and after training; empty if there are none, or if the run was interrupted.
     pub comparisons: Vec<Comparison>,
+    /// The best of the evaluations during training, and its checkpoint, if there were any.
+    pub best: Option<(Best, PathBuf)>,
 }
 
 impl<T: Truth> Run<T> {
@@ -41,7 +44,7 @@ impl<T: Truth> Run<T> {
             tracing::warn!("{BEFORE} is missing, so there is no comparison with the model before training");
             return Ok(Some(Vec::new()));
         }
-        let work = || evaluate(&self.trainer, &self.task.tests, &self.interrupt, &mut tell);
+        let work = || evaluate(&self.trainer, &self.task.tests, None, &self.interrupt, &mut tell);
         let before = guard(self.folder.device(), work)?;
         if let Some(before) = &before {
             self.folder.write_json(BEFORE, before)?;
@@ -64,9 +67,13 @@ impl<T: Truth> Run<T> {
                 model: None,
                 adapter: None,
                 comparisons: Vec::new(),
+                best: None,
             });
         };
-        let finished = self.steps(tell);
+        let names = self.trainer.rubric().names().map(str::to_string).collect::<Vec<_>>();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut evaluations = PeriodicEvaluations::read(&self.folder, &self.config.execution, &names)?;
+        let finished = self.steps(&mut evaluations, tell);
         // What was trained before an error is worth keeping; of two errors, the first is the cause.
         let saved = match self.trainer.steps() {
             0 => None,
@@ -75,8 +82,11 @@ impl<T: Truth> Run<T> {
         let finished = finished?;
         let (model, adapter) =
             saved.transpose()?.map_or((None, None), |(model, adapter)| (Some(model), adapter));
-        let after =
-            if finished { evaluate(&self.trainer, &self.task.tests, &self.interrupt, tell)? } else { None };
+        let after = if finished {
+            evaluate(&self.trainer, &self.task.tests, None, &self.interrupt, tell)?
+        } else {
+            None
+        };
         let (finished, steps) = (after.is_some(), self.trainer.steps());
         let pairs = before.into_iter().zip(after.unwrap_or_default());
         let comparisons: Vec<Comparison> =
@@ -84,7 +94,9 @@ impl<T: Truth> Run<T> {
         if !comparisons.is_empty() {
             self.folder.write_json(EVALUATION, &comparisons)?;
         }
-        Ok(Outcome { finished, steps, model, adapter, comparisons })
+        let checkpoints = self.folder.checkpoints(self.config.execution.keep);
+        let best = evaluations.best().and_then(|best| Some((best.clone(), checkpoints.find(best.step)?)));
+        Ok(Outcome { finished, steps, model, adapter, comparisons, best })
     }
 
     /// The evaluation before training, if there is one.
@@ -108,24 +120,47 @@ impl<T: Truth> Run<T> {
     }
 
     /// Takes all steps and returns `true`, or stops at an interrupt.
-    fn steps(&mut self, tell: &mut dyn FnMut(Event<'_, T>)) -> Result<bool, Error> {
+    fn steps(
+        &mut self,
+        evaluations: &mut PeriodicEvaluations,
+        tell: &mut dyn FnMut(Event<'_, T>),
+    ) -> Result<bool, Error> {
         let Self { folder, config, task, trainer, log, interrupt, .. } = self;
         let execution = &config.execution;
         let mut problems = Problems::new(task, config).skipping(folder.skipped());
         let mut saver =
             Saver::new(log, folder.checkpoints(execution.keep), execution.save_every, trainer.steps());
-        while trainer.steps() < execution.steps {
+        if let Some(best) = evaluations.best() {
+            saver.keep_best(best.step);
+        }
+        loop {
+            if evaluations.is_due(trainer.steps()) {
+                let subset = Some(execution.eval_subset);
+                let evaluated = evaluate(trainer, &task.tests, subset, interrupt, tell);
+                let Some(tests) =
+                    evaluated.inspect_err(|failure| saver.save_at_last(trainer, failure, tell))?
+                else {
+                    saver.save(trainer, tell)?;
+                    return Ok(false);
+                };
+                saver.record_evaluation(&tests, tell);
+                if evaluations.add(&tests) && saver.save_best(trainer, tell) {
+                    evaluations.set_best(&tests);
+                }
+                if let Some(best) = evaluations.best() {
+                    tell(Event::Evaluated { tests: &tests, best });
+                }
+            }
+            if trainer.steps() >= execution.steps {
+                break;
+            }
             if interrupt.is_requested() {
                 saver.save(trainer, tell)?;
                 return Ok(false);
             }
             tell(Event::Phase(Phase::Sampling));
-            let rolled_out = problems.roll_out(trainer).inspect_err(|failure| {
-                tell(Event::Failed(failure));
-                if let Err(error) = saver.save(trainer, tell) {
-                    tell(Event::NotSavedAtLast(&error));
-                }
-            });
+            let rolled_out =
+                problems.roll_out(trainer).inspect_err(|failure| saver.save_at_last(trainer, failure, tell));
             let (experiences, times) = rolled_out?;
             tell(Event::Phase(Phase::Learning));
             let start = Instant::now();
