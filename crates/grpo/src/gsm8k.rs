@@ -18,7 +18,11 @@ pub fn rubric() -> Rubric<String> {
 
 /// A right completion in the format that [`SYSTEM`] asks for.
 pub fn gold(truth: &str) -> String {
-    format!("<reasoning>\nIt follows from the question.\n</reasoning>\n<answer>\n{truth}\n</answer>\n")
+    completion("It follows from the question.", truth)
+}
+
+fn completion(reasoning: &str, answer: &str) -> String {
+    format!("<reasoning>\n{reasoning}\n</reasoning>\n<answer>\n{answer}\n</answer>\n")
 }
 
 /// A problem's own solution in the format that [`SYSTEM`] asks for, without the calculator's notes (`<<48/2=24>>`) and the line
@@ -29,5 +33,5 @@ pub fn worked(example: &Example) -> String {
     let first = parts.next().unwrap_or_default().to_string();
     let reasoning =
         parts.fold(first, |text, part| text + part.split_once(">>").map_or(part, |(_, rest)| rest));
-    format!("<reasoning>\n{}\n</reasoning>\n<answer>\n{}\n</answer>\n", reasoning.trim(), example.truth)
+    completion(reasoning.trim(), &example.truth)
 }

@@ -93,8 +93,7 @@ impl EvaluationConfig {
             );
             return Err(Error::Contradiction(reason));
         }
-        let mut chosen = Order::new(examples.len(), self.seed);
-        let chosen = if self.few_shot == 0 { Vec::new() } else { chosen.batch(0, self.few_shot) };
+        let chosen = Order::new(examples.len(), self.seed).batch(0, self.few_shot);
         let shots: Vec<Message> = chosen.into_iter().flat_map(|i| shot(&examples[i])).collect();
         let question = |example: &Example| {
             let mut question = Question::new(&self.system_prompt, &example.question, example.truth.clone());

@@ -116,7 +116,6 @@ impl Results {
     /// The results of all answers, problem by problem.
     pub(super) fn of(description: &Description, groups: &[&[Answered]]) -> Self {
         let Description { config, machine, files, seconds, .. } = description;
-        let per_problem = |value: &dyn Fn(&Answered) -> f64| -> Vec<f64> { means(groups, value) };
         Self {
             config: config.clone(),
             machine: machine.clone(),
@@ -127,7 +126,7 @@ impl Results {
             lenient: Accuracy::of(groups, Measure::Lenient),
             format: share(groups, &|answer| answer.format),
             truncated: share(groups, &|answer| answer.finish == Finish::Length),
-            tokens: Estimate::of_mean(&per_problem(&|answer| answer.tokens as f64)),
+            tokens: Estimate::of_mean(&means(groups, &|answer| answer.tokens as f64)),
         }
     }
 }

@@ -35,9 +35,9 @@ impl PeriodicEvaluations {
     pub(super) fn read(
         folder: &RunFolder,
         execution: &ExecutionConfig,
-        rewards: &[&str],
+        first_reward: Option<&str>,
     ) -> Result<Self, Error> {
-        let metric = execution.best_metric.as_deref().or(rewards.first().copied()).unwrap_or_default();
+        let metric = execution.best_metric.as_deref().or(first_reward).unwrap_or_default();
         let mut evaluations =
             Self { every: execution.eval_every, metric: metric.to_string(), latest: None, best: None };
         let checkpoints = folder.checkpoints(execution.keep);

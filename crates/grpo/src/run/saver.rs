@@ -61,11 +61,6 @@ impl<'a> Saver<'a> {
         }
     }
 
-    /// Keeps the checkpoint of the best model so far.
-    pub(super) fn keep_best(&mut self, step: u64) {
-        self.checkpoints.keep_best(step);
-    }
-
     /// Records a step.
     pub(super) fn record<T>(
         &mut self,

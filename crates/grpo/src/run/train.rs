@@ -70,9 +70,8 @@ impl<T: Truth> Run<T> {
                 best: None,
             });
         };
-        let names = self.trainer.rubric().names().map(str::to_string).collect::<Vec<_>>();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let mut evaluations = PeriodicEvaluations::read(&self.folder, &self.config.execution, &names)?;
+        let first_reward = self.trainer.rubric().names().next();
+        let mut evaluations = PeriodicEvaluations::read(&self.folder, &self.config.execution, first_reward)?;
         let finished = self.steps(&mut evaluations, tell);
         // What was trained before an error is worth keeping; of two errors, the first is the cause.
         let saved = match self.trainer.steps() {
@@ -128,11 +127,11 @@ impl<T: Truth> Run<T> {
         let Self { folder, config, task, trainer, log, interrupt, .. } = self;
         let execution = &config.execution;
         let mut problems = Problems::new(task, config).skipping(folder.skipped());
-        let mut saver =
-            Saver::new(log, folder.checkpoints(execution.keep), execution.save_every, trainer.steps());
+        let mut checkpoints = folder.checkpoints(execution.keep);
         if let Some(best) = evaluations.best() {
-            saver.keep_best(best.step);
+            checkpoints.keep_best(best.step);
         }
+        let mut saver = Saver::new(log, checkpoints, execution.save_every, trainer.steps());
         loop {
             if evaluations.is_due(trainer.steps()) {
                 let subset = Some(execution.eval_subset);
