@@ -8,6 +8,7 @@ mod countdown;
 mod errors;
 mod extract;
 mod format;
+mod gsm8k_answers;
 mod instructions;
 mod json;
 mod last_number;
