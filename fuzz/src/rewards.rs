@@ -3,9 +3,9 @@ use std::sync::LazyLock;
 
 use grpo_core::{Completion, Finish, Reward};
 use grpo_reward::{
-    Choice, Countdown, CountdownTruth, Instruction, Instructions, Json, Layout, LayoutFormat, Numeric,
-    Pattern, Quantifier, Quantity, Repetition, Rubric, SettingError, SoftFormat, SoftOverlong, TagCount,
-    extract_answer,
+    Choice, Countdown, CountdownTruth, Instruction, Instructions, Json, Layout, LayoutFormat, MathEquality,
+    Numeric, Pattern, Quantifier, Quantity, Repetition, Rubric, SettingError, SoftFormat, SoftOverlong,
+    TagCount, extract_answer,
 };
 
 use crate::Target;
@@ -20,6 +20,10 @@ pub fn rewards() -> Target {
             ("1".into(), seed("12.5 km\n<think>a</think><answer>1,2.6e3 km, −5/8 $</answer>")),
             ("2".into(), seed("3 5 7 56\n<answer>(3 + 5) × 7 / 1 - 0 = 56</answer>")),
             ("3".into(), seed("B\n<answer>(B) {\"a\": [1, null]} <<Title>> [x] * y. Z!</answer>")),
+            (
+                "4".into(),
+                seed("\\frac{\\sqrt2}{2}\nSo $x = \\boxed{\\{1 \\pm 2^{-1/2}\\} \\cup (-\\infty, 3]}$."),
+            ),
         ],
         read,
     }
@@ -53,6 +57,7 @@ fn rubric() -> Result<Rubric<str>, SettingError> {
         .with("numeric", 1.0, Numeric::default())
         .with("quantity", 1.0, Quantity::new(0.1, 0.1)?.synonym("kilometers", "km"))
         .with("choice", 1.0, Choice::default())
+        .with("math", 1.0, MathEquality::default())
         .with("json", 1.0, Json::default())
         .with("soft", 1.0, SoftFormat::default())
         .with("tags", 1.0, TagCount::default())

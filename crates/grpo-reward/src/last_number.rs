@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use grpo_core::{Completion, Reward};
 use regex::{Captures, Regex};
 
+use crate::extract::boxed_before;
 use crate::number::Decimal;
 use crate::text::regex;
 use crate::version::verifier_version;
@@ -54,7 +55,7 @@ impl LastNumber {
     /// ```
     pub fn of(text: &str) -> Option<String> {
         let text = uniform(text);
-        let boxed = last_boxed(&text).and_then(last_number);
+        let boxed = boxed_before(&text, text.len()).and_then(|inside| last_number(&text[inside]));
         boxed.or_else(|| last_number(&text)).map(|number| number.to_string())
     }
 
@@ -76,22 +77,6 @@ fn uniform(text: &str) -> String {
         _ => "-",
     };
     FORMS.replace_all(text, form).into_owned()
-}
-
-/// What is between the braces of the last `\boxed{…}`, which may have braces inside.
-fn last_boxed(text: &str) -> Option<&str> {
-    const BOXED: &str = "\\boxed{";
-    let inside = &text[text.rfind(BOXED)? + BOXED.len()..];
-    let mut depth = 1;
-    let end = inside.char_indices().find_map(|(at, c)| {
-        depth += match c {
-            '{' => 1,
-            '}' => -1,
-            _ => 0,
-        };
-        (depth == 0).then_some(at)
-    })?;
-    Some(&inside[..end])
 }
 
 fn last_number(text: &str) -> Option<Decimal> {

@@ -14,6 +14,7 @@ may be the gate of another. An [`audit`] shows what a rubric pays for before a r
 | [`Countdown`] | … an expression that reaches a number with given ones | 2.0 |
 | [`Json`], `JsonSchema` (feature `json-schema`) | … JSON; JSON that a schema accepts | 0.5; 1.0 |
 | [`Instructions`] | … as many words, sentences, keywords … as the prompt asked for | 1.0 |
+| [`MathEquality`] | the answer, `\boxed{…}` or in tags, is mathematically equal to the truth | 2.0 |
 | [`LastNumber`] | the last number of the text is the truth: for evaluations | 1.0 |
 | [`Pattern`] | a regular expression matches, or doesn't | 0.5 |
 | [`StrictFormat`] | exactly the prescribed layout, line by line | 0.5 |
@@ -70,6 +71,7 @@ mod keyword;
 mod last_number;
 mod layout;
 mod markup;
+mod math;
 mod measure;
 mod number;
 mod numeric;
@@ -97,6 +99,7 @@ pub use json::Json;
 pub use json::JsonSchema;
 pub use last_number::LastNumber;
 pub use layout::{Layout, LayoutFormat};
+pub use math::MathEquality;
 pub use numeric::Numeric;
 pub use overlong::SoftOverlong;
 pub use pattern::Pattern;
