@@ -30,7 +30,7 @@ pub use draw::{DeviceDraw, DrawOptions, decodes_on, draw};
 pub use elementwise::{add_rms_norm, rms_norm, swiglu, swiglu_product};
 pub use memory::DeviceMemory;
 pub use optimize::{AdamWUpdate, SumOfSquares};
-pub use product::{half_precision, matmul, product, product_transposed, supports_matrices_in};
+pub use product::{for_matmul, half_precision, matmul, product, product_transposed, supports_matrices_in};
 pub use rope::Rope;
 pub use softmax::{Statistics, softmax_vjp};
 pub use transfer::{Transfers, float_tensor, int_tensor, to_host};

@@ -25,6 +25,15 @@ pub fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     a.matmul(b.cast(DType::F32))
 }
 
+/// `b` in the dtype in which [`matmul`] takes it without converting it: its own where there is a kernel for that, else f32.
+pub fn for_matmul(b: Tensor<2>) -> Tensor<2> {
+    #[cfg(feature = "cube")]
+    if crate::cube::has_own_product(&b.device(), b.dtype()) {
+        return b;
+    }
+    b.cast(DType::F32)
+}
+
 /// `x · w`: `[rows, inner] · [inner, columns]`, computed in f32; `w` may be stored in half precision, and is then a constant.
 pub fn product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, IndexingUpdateOp, Tensor};
-use grpo_kernels::{DeviceMemory, product_transposed, to_host};
+use grpo_kernels::{DeviceMemory, for_matmul, product_transposed, to_host};
 
 use crate::freeze::frozen_dtype;
 use crate::model::int_tensor;
@@ -26,7 +26,7 @@ pub(crate) struct Tile {
     pub(crate) part: usize,
     /// Rows of the part.
     pub(crate) range: Range<usize>,
-    /// The rows, in f32.
+    /// The rows, as `matmul` takes them.
     pub(crate) rows: Tensor<2>,
 }
 
@@ -125,7 +125,7 @@ impl Table {
             tiles(w.dims()[0], rows).map(move |range| Tile {
                 part,
                 range: range.clone(),
-                rows: w.val().slice(range).cast(DType::F32),
+                rows: for_matmul(w.val().slice(range)),
             })
         })
     }

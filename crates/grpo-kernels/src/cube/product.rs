@@ -1,32 +1,113 @@
 //! Products in f32 that burn does not have: with a matrix in half precision, and on a device where it would round f32 to TF32.
 
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Shape};
 use burn_cubecl::kernel::matmul::init_matmul_output;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::client::Client;
 use cubecl::prelude::*;
 use cubecl::tf32;
-use cubek::matmul::definition::{MatmulElems, MatmulGlobalElems};
+use cubek::matmul::definition::{MatmulElems, MatmulGlobalElems, MatmulSetupError};
 use cubek::matmul::launch::launch_ref;
-use cubek::matmul::multi_level;
-use cubek::matmul::strategy::Strategy;
+use cubek::matmul::multi_level::Strategy;
+use cubek::matmul::multi_level::routines::batch::simple::SimpleArgs;
+use cubek::matmul::routine::BlueprintStrategy;
 use cubek::std::InputBinding;
+use half::bf16;
 
-use super::ops::element;
+use super::ops::{element, elementwise, empty_like, whole};
+
+/// Numbers in BF16, of 8 bits each, whose sum is a number in f32.
+const PARTS: usize = 3;
 
 /// Whether burn's product of f32 rounds to TF32 on `device`.
 pub(super) fn rounds_to_tf32(device: &Device) -> bool {
-    super::client(device).is_some_and(|client| client.properties().supports_type(tf32::elem_type_native()))
+    super::client(device).is_some_and(|client| has_tensor_cores(&client))
+}
+
+/// Those of NVIDIA's GPUs from Ampere on, which take TF32 and BF16.
+fn has_tensor_cores(client: &Client) -> bool {
+    client.properties().supports_type(tf32::elem_type_native())
 }
 
 /// `a · b` over the last two dimensions, of factors in any of these dtypes; products and sums are in f32.
 pub(super) fn product(a: CubeTensor, b: CubeTensor) -> CubeTensor {
+    let is_matrix = a.meta.shape().num_dims() == 2;
+    let of_parts =
+        is_matrix && a.dtype == DType::F32 && b.dtype == DType::BF16 && has_tensor_cores(&a.client);
+    if of_parts && fits(&a, &b) { product_of_parts(a, b) } else { product_of_units(a, b) }
+}
+
+/// Without tensor cores, which would round f32.
+fn product_of_units(a: CubeTensor, b: CubeTensor) -> CubeTensor {
+    launch(Strategy::SimpleUnit(Default::default()), a, b).expect("this strategy takes every shape")
+}
+
+/// Whether the kernels can count all parts of `a` and of the product.
+fn fits(a: &CubeTensor, b: &CubeTensor) -> bool {
+    let [[rows, inner], [_, columns]] = [a, b].map(|x| x.meta.shape().dims::<2>());
+    PARTS * rows * inner.max(columns) <= u32::MAX as usize
+}
+
+/// `a · b` of a matrix in f32 and one in BF16, on tensor cores: they multiply numbers in BF16 exactly and add in f32, so the product is
+/// the sum of those of the parts of `a`.
+fn product_of_parts(a: CubeTensor, b: CubeTensor) -> CubeTensor {
+    let [[rows, inner], [_, columns]] = [&a, &b].map(|x| x.meta.shape().dims::<2>());
+    let a = whole(a);
+    let stacked = Shape::new([PARTS * rows, inner]);
+    let parts = empty_device_contiguous_dtype(a.client.clone(), a.device.clone(), stacked, DType::BF16);
+    let (count, threads) = elementwise(&a, rows * inner);
+    let (from, to) = (a.clone().into_tensor_arg(), parts.clone().into_tensor_arg());
+    split_kernel::launch(&a.client, count, threads, from, to, rows * inner, PARTS);
+
+    let rows_together = SimpleArgs { multi_rows: true, ..SimpleArgs::default() };
+    let strategy = Strategy::SimpleCyclicMma(BlueprintStrategy::Inferred(rows_together));
+    let products = match launch(strategy, parts.clone(), b.clone()) {
+        Err(MatmulSetupError::Unavailable(_)) => product_of_units(parts, b),
+        products => products.expect("the strategy takes every shape"),
+    };
+
+    let out = empty_like(&products, [rows, columns]);
+    let (count, threads) = elementwise(&out, rows * columns);
+    let (from, to) = (products.into_tensor_arg(), out.clone().into_tensor_arg());
+    sum_kernel::launch(&out.client, count, threads, from, to, rows * columns, PARTS);
+    out
+}
+
+fn launch(strategy: Strategy, a: CubeTensor, b: CubeTensor) -> Result<CubeTensor, MatmulSetupError> {
     let out = init_matmul_output(&a, &b, DType::F32);
     let [lhs, rhs, of_out] = [&a, &b, &out].map(|x| element(x.dtype));
     let mut dtypes = MatmulElems::from_globals(&MatmulGlobalElems { lhs, rhs, out: of_out });
     let (a, b) = (InputBinding::new(a.binding(), lhs), InputBinding::new(b.binding(), rhs));
-    // Without instructions for matrices, which would round f32.
-    let strategy = Strategy::MultiLevel(multi_level::Strategy::SimpleUnit(Default::default()));
-    launch_ref(&strategy, &out.client, a, b, out.clone().binding(), &mut dtypes)
-        .expect("this strategy takes every shape");
-    out
+    launch_ref(&strategy.into(), &out.client, a, b, out.clone().binding(), &mut dtypes)?;
+    Ok(out)
+}
+
+/// Each of `n` numbers as a sum of parts, the largest first; all first parts come before all second ones.
+#[cube(launch)]
+fn split_kernel(numbers: &Tensor<f32>, split: &mut Tensor<bf16>, n: usize, #[comptime] parts: usize) {
+    let i = ABSOLUTE_POS;
+    if i < n {
+        let mut rest = numbers[i];
+        #[unroll]
+        for part in 0..parts {
+            let rounded = bf16::cast_from(rest);
+            split[part * n + i] = rounded;
+            rest -= f32::cast_from(rounded);
+        }
+    }
+}
+
+/// The sums of the products of parts, the smallest first.
+#[cube(launch)]
+fn sum_kernel(products: &Tensor<f32>, sums: &mut Tensor<f32>, n: usize, #[comptime] parts: usize) {
+    let i = ABSOLUTE_POS;
+    if i < n {
+        let mut sum = products[(parts - 1) * n + i];
+        #[unroll]
+        for part in 1..parts {
+            sum += products[(parts - 1 - part) * n + i];
+        }
+        sums[i] = sum;
+    }
 }
