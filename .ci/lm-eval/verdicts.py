@@ -78,7 +78,7 @@ def verdicts(answers, form):
 def main():
     write = sys.argv[1] == "--write"
     file = Path(sys.argv[-1])
-    answers = [json.loads(line) for line in file.read_text().splitlines()]
+    answers = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
     found = {
         "strict-match": verdicts(answers, harness_form)["strict-match"],
         "flexible-extract": verdicts(answers, str)["flexible-extract"],
@@ -93,7 +93,8 @@ def main():
                 print(f"line {n + 1}: {name} is {verdict}, but {answer[field]} is recorded")
             answer[field] = verdict
     if write:
-        file.write_text("".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers))
+        lines = (json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
+        file.write_text("".join(lines), encoding="utf-8")
     sys.exit(f"{different} verdicts differ" if different else 0)
 
 

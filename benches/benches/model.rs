@@ -35,11 +35,11 @@ fn tokens(n: usize, model: &Qwen2) -> Vec<u32> {
 fn decode(c: &mut Criterion) {
     let model = load();
     let prompt = tokens(PROMPT, &model);
-    c.bench_function("prefill 1 x 100 tokens", |b| b.iter(|| model.prefill(&[&prompt]).1.into_data()));
+    c.bench_function("prefill 1 x 100 tokens", |b| b.iter(|| model.prefill(&[&prompt], None).1.into_data()));
     for rows in [1, 8, 32] {
         let mut cache = model.cache(rows, PROMPT + COMPLETION);
         let all: Vec<usize> = (0..rows).collect();
-        model.start(&mut cache, &all, &model.prefill(&[&prompt]).0[0]);
+        model.start(&mut cache, &all, &model.prefill(&[&prompt], None).0[0]);
         let next = tokens(rows, &model);
         c.bench_function(&format!("decode 16 tokens of {rows} rows"), |b| {
             b.iter_batched(

@@ -91,7 +91,7 @@ impl Decoder for Stub {
         VOCABULARY
     }
 
-    fn prefill(&self, prompts: &[&[u32]]) -> (Vec<()>, Tensor<2>) {
+    fn prefill(&self, prompts: &[&[u32]], _: Option<&()>) -> (Vec<()>, Tensor<2>) {
         (vec![(); prompts.len()], Self::logits(prompts.len()))
     }
 

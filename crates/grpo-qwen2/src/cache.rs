@@ -1,10 +1,10 @@
 use burn::tensor::{DType, Int, Tensor};
-use grpo_kernels::{CachedAttention, CausalAttention, Place, decodes_on};
-use grpo_rollout::{Decoder, Draw, DrawRequest, PromptCompletions, Sampling};
+use grpo_kernels::{CachedAttention, Place, decodes_on};
+use grpo_rollout::{Decoder, Draw, DrawRequest, Sampling};
 
 use crate::device_decoding::{DeviceDecoding, draw};
-use crate::model::{Attend, AttentionInput, Qwen2, Residual, int_tensor};
-use crate::packed::Packed;
+use crate::model::{Attend, AttentionInput, Qwen2, Residual};
+use crate::prompt::KvPrompt;
 
 /// Keys and values of rows, in slots that are allocated once. A token's slot is its position.
 #[derive(Debug, Clone)]
@@ -16,36 +16,11 @@ pub struct KvCache {
     on_device: Option<DeviceDecoding>,
 }
 
-/// Keys and values of a prompt.
-#[derive(Debug, Clone)]
-pub struct KvPrompt {
-    /// With one row and as many slots as the prompt has tokens.
-    layers: Vec<Layer>,
-    len: usize,
-}
-
 /// Keys and values of a layer, `[rows, key_value_heads, slots, head_dim]`.
 #[derive(Debug, Clone)]
-struct Layer {
-    k: Tensor<4>,
-    v: Tensor<4>,
-}
-
-/// Packed attention whose keys and values are kept.
-struct Prefill {
-    attention: CausalAttention,
-    /// The dtype that keys and values are kept in.
-    dtype: DType,
-    /// For each layer, keys and values `[tokens, key_value_heads, head_dim]`.
-    kept: Vec<[Tensor<3>; 2]>,
-}
-
-impl Attend for Prefill {
-    fn attend(&mut self, _: usize, input: AttentionInput<'_>) -> Tensor<2> {
-        let [q, k, v] = input.rotated();
-        self.kept.push([&k, &v].map(|x| x.clone().cast(self.dtype)));
-        self.attention.attend(q, k, v)
-    }
+pub(crate) struct Layer {
+    pub(crate) k: Tensor<4>,
+    pub(crate) v: Tensor<4>,
 }
 
 /// Attention of new tokens, at most one per row, to their rows.
@@ -70,26 +45,8 @@ impl Attend for Step<'_> {
 }
 
 impl Qwen2 {
-    /// The keys and values of some prompts, and the residual streams `[prompts, hidden_size]` of their last tokens.
-    fn read(&self, prompts: &[&[u32]]) -> (Vec<KvPrompt>, Tensor<2>) {
-        let batch: Vec<PromptCompletions<'_>> =
-            prompts.iter().map(|prompt| PromptCompletions { prompt, completions: Vec::new() }).collect();
-        let packed = Packed::new(&batch);
-        let rope = self.rope(&packed.positions);
-        let (attention, dtype) = (packed.attention(&self.device()), self.kept_dtype());
-        let mut prefill = Prefill { attention, dtype, kept: Vec::new() };
-        let x = self.blocks(&packed.tokens, &rope, &mut prefill);
-        let ends = x.total().select(0, int_tensor(&packed.ends(), &self.device()));
-        let prompts = packed.ranges().map(|range| {
-            let of_prompt = |x: &Tensor<3>| x.clone().slice(range.clone()).swap_dims(0, 1).unsqueeze();
-            let layers = prefill.kept.iter().map(|[k, v]| Layer { k: of_prompt(k), v: of_prompt(v) });
-            KvPrompt { layers: layers.collect(), len: range.len() }
-        });
-        (prompts.collect(), ends)
-    }
-
     /// The dtype that keys and values are kept in.
-    fn kept_dtype(&self) -> DType {
+    pub(crate) fn kept_dtype(&self) -> DType {
         if decodes_on(&self.device()) { self.cache_dtype } else { DType::F32 }
     }
 }
@@ -106,12 +63,9 @@ impl Decoder for Qwen2 {
         self.config().vocab_size
     }
 
-    fn prefill(&self, prompts: &[&[u32]]) -> (Vec<KvPrompt>, Tensor<2>) {
-        // On the CPU, products of many tokens round differently for different numbers of them: each prompt by itself.
-        let together = if decodes_on(&self.device()) { prompts.len() } else { 1 };
-        let (read, ends): (Vec<_>, Vec<_>) =
-            prompts.chunks(together).map(|prompts| self.read(prompts)).unzip();
-        (read.into_iter().flatten().collect(), self.logits(Residual::new(Tensor::cat(ends, 0))))
+    fn prefill(&self, prompts: &[&[u32]], known: Option<&KvPrompt>) -> (Vec<KvPrompt>, Tensor<2>) {
+        let (read, ends) = self.read(prompts, known);
+        (read, self.logits(Residual::new(ends)))
     }
 
     fn cache(&self, rows: usize, positions: usize) -> KvCache {
@@ -137,7 +91,7 @@ impl Decoder for Qwen2 {
                     cache.inplace(|cache| cache.slice_assign(at, copies));
                 }
             }
-            cache.lens[rows].fill(prompt.len);
+            cache.lens[rows].fill(prompt.len());
         }
     }
 

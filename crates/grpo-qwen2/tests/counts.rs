@@ -48,7 +48,7 @@ fn decode(model: &Qwen2) -> (BTreeMap<&'static str, usize>, Transfers) {
     let prompts: Vec<Vec<u32>> = (0..ROWS as u32).map(|i| (2..5 + i).collect()).collect();
     let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let mut cache = model.cache(ROWS, 10 + 2 * TOKENS);
-    for (row, prompt) in model.prefill(&prompts).0.iter().enumerate() {
+    for (row, prompt) in model.prefill(&prompts, None).0.iter().enumerate() {
         model.start(&mut cache, &[row], prompt);
     }
     let rows: Vec<usize> = (0..ROWS).collect();

@@ -20,12 +20,13 @@ pub trait Decoder {
     fn vocabulary(&self) -> usize;
 
     /// Reads prompts, and returns the keys and values of each, and the logits `[prompts, vocabulary]` (f32) of the token that
-    /// follows each.
+    /// follows each. `known` is a prompt that this decoder has read, with the same weights: the beginning that both share need not be
+    /// computed again. The result must be the same without it.
     ///
     /// Prompts are never empty and their ids are below [`vocabulary`](Self::vocabulary): [`Sampler`] checks.
     ///
     /// [`Sampler`]: crate::Sampler
-    fn prefill(&self, prompts: &[&[u32]]) -> (Vec<Self::Prompt>, Tensor<2>);
+    fn prefill(&self, prompts: &[&[u32]], known: Option<&Self::Prompt>) -> (Vec<Self::Prompt>, Tensor<2>);
 
     /// A cache of `rows` empty rows with room for `positions` tokens each.
     fn cache(&self, rows: usize, positions: usize) -> Self::Cache;

@@ -17,6 +17,8 @@ pub(crate) struct Generation<'a, D: Decoder> {
     unread: VecDeque<(usize, Request<'a>)>,
     /// Completions with one token, whose prompts have been read. Those of a prompt are adjacent.
     waiting: VecDeque<Waiting<D::Prompt>>,
+    /// The prompt that was read last, if others are to be read.
+    known: Option<Rc<D::Prompt>>,
     cache: D::Cache,
     /// Rows of the cache without a completion, the lowest last.
     free: Vec<usize>,
@@ -83,6 +85,7 @@ impl<'a, D: Decoder> Generation<'a, D> {
             decoder,
             unread: with_keys().map(|(i, request)| (i, *request)).collect(),
             waiting: VecDeque::new(),
+            known: None,
             cache: decoder.cache(rows, longest + sampler.max_tokens),
             free: (0..rows).rev().collect(),
             running: Vec::new(),
@@ -138,13 +141,14 @@ impl<'a, D: Decoder> Generation<'a, D> {
             requests.push(next);
         }
         let prompts: Vec<&[u32]> = requests.iter().map(|(_, request)| request.prompt).collect();
-        let (read, logits) = self.decoder.prefill(&prompts);
+        let (read, logits) = self.decoder.prefill(&prompts, self.known.as_deref());
         let mut completions = Vec::new();
         for (row, (i, request)) in requests.iter().enumerate() {
             let of_key = |(index, key): (usize, &SampleKey)| (row, Completion::new(*i, index, *key));
             completions.extend(request.keys.iter().enumerate().map(of_key));
         }
         let prompts: Vec<Rc<D::Prompt>> = read.into_iter().map(Rc::new).collect();
+        self.known = prompts.last().filter(|_| !self.unread.is_empty()).cloned();
         for (row, completion) in self.draw(logits, completions)? {
             if let Some(completion) = self.unless_ended(completion) {
                 self.waiting.push_back(Waiting { completion, prompt: prompts[row].clone() });

@@ -16,6 +16,8 @@ const CONTEXT: usize = 100;
 struct Table {
     logits: fn(&[u32]) -> [f32; VOCABULARY],
     calls: RefCell<Vec<Call>>,
+    /// The prompt that was known, whenever prompts were read.
+    known: RefCell<Vec<Option<Vec<u32>>>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +34,7 @@ enum Call {
 
 impl Table {
     fn new(logits: fn(&[u32]) -> [f32; VOCABULARY]) -> Self {
-        Self { logits, calls: RefCell::default() }
+        Self { logits, calls: RefCell::default(), known: RefCell::default() }
     }
 
     fn logits(&self, rows: &[Vec<u32>]) -> Tensor<2> {
@@ -53,7 +55,8 @@ impl Decoder for Table {
         VOCABULARY
     }
 
-    fn prefill(&self, prompts: &[&[u32]]) -> (Vec<Vec<u32>>, Tensor<2>) {
+    fn prefill(&self, prompts: &[&[u32]], known: Option<&Vec<u32>>) -> (Vec<Vec<u32>>, Tensor<2>) {
+        self.known.borrow_mut().push(known.cloned());
         let prompts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.to_vec()).collect();
         self.calls.borrow_mut().push(Call::Prefill(prompts.clone()));
         let logits = self.logits(&prompts);
@@ -180,6 +183,14 @@ fn a_completion_joins_when_another_ends() {
         Call::Decode(vec![1], vec![vec![0, 1, 2, 3, 4]]),
     ];
     assert_eq!(*table.calls.borrow(), expected);
+}
+
+#[test]
+fn the_prompt_that_was_read_last_is_known() {
+    let table = Table::new(count);
+    let sampler = Sampler { batch_rows: 2, ..sampler(&[5], 10) };
+    sample(&sampler, &table, &[&[2], &[0], &[4], &[3]], 1).unwrap();
+    assert_eq!(*table.known.borrow(), [None, Some(vec![0]), Some(vec![4])]);
 }
 
 #[test]
@@ -375,8 +386,8 @@ impl Decoder for Draws {
         VOCABULARY
     }
 
-    fn prefill(&self, prompts: &[&[u32]]) -> (Vec<Vec<u32>>, Tensor<2>) {
-        self.table.prefill(prompts)
+    fn prefill(&self, prompts: &[&[u32]], known: Option<&Vec<u32>>) -> (Vec<Vec<u32>>, Tensor<2>) {
+        self.table.prefill(prompts, known)
     }
 
     fn cache(&self, rows: usize, positions: usize) -> Self::Cache {

@@ -104,7 +104,9 @@ pub trait Resumable<M = ()> {
 ///     type Prompt = ();
 ///     fn context(&self) -> usize { 100 }
 ///     fn vocabulary(&self) -> usize { 3 }
-///     fn prefill(&self, prompts: &[&[u32]]) -> (Vec<()>, Tensor<2>) { (vec![(); prompts.len()], self.logits(prompts.len())) }
+///     fn prefill(&self, prompts: &[&[u32]], _: Option<&()>) -> (Vec<()>, Tensor<2>) {
+///         (vec![(); prompts.len()], self.logits(prompts.len()))
+///     }
 ///     fn cache(&self, _: usize, _: usize) {}
 ///     fn start(&self, _: &mut (), _: &[usize], _: &()) {}
 ///     fn decode(&self, _: &mut (), rows: &[usize], _: &[u32]) -> Tensor<2> { self.logits(rows.len()) }

@@ -19,11 +19,11 @@ fn logits_match_transformers() {
         let (model, golden) = load(name);
         for sequence in list(&golden["sequences"]) {
             let ids = ids(&sequence["ids"]);
-            let (_, last) = model.prefill(&[&ids]);
+            let (_, last) = model.prefill(&[&ids], None);
             assert_close(name, &host(last), &floats(&sequence["last_logits"]), 1e-4);
             let Some(all) = sequence.get("logits") else { continue };
             for (i, expected) in list(all).iter().enumerate() {
-                let (_, logits) = model.prefill(&[&ids[..=i]]);
+                let (_, logits) = model.prefill(&[&ids[..=i]], None);
                 assert_close(name, &host(logits), &floats(expected), 1e-4);
             }
         }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::slice::from_ref;
 
 use burn::optim::GradientsParams;
-use grpo_qwen2::{ActivationCheckpointing, Dtype, Qwen2};
-use grpo_rollout::{PromptCompletions, Request, Sample, SampleKey, Sampler, Sampling, TokenGradients};
+use grpo_qwen2::{ActivationCheckpointing, Dtype, KvPrompt, Qwen2};
+use grpo_rollout::{
+    Decoder, PromptCompletions, Request, Sample, SampleKey, Sampler, Sampling, TokenGradients,
+};
 use grpo_test_device::{device, is_cpu};
 
 use crate::common::{
-    CHECKPOINTS, TIED, UNTIED, assert_close, assert_unchanged, by_name, copy_of, files, fixture, load,
+    CHECKPOINTS, TIED, UNTIED, assert_close, assert_unchanged, by_name, copy_of, files, fixture, host, load,
     random_tokens, read_tensors, uniform, values, write_tensors,
 };
 use crate::lora::adapted;
@@ -389,5 +391,31 @@ fn a_frozen_model_computes_the_same() {
                 assert_unchanged(&what, &frozen.logprobs, &trained.logprobs);
             }
         }
+    }
+}
+
+/// A prompt that has been read, and the logits after it and after one more token.
+fn read(model: &Qwen2, prompt: &[u32], known: Option<&KvPrompt>) -> (KvPrompt, [Vec<f32>; 2]) {
+    let (mut prompts, logits) = model.prefill(&[prompt], known);
+    let mut cache = model.cache(1, prompt.len() + 1);
+    model.start(&mut cache, &[0], &prompts[0]);
+    let next = model.decode(&mut cache, &[0], &[1]);
+    (prompts.remove(0), [logits, next].map(host))
+}
+
+#[test]
+fn what_a_prompt_shares_with_a_known_one_is_the_same_to_the_bit() {
+    let (model, other_model) = (load(TIED), load(UNTIED));
+    // Of the first prompt's blocks of 256 tokens they share two, two, one and none; and one, because the last token is always read.
+    for (shared, more) in [(600, 90), (512, 1), (511, 300), (255, 20), (512, 0)] {
+        let first = random_tokens(1, 600);
+        let second = [&first[..shared], &random_tokens(2, more)].concat();
+        let (known, _) = read(&model, &first, None);
+        let (_, alone) = read(&model, &second, None);
+        assert_eq!(read(&model, &second, Some(&known)).1, alone, "{shared} of {} tokens", second.len());
+        // It is not read again: keys and values of another model would be taken for its own.
+        let (wrong, _) = read(&other_model, &first, None);
+        let is_taken = is_cpu() && shared.min(second.len() - 1) >= 256;
+        assert_eq!(read(&model, &second, Some(&wrong)).1 != alone, is_taken, "{shared} tokens");
     }
 }

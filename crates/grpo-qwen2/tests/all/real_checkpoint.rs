@@ -65,7 +65,7 @@ fn check_model(load: fn(&Path, &burn::tensor::Device) -> Result<Qwen2, ModelErro
         let name = case["name"].as_str().unwrap();
         let ids = ids(&case["ids"]);
         assert_close(name, &token_logprobs(&model, &ids), &floats(&case["token_logps"]), 1e-3);
-        check_top_logits(name, &host(model.prefill(&[&ids]).1), &case["last_top10"]);
+        check_top_logits(name, &host(model.prefill(&[&ids], None).1), &case["last_top10"]);
     }
     let prompts: Vec<Vec<u32>> = cases.iter().map(|case| ids(&case["ids"])).collect();
     let stop = ids(&golden["eos_token_id"]);

@@ -30,7 +30,8 @@ use token::Token;
 /// What is equal:
 ///
 /// * numbers of the same value: `0.75`, `3/4`, `\frac34`, `75\%`; `1{,}200`; `1\frac12`; `3e8`, `3\times10^8`; `\sqrt{72}`,
-///   `6\sqrt2`; `0.\overline{3}`, `1/3`. Rational ones are compared exactly, others to twelve digits. A truth with a decimal
+///   `6\sqrt2`; `0.\overline{3}`, `1/3`. Rational ones are compared
+///   by their residues modulo a 61-bit prime, others to twelve digits. A truth with a decimal
 ///   point, or one that would need more than six decimals, may be rounded to six: `\sqrt7`, `2.645751`;
 /// * expressions that have the same values whatever those of their variables are: `(x-1)(x+1)`, `x^2-1`;
 /// * lists and sets with the same items in any order, tuples with the same items in order; `1 \pm \sqrt2` is a list of two;

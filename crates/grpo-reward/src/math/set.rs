@@ -206,8 +206,8 @@ fn solved<'e>(sides: &'e [Expression], signs: &[char]) -> Option<Solved<'e>> {
     use Range::{Between, From, To, Without};
     let (name, range) = match (sides, signs) {
         ([x, a], ['≠']) => (x, Without(a)),
-        ([x, a], [sign @ ('<' | '≤')]) if is_name(x) => (x, To(a, *sign == '≤')),
-        ([x, a], [sign @ ('>' | '≥')]) if is_name(x) => (x, From(a, *sign == '≥')),
+        ([x, a], [sign @ ('<' | '≤')]) if may_be_unknown(x) => (x, To(a, *sign == '≤')),
+        ([x, a], [sign @ ('>' | '≥')]) if may_be_unknown(x) => (x, From(a, *sign == '≥')),
         ([a, x], [sign @ ('<' | '≤')]) => (x, From(a, *sign == '≤')),
         ([a, x], [sign @ ('>' | '≥')]) => (x, To(a, *sign == '≥')),
         ([a, x, b], [first @ ('<' | '≤'), second @ ('<' | '≤')]) => {
@@ -218,10 +218,10 @@ fn solved<'e>(sides: &'e [Expression], signs: &[char]) -> Option<Solved<'e>> {
         }
         _ => return None,
     };
-    is_name(name).then_some(Solved { name, range })
+    may_be_unknown(name).then_some(Solved { name, range })
 }
 
-fn is_name(side: &Expression) -> bool {
+fn may_be_unknown(side: &Expression) -> bool {
     match side {
         Expression::Symbol(name) => !["pi", "e", "i"].contains(&name.as_str()),
         side => matches!(side, Expression::Call(..)),

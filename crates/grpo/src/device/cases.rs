@@ -202,7 +202,7 @@ fn rounded_decoding(subject: &Subject, dtype: DType) -> Case {
 fn decoded(model: &Qwen2) -> Vec<Part> {
     let prompts = [300, 7, 140].map(|n| tokens(n as u64, n));
     let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-    let (prompts, logits) = model.prefill(&prompts);
+    let (prompts, logits) = model.prefill(&prompts, None);
     let mut cache = model.cache(3, 312);
     for (row, prompt) in prompts.iter().enumerate() {
         model.start(&mut cache, &[row], prompt);
