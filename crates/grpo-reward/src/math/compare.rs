@@ -168,7 +168,7 @@ fn same_relations(gold: &Expression, answer: &Expression, work: &mut Work) -> Op
     })
 }
 
-/// Whether each side is a variable, but for its sign, or has none.
+/// Whether each side is a variable, possibly negated, or contains none.
 fn is_solved(sides: &[&Expression]) -> bool {
     sides.iter().all(|side| match side {
         Expression::Negative(side) => is_name(side),
@@ -253,11 +253,10 @@ fn letters(expression: &Expression) -> Option<String> {
 
 /// Whether the values of both are the same, whatever those of their variables are.
 fn same_values(gold: &Expression, answer: &Expression, work: &mut Work) -> Option<bool> {
-    let is_decimal = |expression: &Expression| matches!(expression, Expression::Decimal(_));
     // A whole number or a fraction of a million is given as it is.
     let rounds = |a: &Value, b: &Value| {
-        gold.any(is_decimal) && rounds_to(a, b, |_| true)
-            || answer.any(is_decimal) && rounds_to(a, b, |number| !number.is_short())
+        gold.has_decimal() && rounds_to(a, b, |_| true)
+            || answer.has_decimal() && rounds_to(a, b, |number| !number.is_short())
     };
     let mut compared = 0;
     for point in 0..POINTS {

@@ -174,7 +174,7 @@ impl Evaluator<'_> {
     fn unknown(&mut self, name: &str, arguments: &[Expression]) -> Option<Number> {
         let arguments: Option<Vec<String>> = arguments.iter().map(|part| self.fingerprint(part)).collect();
         let key = format!("{name} {}", arguments?.join(" "));
-        Some(self.variable(&hash(self.point, &key).to_string()))
+        Some(self.variable(&key))
     }
 
     /// A text that is the same for equal expressions.

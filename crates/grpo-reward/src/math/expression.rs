@@ -136,6 +136,11 @@ impl Expression {
         Self::Number(Number::integer(value))
     }
 
+    /// Whether it contains a number with a decimal point.
+    pub(super) fn has_decimal(&self) -> bool {
+        self.any(|part| matches!(part, Self::Decimal(_)))
+    }
+
     /// The parts that it is made of.
     pub(super) fn parts(&self) -> Vec<&Self> {
         match self {

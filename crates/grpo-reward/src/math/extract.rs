@@ -25,7 +25,7 @@ pub(super) fn stated(text: &str) -> Option<String> {
 }
 
 fn found(text: &str, in_prose: impl FnOnce(&str) -> Option<String>) -> Option<String> {
-    // Whichever comes last: a box, or what is said to be the answer.
+    // Whichever comes last: a box, or an announced answer.
     let last_box = text.rfind(BOXED).unwrap_or(0);
     let answer = announced(&text[last_box..])
         .or_else(|| boxed(text))

@@ -59,7 +59,7 @@ impl Number {
         Self { approximate: value.into(), residue: Some(residue % MODULUS) }
     }
 
-    /// What stands for this number in a hash: the same for equal numbers, but for rounding.
+    /// A text that is hashed for this number: the same for numbers that are equal up to rounding.
     pub(super) fn fingerprint(&self) -> String {
         match self.residue {
             Some(residue) => residue.to_string(),
@@ -165,7 +165,7 @@ impl Number {
         (3..=15).step_by(2).find_map(|denominator| self.multiply(Self::integer(denominator)).as_integer())
     }
 
-    /// The integer that this is but for rounding, `√4`, unless that is 0.
+    /// The integer that this equals up to rounding, as `√4` does, unless that is 0.
     pub(super) fn exact(self) -> Self {
         let integer = self.approximate.re.round();
         let is_integer =

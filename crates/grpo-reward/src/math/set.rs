@@ -22,15 +22,14 @@ pub(super) fn equal(gold: &Expression, answer: &Expression, work: &mut Work) -> 
     if variables.iter().any(|variable| *variable != variables[0]) {
         return Some(false);
     }
-    let is_decimal = |expression: &Expression| matches!(expression, Expression::Decimal(_));
-    let tolerance = if gold.any(is_decimal) || answer.any(is_decimal) { 5e-7 } else { 1e-10 };
-    let mut ends = gold_set.ends();
-    ends.extend(answer_set.ends());
+    let tolerance = if gold.has_decimal() || answer.has_decimal() { 5e-7 } else { 1e-10 };
+    let mut ends = [gold_set.ends(), answer_set.ends()].concat();
+    let all = ends.len();
     ends.sort_by(f64::total_cmp);
     ends.dedup_by(|next, end| *next - *end <= margin(*end, tolerance));
     let ends = Ends { ends, tolerance };
     let positions = 2 * ends.ends.len() + 1;
-    work.take(positions * (gold_set.ends().len() + answer_set.ends().len() + 2))?;
+    work.take(positions * (all + 2))?;
     Some((0..positions).all(|position| gold_set.has(position, &ends) == answer_set.has(position, &ends)))
 }
 
@@ -51,7 +50,7 @@ impl Ends {
     }
 }
 
-/// How far two ends may be apart that are the same, but for rounding.
+/// The largest distance between two ends that are equal up to rounding.
 fn margin(end: f64, tolerance: f64) -> f64 {
     tolerance * end.abs().clamp(1e-3, 1.0) + 1e-12 * end.abs()
 }

@@ -25,6 +25,19 @@ pub(super) enum Token {
     Joint(Joint),
 }
 
+/// Digits in groups of three, the separators of which are all the same.
+static GROUPED: LazyLock<Regex> = LazyLock::new(|| {
+    let separators =
+        [r",", r"\s?\{,\s?\}\s?", r"\s?,\s?\\!\s?", r"\\[,;:\ ]\s?", r"[\ '’\u{a0}\u{2009}\u{202f}]"];
+    let groups = separators.map(|separator| format!("(?:{separator}[0-9]{{3}})+")).join("|");
+    regex(&format!(r"\A[1-9][0-9]{{0,2}}(?:{groups})"))
+});
+static DIGITS: LazyLock<Regex> = LazyLock::new(|| regex(r"\A[0-9]+"));
+static FRACTION: LazyLock<Regex> = LazyLock::new(|| regex(r"\A\.[0-9]+"));
+static POWER_OF_TEN: LazyLock<Regex> = LazyLock::new(|| regex(r"\A[eE]([+-]?[0-9]{1,3})(?:[^0-9A-Za-z]|\z)"));
+static DEGREE: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?:\^\s*(?:\\circ|\{\s*\\circ\s*\})|°)"));
+static LETTERS: LazyLock<Regex> = LazyLock::new(|| regex(r"\A[A-Za-z]+"));
+
 /// The longest answer that is read, in bytes.
 const MAX_LENGTH: usize = 2000;
 
@@ -59,13 +72,13 @@ impl<'a> Lexer<'a> {
         if let Some(number) = self.number() {
             return self.scaled(number);
         }
-        if self.take(degree()).is_some() {
+        if self.take(&DEGREE).is_some() {
             return self.tokens.push(Token::Sign('°'));
         }
         if self.rest.starts_with('\\') {
             return self.backslash();
         }
-        match self.take(letters()) {
+        match self.take(&LETTERS) {
             Some(letters) => self.word(letters),
             None => self.character(),
         }
@@ -79,13 +92,13 @@ impl<'a> Lexer<'a> {
     }
 
     fn number(&mut self) -> Option<String> {
-        let digits = digits().find(self.rest).map_or("", |found| found.as_str());
+        let digits = DIGITS.find(self.rest).map_or("", |found| found.as_str());
         if self.in_short_fraction() && digits.len() > 1 {
             self.rest = &self.rest[1..];
             return Some(digits[..1].to_owned());
         }
         let integer = self.grouped().unwrap_or(digits);
-        let fraction = fraction().find(&self.rest[integer.len()..]).map_or("", |found| found.as_str());
+        let fraction = FRACTION.find(&self.rest[integer.len()..]).map_or("", |found| found.as_str());
         let repeats = self.rest[integer.len()..].starts_with(".\\overline");
         if integer.is_empty() && fraction.is_empty() {
             return None;
@@ -97,7 +110,7 @@ impl<'a> Lexer<'a> {
 
     /// Digits with separators between groups of three, if they are one number.
     fn grouped(&self) -> Option<&'a str> {
-        let grouped = grouped().find(self.rest)?.as_str();
+        let grouped = GROUPED.find(self.rest)?.as_str();
         let separates_items = self.depth > 0 && grouped.contains(',') && !grouped.contains(['{', '\\']);
         let goes_on = self.rest[grouped.len()..].starts_with(|c: char| c.is_ascii_digit());
         (!separates_items && !goes_on).then_some(grouped)
@@ -114,7 +127,7 @@ impl<'a> Lexer<'a> {
 
     /// A number with its power of ten, if it has one: `3e8`.
     fn scaled(&mut self, number: String) {
-        let Some(power) = power_of_ten().captures(self.rest).and_then(|groups| groups.get(1)) else {
+        let Some(power) = POWER_OF_TEN.captures(self.rest).and_then(|groups| groups.get(1)) else {
             return self.tokens.push(Token::Number(number));
         };
         self.rest = &self.rest[power.end()..];
@@ -153,12 +166,10 @@ impl<'a> Lexer<'a> {
     fn backslash(&mut self) {
         // A string that was escaped twice has two backslashes before its commands.
         let doubled = self.rest.strip_prefix("\\\\").filter(|rest| {
-            letters()
-                .find(rest)
-                .is_some_and(|name| name.as_str().len() > 1 && command(name.as_str()).is_some())
+            LETTERS.find(rest).is_some_and(|name| name.as_str().len() > 1 && command(name.as_str()).is_some())
         });
         self.rest = doubled.unwrap_or(&self.rest[1..]);
-        match self.take(letters()) {
+        match self.take(&LETTERS) {
             Some(name) => match (command(name), name.strip_prefix("quad")) {
                 (Some(meaning), _) => self.push(name, meaning),
                 // `\quadx`, from sources that have lost a space
@@ -269,40 +280,4 @@ impl<'a> Lexer<'a> {
 
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-/// Digits in groups of three, the separators of which are all the same.
-fn grouped() -> &'static Regex {
-    static GROUPED: LazyLock<Regex> = LazyLock::new(|| {
-        let separators =
-            [r",", r"\s?\{,\s?\}\s?", r"\s?,\s?\\!\s?", r"\\[,;:\ ]\s?", r"[\ '’\u{a0}\u{2009}\u{202f}]"];
-        let groups = separators.map(|separator| format!("(?:{separator}[0-9]{{3}})+")).join("|");
-        regex(&format!(r"\A[1-9][0-9]{{0,2}}(?:{groups})"))
-    });
-    &GROUPED
-}
-
-fn digits() -> &'static Regex {
-    static DIGITS: LazyLock<Regex> = LazyLock::new(|| regex(r"\A[0-9]+"));
-    &DIGITS
-}
-
-fn fraction() -> &'static Regex {
-    static FRACTION: LazyLock<Regex> = LazyLock::new(|| regex(r"\A\.[0-9]+"));
-    &FRACTION
-}
-
-fn power_of_ten() -> &'static Regex {
-    static POWER: LazyLock<Regex> = LazyLock::new(|| regex(r"\A[eE]([+-]?[0-9]{1,3})(?:[^0-9A-Za-z]|\z)"));
-    &POWER
-}
-
-fn degree() -> &'static Regex {
-    static DEGREE: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?:\^\s*(?:\\circ|\{\s*\\circ\s*\})|°)"));
-    &DEGREE
-}
-
-fn letters() -> &'static Regex {
-    static LETTERS: LazyLock<Regex> = LazyLock::new(|| regex(r"\A[A-Za-z]+"));
-    &LETTERS
 }
