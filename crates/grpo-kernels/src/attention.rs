@@ -28,7 +28,7 @@ pub struct CausalAttention {
 }
 
 impl CausalAttention {
-    /// Attention of `tokens` tokens, each of which belongs to at most one segment as its own; the outputs of others mean nothing.
+    /// Attention of `tokens` tokens, each of which belongs to at most one segment as its own; the outputs of other tokens are undefined.
     pub fn new(segments: &[Segment], tokens: usize, device: &Device) -> Self {
         let in_memory = cfg!(feature = "flex") && in_memory(device);
         let tiled = (!in_memory).then(|| Tiled::new(segments, tokens, device));

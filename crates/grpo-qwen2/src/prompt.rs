@@ -62,17 +62,16 @@ impl KvPrompt {
         self.tokens.len()
     }
 
-    /// The blocks at the beginning of `prompt` that this one begins with, too, in tokens. The last token is always new.
-    fn shared_with(&self, prompt: &[u32]) -> usize {
+    /// The blocks that `prompt` begins with, too: the number of their tokens and, for each layer, their keys and values
+    /// `[tokens, key_value_heads, head_dim]`. The last token of `prompt` is in none of them: its output is needed.
+    fn shared_with(&self, prompt: &[u32]) -> (usize, Vec<[Tensor<3>; 2]>) {
         let same = self.tokens.iter().zip(&prompt[..prompt.len() - 1]).take_while(|(a, b)| a == b).count();
-        same / BLOCK * BLOCK
-    }
-
-    /// For each layer, keys and values `[tokens, key_value_heads, head_dim]` of the first `tokens`; empty without any.
-    fn beginning(&self, tokens: usize) -> Vec<[Tensor<3>; 2]> {
+        let tokens = same / BLOCK * BLOCK;
+        if tokens == 0 {
+            return Default::default();
+        }
         let of_layer = |x: &Tensor<4>| x.clone().narrow(2, 0, tokens).squeeze_dim::<3>(0).swap_dims(0, 1);
-        let layers = if tokens == 0 { &[][..] } else { &self.layers };
-        layers.iter().map(|layer| [of_layer(&layer.k), of_layer(&layer.v)]).collect()
+        (tokens, self.layers.iter().map(|layer| [of_layer(&layer.k), of_layer(&layer.v)]).collect())
     }
 }
 
@@ -105,11 +104,10 @@ impl Qwen2 {
         (prompts.iter().zip(packed.ranges()).map(of_prompt).collect(), ends)
     }
 
-    /// The same of one prompt, block by block, but for those that `known` begins with.
+    /// The same for one prompt, block by block, except the blocks that it shares with `known`.
     fn read_in_blocks(&self, prompt: &[u32], known: Option<&KvPrompt>) -> (KvPrompt, Tensor<2>) {
         let (device, dtype) = (self.device(), self.kept_dtype());
-        let mut start = known.map_or(0, |known| known.shared_with(prompt));
-        let mut kept = known.map_or_else(Vec::new, |known| known.beginning(start));
+        let (mut start, mut kept) = known.map(|known| known.shared_with(prompt)).unwrap_or_default();
         loop {
             let end = (start + BLOCK).min(prompt.len());
             let positions: Vec<usize> = (start..end).collect();

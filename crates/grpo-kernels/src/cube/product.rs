@@ -32,10 +32,7 @@ fn has_tensor_cores(client: &Client) -> bool {
 
 /// `a · b` over the last two dimensions, of factors in any of these dtypes; products and sums are in f32.
 pub(super) fn product(a: CubeTensor, b: CubeTensor) -> CubeTensor {
-    let is_matrix = a.meta.shape().num_dims() == 2;
-    let of_parts =
-        is_matrix && a.dtype == DType::F32 && b.dtype == DType::BF16 && has_tensor_cores(&a.client);
-    if of_parts && fits(&a, &b) { product_of_parts(a, b) } else { product_of_units(a, b) }
+    if can_be_split(&a, &b) { product_of_parts(a, b) } else { product_of_units(a, b) }
 }
 
 /// Without tensor cores, which would round f32.
@@ -43,10 +40,13 @@ fn product_of_units(a: CubeTensor, b: CubeTensor) -> CubeTensor {
     launch(Strategy::SimpleUnit(Default::default()), a, b).expect("this strategy takes every shape")
 }
 
-/// Whether the kernels can count all parts of `a` and of the product.
-fn fits(a: &CubeTensor, b: &CubeTensor) -> bool {
+/// Whether tensor cores take `b` and parts of `a`, all of which 32-bit indices can count.
+fn can_be_split(a: &CubeTensor, b: &CubeTensor) -> bool {
+    if a.meta.shape().num_dims() != 2 || a.dtype != DType::F32 || b.dtype != DType::BF16 {
+        return false;
+    }
     let [[rows, inner], [_, columns]] = [a, b].map(|x| x.meta.shape().dims::<2>());
-    PARTS * rows * inner.max(columns) <= u32::MAX as usize
+    has_tensor_cores(&a.client) && PARTS * rows * inner.max(columns) <= u32::MAX as usize
 }
 
 /// `a · b` of a matrix in f32 and one in BF16, on tensor cores: they multiply numbers in BF16 exactly and add in f32, so the product is
