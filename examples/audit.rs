@@ -25,6 +25,6 @@ fn main() -> ExitCode {
     grpo_cli::run(|| {
         let Args { dataset, problems } = Args::parse();
         let dataset = dataset.unwrap_or_else(|| embedded::folder("problems").display().to_string());
-        audit(&AuditArgs { dataset, problems })
+        audit(&AuditArgs { config: None, dataset: Some(dataset), problems })
     })
 }

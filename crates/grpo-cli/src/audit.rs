@@ -1,21 +1,25 @@
 //! Whether the rewards pay for right answers and for nothing else.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use grpo::{Hub, Rubric, Split, Task, gsm8k, resolve_dataset};
+use grpo::{Hub, Rubric, RunConfig, Split, Task, gsm8k, resolve_dataset};
 use grpo_reward::Numeric;
 use grpo_reward::audit::{Audit, AuditReport};
 
 use crate::say;
 
-/// Try the rewards for word problems on right answers and on known tricks: as used in training, and with numbers compared
-/// instead of text.
+/// Try rewards on right answers and on known tricks: those of a configuration, or without one those for word problems, as used in
+/// training, and with numbers compared instead of text.
 #[derive(Args, Debug)]
 pub struct AuditArgs {
-    /// Problems: a Parquet or JSONL file, a folder of them, or a Hub id.
-    #[arg(long, default_value = "openai/gsm8k")]
-    pub dataset: String,
+    /// TOML file whose dataset and rewards are audited.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Problems: a Parquet or JSONL file, a folder of them, or a Hub id [default: openai/gsm8k].
+    #[arg(long)]
+    pub dataset: Option<String>,
     /// Number of problems on which tricks are tried.
     #[arg(long, default_value_t = 20)]
     pub problems: usize,
@@ -23,14 +27,21 @@ pub struct AuditArgs {
 
 /// Succeeds if no finding is fatal.
 pub fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
-    let mut rows = resolve_dataset(&args.dataset, Split::Train, &Hub::from_env()?)?;
+    let config = args.config.as_ref().map_or(Ok(RunConfig::default()), RunConfig::read)?.task;
+    let dataset = args.dataset.as_ref().unwrap_or(&config.dataset);
+    let mut rows = resolve_dataset(dataset, Split::Train, &Hub::from_env()?)?;
     rows.truncate(args.problems);
-    let task = Task::of_examples(&rows, gsm8k::SYSTEM).with_marks(gsm8k::MARKS);
-    let numeric: Rubric<String> = gsm8k::rubric().with("correctness", 1.0, Numeric::default());
+    let task = Task::of_examples(&rows, gsm8k::SYSTEM);
+    let (task, rubrics): (Task<String>, Vec<(&str, Rubric<String>)>) = match args.config {
+        Some(_) => (task, vec![("the rewards of the configuration", config.rubric()?)]),
+        None => {
+            let numeric = gsm8k::rubric().with("correctness", 1.0, Numeric::default());
+            let as_used = ("as used in training: text is compared", gsm8k::rubric());
+            (task.with_marks(gsm8k::MARKS), vec![as_used, ("numbers are compared", numeric)])
+        }
+    };
     let mut fatal = false;
-    for (name, rubric) in
-        [("as used in training: text is compared", gsm8k::rubric()), ("numbers are compared", numeric)]
-    {
+    for (name, rubric) in rubrics {
         let report: AuditReport = task.audit(&Audit::default(), &rubric)?;
         say!("== {name}\n\n{report}");
         fatal |= report.is_fatal();

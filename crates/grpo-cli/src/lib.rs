@@ -12,7 +12,9 @@ pub mod memory;
 pub mod output;
 mod replay;
 pub mod report;
+mod rewards;
 mod screen;
+mod sft;
 pub mod train;
 mod warnings;
 
@@ -22,6 +24,8 @@ pub use audit::{AuditArgs, audit};
 pub use doctor::{DoctorArgs, doctor};
 pub use evaluate::{EvaluateArgs, evaluate};
 pub use replay::{ReplayArgs, replay};
+pub use rewards::rewards;
+pub use sft::{SftArgs, sft};
 
 /// Runs a program: sets up the caching allocator, shows warnings, and prints errors in readable form.
 pub fn run(program: impl FnOnce() -> anyhow::Result<ExitCode>) -> ExitCode {

@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use grpo::Settings;
 use grpo_cli::args::{DisplayArgs, ExecutionArgs, TrainArgs};
 use grpo_cli::train::Program;
-use grpo_cli::{AuditArgs, DoctorArgs, EvaluateArgs, ReplayArgs};
+use grpo_cli::{AuditArgs, DoctorArgs, EvaluateArgs, ReplayArgs, SftArgs};
 
 const PROGRAM: Program = Program { train: "grpo train", resume: "grpo resume", fallback: None };
 
@@ -35,8 +35,13 @@ enum Command {
     /// Measure a model on held-out problems, or compare two.
     #[command(args_override_self = true)]
     Evaluate(EvaluateArgs),
+    /// Fine-tune a model on its own completions that are right and in the format: a cold start for training.
+    #[command(args_override_self = true)]
+    Sft(SftArgs),
     /// Repeat a step of a run and compare it with the record, byte for byte.
     Replay(ReplayArgs),
+    /// List every reward that a configuration can have, with examples.
+    Rewards,
     /// Try the rewards on right answers and on known tricks.
     Audit(AuditArgs),
     /// Show this machine's devices, test whether they compute correctly, and measure them.
@@ -92,7 +97,9 @@ fn main() -> ExitCode {
             grpo_cli::train::resume(&run, &settings, &skip_problem, &display, &PROGRAM)
         }
         Command::Evaluate(args) => grpo_cli::evaluate(&args),
+        Command::Sft(args) => grpo_cli::sft(&args),
         Command::Replay(args) => grpo_cli::replay(&args),
+        Command::Rewards => grpo_cli::rewards(),
         Command::Audit(args) => grpo_cli::audit(&args),
         Command::Doctor(args) => grpo_cli::doctor(&args),
         Command::Config(args) => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use grpo::{Compared, Replay, gsm8k};
+use grpo::{Compared, Replay, RunFolder};
 
 use crate::say;
 
@@ -25,8 +25,9 @@ pub struct ReplayArgs {
 /// Succeeds if everything matches the record.
 pub fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let replay = Replay { step: args.step, from_start: args.from_start };
+    let rubric = RunFolder::read_config(&args.run)?.task.rubric::<String>()?;
     let mut has_begun = false;
-    let step = replay.run(&args.run, gsm8k::rubric(), |step| {
+    let step = replay.run(&args.run, rubric, |step| {
         if !has_begun {
             say!("Step {} of {}, repeated from after step {}:", args.step, args.run.display(), step.from);
             has_begun = true;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use grpo::{
-    Checks, Hub, Interrupt, Outcome, Preflight, Prepared, Run, RunConfig, RunFolder, Settings, Task, gsm8k,
-    resolve_model,
+    Checks, Hub, Interrupt, Outcome, Preflight, Prepared, RewardConfig, Rubric, Run, RunConfig, RunFolder,
+    Settings, Task, gsm8k, resolve_model,
 };
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -44,6 +44,7 @@ struct Begin {
     fallback: Option<Fallback>,
     config: RunConfig,
     task: Task<String>,
+    rubric: Rubric<String>,
     checks: Checks,
 }
 
@@ -59,6 +60,7 @@ impl Begin {
             None => settings.config()?,
         };
         config.validate()?;
+        let rubric = config.task.rubric()?;
         let task = match &fallback {
             Some(fallback) => (fallback.task)(&config)?,
             None => {
@@ -68,8 +70,17 @@ impl Begin {
                 Task::load(&config.task, &hub)?
             }
         };
-        let task = task.with_marks(gsm8k::MARKS);
-        Ok(Self { fallback, config, task, checks: Checks { audit: !args.no_audit, ..Checks::default() } })
+        let task = match config.task.rewards == RewardConfig::gsm8k() {
+            true => task.with_marks(gsm8k::MARKS),
+            false => task,
+        };
+        Ok(Self {
+            fallback,
+            config,
+            task,
+            rubric,
+            checks: Checks { audit: !args.no_audit, ..Checks::default() },
+        })
     }
 }
 
@@ -80,16 +91,16 @@ pub fn train(args: &TrainArgs, program: &Program) -> anyhow::Result<ExitCode> {
         // Before downloading and loading anything.
         RunFolder::check_free(&out)?;
     }
-    let Begin { fallback, config, task, checks } = Begin::new(args, program)?;
-    let run = Run::begin(&out, config, task, gsm8k::rubric(), &checks)?;
+    let Begin { fallback, config, task, rubric, checks } = Begin::new(args, program)?;
+    let run = Run::begin(&out, config, task, rubric, &checks)?;
     Session { program, fallback, display: &args.display, run }.train(!args.no_preflight)
 }
 
 /// Shows a model's rewards before training and the resources a run needs; writes nothing.
 pub fn preflight(args: &TrainArgs, program: &Program) -> anyhow::Result<ExitCode> {
-    let Begin { config, task, checks, .. } = Begin::new(args, program)?;
+    let Begin { config, task, rubric, checks, .. } = Begin::new(args, program)?;
     let steps = config.execution.steps;
-    let prepared = Prepared::new(config, task, gsm8k::rubric(), &checks)?;
+    let prepared = Prepared::new(config, task, rubric, &checks)?;
     say!("{}", prepared.plan());
     show_preflight(&prepared.preflight(PREFLIGHT, Duration::MAX)?);
     let step = prepared.time_step()?;
@@ -118,7 +129,8 @@ pub fn resume(
     display: &DisplayArgs,
     program: &Program,
 ) -> anyhow::Result<ExitCode> {
-    let run = Run::resume(folder, settings, gsm8k::rubric(), skip)?;
+    let rubric = RunFolder::read_config(folder)?.task.rubric()?;
+    let run = Run::resume(folder, settings, rubric, skip)?;
     let (steps, of) = (run.trainer().steps(), run.config().execution.steps);
     match steps {
         _ if steps == of => say!("The run has taken all {of} steps: raise --steps to continue it."),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{EMBEDDED, grpo, refused, succeed, text};
+use serde_json::Value;
 
 mod common;
 
@@ -144,6 +145,66 @@ fn the_configuration_that_is_shown_is_the_one_that_is_trained_with() {
     assert_eq!(described["config"]["policy"]["lora"]["rank"], 2);
     assert_eq!(described["config"]["algorithm"]["recipe"]["max_redraws"], 3);
     refused(grpo("config").arg("learning_rat=1"), "did you mean `learning_rate`?");
+}
+
+/// Rewards are a part of the configuration: a run is paid by them, resumed with them, and replayed with them.
+#[test]
+fn rewards_are_those_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, run] = ["run.toml", "run"].map(|name| folder.path().join(name));
+    let write = |rewards: &str| std::fs::write(&file, rewards).unwrap();
+    write(
+        r#"
+        [[rewards]]
+        kind = "numeric"
+        name = "right"
+        [[rewards]]
+        kind = "strict_format"
+        weight = 0.2
+        gate = "right"
+        [[rewards]]
+        kind = "must_not_match"
+        name = "no dollars"
+        pattern = '\$'
+        reward = 0.1
+        "#,
+    );
+    let config = ["--config", file.to_str().unwrap()];
+    succeed(&mut train(&run, &config));
+    let lines = std::fs::read_to_string(run.join("completions.jsonl")).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 8);
+    for line in lines {
+        let [right, format, brief] = ["right", "strict_format", "no dollars"]
+            .map(|name| line["rewards"][name].as_f64().unwrap_or_else(|| panic!("{name} in {line}")));
+        let paid = if right > 0.0 { 0.2 * format } else { 0.0 };
+        assert!((line["reward"].as_f64().unwrap() - right - paid - brief).abs() < 1e-6, "{line}");
+    }
+    succeed(grpo("resume").arg(&run).args(["--steps", "3"]));
+    let replayed = succeed(grpo("replay").arg(&run).args(["--step", "3", "--from-start"]));
+    assert_eq!(replayed.matches("identical, byte for byte").count(), 6, "{replayed}");
+    let dataset = ["--dataset", "examples/embedded/problems", "--problems", "3"];
+    let audited = succeed(grpo("audit").args(config).args(dataset));
+    assert!(audited.contains("the rewards of the configuration"), "{audited}");
+
+    for (rewards, expected) in [
+        ("[[rewards]]\nkind = 'numerical'", "there is no reward `numerical`: did you mean `numeric`?"),
+        ("[[rewards]]\nkind = 'numeric'\n[[rewards]]\nkind = 'numeric'", "another reward has the same name"),
+        ("[[rewards]]\nkind = 'numeric'\ngate = 'right'", "the rubric has no part `right`"),
+        ("[[rewards]]\nkind = 'must_match'\npattern = '('", "reward `must_match`: the pattern"),
+        ("rewards = []", "there is nothing in `rewards`"),
+    ] {
+        write(rewards);
+        refused(&mut train(&folder.path().join("other"), &config), expected);
+    }
+    let listed = succeed(&mut grpo("rewards"));
+    for expected in [
+        "\nnumeric: that text is the same number as the truth\n  reward = 2.0\n  truth 18\n      2 for",
+        "gate",
+        "\nrepetition: ",
+    ] {
+        assert!(listed.contains(expected), "{expected}: {listed}");
+    }
 }
 
 #[test]

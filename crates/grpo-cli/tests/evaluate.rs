@@ -193,6 +193,29 @@ fn two_models_are_compared_problem_by_problem() {
     refused(&mut evaluate(&run.join("model"), &out, &[]), "files.model/model.safetensors");
 }
 
+/// An example would be copied, not solved.
+#[test]
+fn examples_of_the_split_that_is_answered_are_left_out_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, more) in [
+        ("split", &["--few-shot", "4", "--split", "train", "--limit", "3"][..]),
+        (
+            "file",
+            &["--few-shot", "4", "--dataset", "examples/embedded/problems/test.parquet", "--limit", "10000"],
+        ),
+    ] {
+        let out = folder.path().join(name);
+        succeed(&mut evaluate(&embedded("model"), &out, &[more, &["--max-completion-length", "1"]].concat()));
+        for completion in completions(&out) {
+            let question = completion["question"].as_str().unwrap();
+            let prompt = completion["prompt"].as_str().unwrap();
+            assert_eq!(prompt.matches(&format!("user\n{question}<|im_end|>")).count(), 1, "{prompt}");
+        }
+    }
+    assert_eq!(completions(&folder.path().join("split")).len(), 3);
+    assert_eq!(completions(&folder.path().join("file")).len(), 384 - 4);
+}
+
 #[test]
 fn bad_input_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -203,11 +226,6 @@ fn bad_input_is_refused() {
         (&["--adapter", "/no/such/place"], "/no/such/place"),
         (&["--dataset", "/no/such/place"], "/no/such/place"),
         (&["--few-shot", "100000"], "few_shot = 100000 is more than the"),
-        (&["--few-shot", "1", "--split", "train"], "another split has to be answered"),
-        (
-            &["--few-shot", "1", "--dataset", "examples/embedded/problems/train.parquet"],
-            "training and a test split",
-        ),
         (&["--max-completion-length", "100000"], "context"),
         (&["--against", "/no/such/place", "--limit", "1"], "/no/such/place"),
     ] {

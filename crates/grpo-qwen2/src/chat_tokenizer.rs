@@ -76,6 +76,15 @@ impl ChatTokenizer {
         self.prefill.clone() + &self.tokenizer.decode(&said)
     }
 
+    /// The token ids of a completion's text as rewards see it, and the stop token that ends an assistant's turn: `<|im_end|>`, or
+    /// without it the first stop token. The opposite of [`completion`](Self::completion), except that a sample may have split the
+    /// same text into other tokens.
+    pub fn completion_ids(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        let mut ids = self.tokenizer.encode(text.strip_prefix(self.prefill.as_str()).unwrap_or(text))?;
+        ids.push(self.tokenizer.token_id("<|im_end|>").unwrap_or(self.stop[0]));
+        Ok(ids)
+    }
+
     /// The token ids of a conversation up to where the assistant's turn begins.
     pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
         self.tokenizer.encode(&self.template.render(messages, true)?)

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use grpo_core::{Completion, Reward};
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 use crate::version::verifier_version;
 use crate::{extract_answer, markup::bare, text::regex};
@@ -31,7 +32,8 @@ static LETTER: LazyLock<Regex> =
 /// assert_eq!(score("<answer>C</answer>"), 0.0);
 /// assert_eq!(score("<answer>A or B</answer>"), 0.0);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Choice {
     /// What the right letter earns.
     pub reward: f32,

@@ -1,6 +1,7 @@
 //! The answer is the truth.
 
 use grpo_core::{Completion, Reward};
+use serde::{Deserialize, Serialize};
 
 use crate::extract_answer;
 use crate::version::verifier_version;
@@ -19,7 +20,8 @@ use crate::version::verifier_version;
 /// assert_eq!(score("<answer>\n19\n</answer>"), 0.0);
 /// assert_eq!(score("<answer>\n18.0\n</answer>"), 0.0); // a case for `Numeric`
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Correctness {
     /// What a right answer earns.
     pub reward: f32,

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use crate::version::verifier_version;
 use grpo_core::{Completion, Reward};
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 // `\n?\z` is Python's `$`, which also matches before a final line break.
 static STRICT: LazyLock<Regex> = LazyLock::new(|| {
@@ -37,7 +38,8 @@ const TAGS: [&str; 4] = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
 /// assert_eq!(score("<reasoning>\nHalf.\n</reasoning>\n<answer>\n18\n</answer>\n"), 0.5);
 /// assert_eq!(score("<reasoning>Half.</reasoning>\n<answer>18</answer>\n"), 0.0);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct StrictFormat {
     /// What the layout earns.
     pub reward: f32,
@@ -60,7 +62,8 @@ pub struct StrictFormat {
 /// assert_eq!(score("<reasoning>Half.</reasoning> <answer>18</answer>"), 0.5);
 /// assert_eq!(score("<answer>18</answer> <reasoning>Half.</reasoning>"), 0.0);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct SoftFormat {
     /// What the layout earns.
     pub reward: f32,
@@ -84,7 +87,8 @@ pub struct SoftFormat {
 /// assert_eq!(score("Half. <answer>18</answer>"), 0.25);
 /// assert_eq!(score("<answer><answer>18"), 0.0);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct TagCount {
     /// What all four tags together earn.
     pub reward: f32,

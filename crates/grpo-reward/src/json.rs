@@ -1,6 +1,7 @@
 //! The answer is JSON, or JSON of a certain shape.
 
 use grpo_core::{Completion, Reward};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::extract_answer;
@@ -24,7 +25,8 @@ use crate::version::verifier_version;
 /// assert_eq!(score("<answer>{apples: 18}</answer>"), 0.0);
 /// assert_eq!(score("<answer>18</answer>"), 0.0);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Json {
     /// What JSON earns.
     pub reward: f32,

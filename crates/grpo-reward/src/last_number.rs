@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use grpo_core::{Completion, Reward};
 use regex::{Captures, Regex};
+use serde::{Deserialize, Serialize};
 
 use crate::extract::boxed_before;
 use crate::number::Decimal;
@@ -32,7 +33,8 @@ use crate::version::verifier_version;
 /// assert_eq!(score("so \\boxed{1200}, which is 100 * 12"), 1.0);
 /// assert_eq!(score("1200 is half of 2400"), 0.0);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct LastNumber {
     /// What a right answer earns.
     pub reward: f32,

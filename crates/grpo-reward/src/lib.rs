@@ -3,7 +3,7 @@ Verifiable rewards: checks that a program can run on the text of a completion.
 
 Each reward is one small type that implements [`Reward`](grpo_core::Reward), and each is documented with a
 completion that earns it and one that does not. A [`Rubric`] is a named, weighted sum of rewards, in which one
-may be the gate of another. An [`audit`] shows what a rubric pays for before a run does.
+may be the gate of another. A [`Verifier`] is one of them by name, for configuration files. An [`audit`] shows what a rubric pays for before a run does.
 
 | reward | pays for | default |
 |---|---|---|
@@ -84,6 +84,7 @@ mod scoring;
 mod statistics;
 mod text;
 mod time_limit;
+mod verifier;
 mod version;
 
 pub use choice::Choice;
@@ -107,3 +108,4 @@ pub use quantity::Quantity;
 pub use repetition::Repetition;
 pub use rubric::{Rubric, Scores};
 pub use statistics::RewardStatistics;
+pub use verifier::{Example, Verifier};

@@ -1,6 +1,7 @@
 //! The answer is the same number as the truth.
 
 use grpo_core::{Completion, Reward};
+use serde::{Deserialize, Serialize};
 
 use crate::version::verifier_version;
 use crate::{extract_answer, number::Decimal};
@@ -39,7 +40,8 @@ use crate::{extract_answer, number::Decimal};
 /// assert_eq!(score("<answer>1201</answer>"), 0.0);
 /// assert_eq!(score("<answer>1200 dollars</answer>"), 0.0);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Numeric {
     /// What a right answer earns.
     pub reward: f32,

@@ -85,6 +85,12 @@ pub enum TrainerError {
         /// Steps skipped in a row.
         skipped: usize,
     },
+    /// The loss or the gradient of supervised fine-tuning was not finite.
+    #[error("the loss or the gradient of update {update} is not finite: lower the learning rate")]
+    NotFinite {
+        /// The update, from 1; it has changed no weight.
+        update: u64,
+    },
 }
 
 impl TrainerError {

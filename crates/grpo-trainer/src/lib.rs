@@ -58,6 +58,7 @@ mod proportion;
 mod qwen2;
 mod resume;
 mod run_log;
+mod sft;
 mod step;
 mod times;
 mod trainer;
@@ -80,6 +81,7 @@ pub use qwen2::{
     MemoryPlan, Qwen2Policy, Qwen2PolicyConfig, Qwen2Reference, RolloutDtype, TrainedQwen2, Workload,
 };
 pub use run_log::{EVALUATIONS, LogPosition, RunLog, RunLogError, completion_lines, metrics_line};
+pub use sft::{Demonstration, Sft, SftConfig, SftUpdate};
 pub use step::{Experience, Experiences, Group, Problem, RolloutTokens, Scored};
 pub use times::{RolloutTimes, Times};
 pub use trainer::Trainer;

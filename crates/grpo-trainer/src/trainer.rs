@@ -12,6 +12,8 @@ pub struct Trainer<P, T> {
     pub(crate) policy: P,
     pub(crate) rubric: Rubric<T>,
     pub(crate) config: TrainerConfig,
+    /// The index of the reward that dynamic sampling looks at.
+    pub(crate) redraw_reward: usize,
     pub(crate) progress: Progress,
 }
 
@@ -49,6 +51,7 @@ impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M
         if rubric.is_empty() {
             return Err(TrainerError::NoRewards);
         }
+        let redraw_reward = config.redraw_reward(&rubric)?;
         let rubric = config.punish(rubric)?;
         if config.needs_reference() {
             let reference = policy.reference.get_or_insert_with(|| R::freeze(&policy.model));
@@ -59,7 +62,7 @@ impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M
             let expected = "it must be above 0: the policy has a reference, which only a KL term needs";
             return Err(InvalidOption::new("beta", config.recipe.objective.beta, expected).into());
         }
-        Ok(Self { policy, rubric, config, progress: Progress::default() })
+        Ok(Self { policy, rubric, config, redraw_reward, progress: Progress::default() })
     }
 
     /// One training step: roll out, then learn.
@@ -92,6 +95,20 @@ impl<P, T> Trainer<P, T> {
 }
 
 impl TrainerConfig {
+    /// The index of the reward that dynamic sampling looks at: the one that is named, or the first of the largest weight.
+    fn redraw_reward<T>(&self, rubric: &Rubric<T>) -> Result<usize, InvalidOption> {
+        let Some(name) = &self.redraw_reward else {
+            let weights: Vec<f32> = rubric.reward_weights().collect();
+            let largest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            return Ok(weights.iter().position(|weight| *weight == largest).unwrap_or(0));
+        };
+        let expected = "there is no reward of this name: name one that completions are paid by";
+        rubric
+            .names()
+            .position(|other| other == name)
+            .ok_or_else(|| InvalidOption::new("redraw_reward", name, expected))
+    }
+
     /// The rubric, including the reward that the recipe adds.
     fn punish<T>(&self, rubric: Rubric<T>) -> Result<Rubric<T>, InvalidOption> {
         let Some(cache) = self.recipe.soft_overlong_cache else { return Ok(rubric) };

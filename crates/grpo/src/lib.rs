@@ -69,6 +69,7 @@
 //! | [`Task`], [`Question`] | training data; [`gsm8k`] is the classic |
 //! | [`Reward`], [`Rubric`] | rewards: a closure, your own type, or the verifiers of `grpo-reward` |
 //! | [`Run`], [`Prepared`], [`Event`], [`Replay`] | a run from start to finish |
+//! | [`sft`] | a cold start: supervised fine-tuning on completions that were accepted |
 //! | [`Trainer`], [`Policy`] | a step, and the policy in training; [`Policy`] documents a toy policy, a table of logits |
 //! | [`Recipe`], [`Paper`] | what the papers prescribe |
 //!
@@ -85,6 +86,7 @@ pub mod gsm8k;
 mod machine;
 mod plan;
 mod run;
+pub mod sft;
 mod task;
 
 use std::fmt;
@@ -92,7 +94,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use config::{ConfigError, ExecutionConfig, RunConfig, Settings, TaskConfig};
+pub use config::{ConfigError, ExecutionConfig, RewardConfig, RunConfig, Settings, TaskConfig};
 pub use device::{Device, DeviceError, DeviceKind};
 pub use error::Error;
 /// The crates that this one is made of, for everything else that is in them.

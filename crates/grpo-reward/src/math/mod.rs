@@ -1,6 +1,7 @@
 //! The answer is mathematically the truth.
 
 use grpo_core::{Completion, Reward};
+use serde::{Deserialize, Serialize};
 
 use crate::version::verifier_version;
 
@@ -65,7 +66,8 @@ use token::Token;
 /// assert_eq!(score(r"so $\boxed{0.71}$."), 0.0);
 /// assert_eq!(score(r"$\boxed{\frac{1}{\sqrt 2}}$ or $\boxed{\sqrt 2}$"), 0.0);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct MathEquality {
     /// What a right answer earns.
     pub reward: f32,

@@ -25,6 +25,7 @@ mod regressions;
 mod rubric;
 mod statistics;
 mod time_limit;
+mod verifier;
 
 fn completion(text: &str) -> Completion {
     Completion { text: text.to_owned(), n_tokens: 1, finish: Finish::Stop }

@@ -23,6 +23,10 @@ pub struct TrainerConfig {
     pub sampling: Sampling,
     /// What the paper prescribes: the loss, the advantages, length penalties and masks.
     pub recipe: Recipe,
+    /// With dynamic sampling, the reward that has to differ within a group, by name; by default the one of the largest weight, and of
+    /// several the first. Partial rewards do not count: they differ in groups whose answers are all wrong, too.
+    #[serde(default)]
+    pub redraw_reward: Option<String>,
     /// Moves the reference towards the policy (TRL: `sync_ref_model`).
     pub reference_sync: Option<ReferenceSync>,
     /// Optimizer steps on each rollout, μ in the paper (TRL: `num_iterations`).
@@ -80,6 +84,7 @@ impl Default for TrainerConfig {
             max_completion_length: 256,
             sampling: Sampling::default(),
             recipe: Recipe::grpo(),
+            redraw_reward: None,
             reference_sync: None,
             updates: 1,
             learning_rate: 1e-6,

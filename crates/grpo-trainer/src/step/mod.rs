@@ -9,5 +9,6 @@ mod sample;
 mod targets;
 
 pub use experience::{Experience, Experiences, Group, Problem, RolloutTokens, Scored};
+pub(crate) use micro_batches::micro_batches;
 pub(crate) use observed::Observed;
 pub(crate) use targets::TOLERANCE;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use grpo_core::{Advantage, Completion};
+use grpo_core::Completion;
 use grpo_rollout::{PromptCompletions, Sample};
 
 use super::micro_batches::micro_batches;
@@ -20,13 +20,14 @@ impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
         self.roll_out_dynamic(problems, |_| Ok(Vec::new()))
     }
 
-    /// Like [`roll_out`](Self::roll_out), but a group without a signal, whose completions all earned the same, is replaced by
-    /// the group of another problem (dynamic sampling, DAPO 3.2).
+    /// Like [`roll_out`](Self::roll_out), but a group with one outcome, whose completions all earned the same from
+    /// [`redraw_reward`](crate::TrainerConfig::redraw_reward), is replaced by the group of another problem (dynamic sampling,
+    /// DAPO 3.2).
     ///
     /// `others` is asked for as many problems as there are such groups, at most [`max_redraws`](grpo_core::Recipe::max_redraws)
-    /// times. Of the groups drawn for them, only those with a signal are kept. If there are too few, or no more problems,
-    /// groups without a signal remain. None of these problems should have occurred in the step before: the same problem gets
-    /// the same completions.
+    /// times. Of the groups drawn for them, only those with several outcomes are kept. If there are too few, or no more problems,
+    /// groups with one outcome remain, and their advantages are 0. None of these problems should have occurred in the step
+    /// before: the same problem gets the same completions.
     #[tracing::instrument(skip_all, fields(step = self.progress.step + 1))]
     pub fn roll_out_dynamic<E: From<TrainerError>>(
         &self,
@@ -39,7 +40,7 @@ impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
         let (mut groups, mut times) = self.draw_groups(problems)?;
         let (mut tokens, mut redrawn) = (RolloutTokens::of(&groups), 0);
         for _ in 0..self.config.recipe.max_redraws {
-            let flat: Vec<usize> = (0..groups.len()).filter(|i| !self.differs(&groups[*i])).collect();
+            let flat: Vec<usize> = (0..groups.len()).filter(|i| self.has_one_outcome(&groups[*i])).collect();
             if flat.is_empty() {
                 break;
             }
@@ -51,7 +52,7 @@ impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
             times += of_others;
             tokens += RolloutTokens::of(&drawn);
             redrawn += drawn.len();
-            let kept = drawn.into_iter().filter(|group| self.differs(group));
+            let kept = drawn.into_iter().filter(|group| !self.has_one_outcome(group));
             for (i, group) in flat.into_iter().zip(kept) {
                 groups[i] = group;
             }
@@ -100,9 +101,11 @@ impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
         self.config.recipe.aggregation.of_group(&reward_weights, &paid)
     }
 
-    /// Whether a completion of the group did better than another.
-    fn differs(&self, group: &Group<Scored>) -> bool {
-        Advantage::Centered.of_group(&self.rewards(group)).iter().any(|advantage| *advantage != 0.0)
+    /// Whether all completions of the group earned the same from the reward that dynamic sampling looks at.
+    fn has_one_outcome(&self, group: &Group<Scored>) -> bool {
+        let mut outcomes = group.completions.iter().map(|scored| scored.scores.paid[self.redraw_reward]);
+        let first = outcomes.next();
+        outcomes.all(|outcome| Some(outcome) == first)
     }
 
     /// Log-probabilities of the tokens of each completion under the reference model, group by group; empty for completions that
@@ -136,7 +139,13 @@ impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
 
     fn compare(&self, groups: Vec<Group<Scored>>, references: Vec<Vec<f32>>) -> Vec<Group<Experience>> {
         let rewards: Vec<Vec<f32>> = groups.iter().map(|group| self.rewards(group)).collect();
-        let advantages = self.config.recipe.advantage.of_step(&rewards);
+        let mut advantages = self.config.recipe.advantage.of_step(&rewards);
+        if self.config.recipe.max_redraws > 0 {
+            let of_group = groups.iter().zip(&mut advantages);
+            of_group
+                .filter(|(group, _)| self.has_one_outcome(group))
+                .for_each(|(_, of_one)| of_one.fill(0.0));
+        }
         let mut references = references.into_iter();
         let compare = |(Group { problem, prompt, completions }, advantages): (Group<Scored>, Vec<f32>)| {
             let completions = completions.into_iter().zip(advantages).zip(references.by_ref());

@@ -9,5 +9,6 @@ mod lora;
 mod objectives;
 mod parts;
 mod resume;
+mod sft;
 mod signal;
 mod training;

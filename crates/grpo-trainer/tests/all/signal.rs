@@ -1,9 +1,10 @@
 //! Groups whose completions all earned the same.
 
 use grpo_core::{Completion, Recipe};
-use grpo_trainer::{Problem, TrainerConfig, TrainerError};
+use grpo_reward::Rubric;
+use grpo_trainer::{Problem, Qwen2PolicyConfig, Trainer, TrainerConfig, TrainerError};
 
-use crate::common::{config, even, fingerprint, problems, trainer_of, without_kl};
+use crate::common::{config, even, fingerprint, policy, problems, trainer_of, without_kl};
 
 #[test]
 fn a_group_without_a_signal_changes_nothing_and_costs_nothing() {
@@ -56,4 +57,39 @@ fn groups_without_a_signal_give_way_to_others() {
     // The bound holds, and where there are no more problems, groups stay as they are.
     let (kept, _) = trainer.roll_out_dynamic(&problems(), |_| Ok::<_, TrainerError>(vec![])).unwrap();
     assert_eq!(kept.groups.iter().map(|group| group.problem).collect::<Vec<_>>(), [0, 1, 2]);
+}
+
+/// Partial rewards differ in groups whose answers are all wrong: they are no reason to keep a group, and teach nothing in one that
+/// could not be replaced.
+#[test]
+fn dynamic_sampling_looks_at_the_outcome() {
+    let right = |truth: &u32, completion: &Completion| {
+        let even = completion.text.chars().filter(|c| u32::from(*c) % 2 == 0).count();
+        if *truth == 1 && even % 2 == 0 { 2.0 } else { 0.0 }
+    };
+    let rubric = || Rubric::new().with("form", 0.5, even).with("right", 1.0, right);
+    let start = |redraw_reward: Option<&str>| {
+        let recipe = Recipe { max_redraws: 1, ..without_kl().recipe };
+        let redraw_reward = redraw_reward.map(str::to_string);
+        let config = TrainerConfig { recipe, redraw_reward, ..config() };
+        Trainer::new(policy(&Qwen2PolicyConfig::default()), rubric(), config)
+    };
+    let others = |n: usize| {
+        // The first two can be answered, the rest cannot.
+        let problem = |i: usize| Problem { id: 10 + i as u64, prompt: vec![40, 50], truth: u32::from(i < 2) };
+        Ok::<_, TrainerError>((0..n).map(problem).collect())
+    };
+    let mut trainer = start(None).unwrap();
+    let (experiences, _) = trainer.roll_out_dynamic(&problems(), others).unwrap();
+    let ids: Vec<u64> = experiences.groups.iter().map(|group| group.problem).collect();
+    assert_eq!(ids, [10, 11, 2]);
+    assert_eq!(experiences.groups.iter().map(|g| g.has_signal()).collect::<Vec<_>>(), [true, true, false]);
+    assert!(experiences.groups[2].completions.iter().any(|e| e.scored.scores.total > 0.0));
+    assert_eq!(trainer.learn(&experiences).unwrap().frac_reward_zero_std, 1.0 / 3.0);
+
+    // Another reward can be named.
+    let (experiences, _) = start(Some("form")).unwrap().roll_out_dynamic(&problems(), others).unwrap();
+    assert_eq!(experiences.groups.iter().map(|group| group.problem).collect::<Vec<_>>(), [0, 1, 2]);
+    let error = start(Some("correct")).err().unwrap().to_string();
+    assert!(error.contains("`redraw_reward` is correct"), "{error}");
 }

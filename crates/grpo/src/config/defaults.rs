@@ -6,7 +6,7 @@ use grpo_core::Paper;
 use grpo_qwen2::LoraConfig;
 use grpo_trainer::{Qwen2PolicyConfig, ReferenceSync, TrainerConfig};
 
-use super::{ExecutionConfig, RunConfig, TaskConfig};
+use super::{ExecutionConfig, RewardConfig, RunConfig, TaskConfig};
 use crate::device::DeviceKind;
 use crate::gsm8k;
 
@@ -91,6 +91,7 @@ impl Default for TaskConfig {
             system_prompt: gsm8k::SYSTEM.to_string(),
             max_prompt_length: None,
             problems_per_step: 1,
+            rewards: RewardConfig::gsm8k(),
             eval_problems: 0,
         }
     }

@@ -17,10 +17,15 @@ const ABOUT: &[(&str, &str)] = &[
     ("task.system_prompt", "System prompt before every question."),
     ("task.max_prompt_length", "Rows with longer prompts (in tokens) are dropped."),
     ("task.problems_per_step", "Problems per step, each with a group of completions."),
+    ("task.rewards", "What completions are paid for, a table each; `grpo rewards` lists all kinds."),
     ("task.eval_problems", "Held-out problems answered greedily before and after training."),
     ("algorithm", "How to train. Fixed when the run starts."),
     ("algorithm.group_size", "Completions per problem (TRL: num_generations)."),
     ("algorithm.max_completion_length", "Maximum number of tokens per completion."),
+    (
+        "algorithm.redraw_reward",
+        "Dynamic sampling: the reward that must differ in a group; the one of largest weight by default.",
+    ),
     ("algorithm.updates", "Optimizer steps per rollout (TRL: num_iterations)."),
     ("algorithm.learning_rate", "Peak learning rate; the default is ten times higher with lora."),
     ("algorithm.warmup_steps", "Number of warm-up steps of the learning rate."),
@@ -208,6 +213,11 @@ fn inline(value: &Value) -> String {
     let fields = |(name, value): (&String, &Value)| format!("{name} = {}", inline(value));
     match value {
         Value::Object(map) => format!("{{ {} }}", map.iter().map(fields).collect::<Vec<_>>().join(", ")),
+        // A table each, on its own line.
+        Value::Array(list) if list.iter().any(Value::is_object) => {
+            let tables: String = list.iter().map(|table| format!("    {},\n", inline(table))).collect();
+            format!("[\n{tables}]")
+        }
         Value::Array(list) => format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Value::Null => format!("\"{NONE}\""),
         // Strings, numbers and booleans look the same in JSON and TOML.
@@ -237,6 +247,7 @@ mod tests {
             "recipe = 'cispo'",
             "surrogate = { kind = 'cispo', epsilon_high = 0.2 }",
             "recipe = 'dr-grpo'\nlora.rank = 4",
+            "[[rewards]]\nkind = 'numeric'\n[[rewards]]\nkind = 'must_match'\npattern = '^\\d'\nweight = 0.1\ngate = 'numeric'",
             "rollout_dtype = 'bf16'\nepsilon_high = 0.3\nschedule = { kind = 'linear', num_training_steps = 9 }\nmax_grad_norm = 'none'",
         ] {
             let config = RunConfig::from_toml(text).unwrap();

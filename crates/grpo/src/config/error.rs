@@ -72,6 +72,14 @@ pub enum ConfigError {
         /// The variant that is chosen.
         kind: String,
     },
+    /// A reward is not one that a run can have.
+    #[error("reward `{name}`: {reason}")]
+    Reward {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A number is outside its range.
     #[error(transparent)]
     InvalidOption(#[from] InvalidOption),

@@ -80,11 +80,16 @@ fn nearest(key: &str) -> Option<String> {
         let starts = std::iter::once(0).chain(whole.match_indices('.').map(|(at, _)| at + 1));
         starts.map(|start| &whole[start..])
     });
-    let likeness = |form: &str| strsim::jaro_winkler(&key.to_lowercase(), form);
-    let (form, score) = forms
-        .map(|form| (form, likeness(form)))
+    most_similar(key, forms).map(str::to_string)
+}
+
+/// The name most similar to an unknown one, if it is similar; of several, the shortest.
+pub(super) fn most_similar<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |name: &str| strsim::jaro_winkler(&unknown.to_lowercase(), name);
+    let (name, score) = names
+        .map(|name| (name, likeness(name)))
         .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.len().cmp(&a.0.len())))?;
-    (score >= LIKENESS).then(|| form.to_string())
+    (score >= LIKENESS).then_some(name)
 }
 
 /// The JSON of a configuration at a key, if it has the key.

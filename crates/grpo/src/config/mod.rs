@@ -4,6 +4,7 @@ mod defaults;
 mod describe;
 mod error;
 mod keys;
+mod rewards;
 mod settings;
 
 use std::num::NonZeroUsize;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::DeviceKind;
 
 pub use error::ConfigError;
+pub use rewards::RewardConfig;
 pub use settings::Settings;
 
 /// Far more than fits in any memory.
@@ -66,6 +68,9 @@ pub struct TaskConfig {
     pub max_prompt_length: Option<usize>,
     /// Problems per step.
     pub problems_per_step: usize,
+    /// What completions are paid for; a program may bring a [`Rubric`](crate::Rubric) of its own instead.
+    #[serde(default = "RewardConfig::gsm8k")]
+    pub rewards: Vec<RewardConfig>,
     /// Number of held-out problems answered greedily before and after training, taken from the start of the test split.
     pub eval_problems: usize,
 }

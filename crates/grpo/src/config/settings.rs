@@ -308,6 +308,13 @@ mod tests {
             ),
             ("lora = 16", "`policy.lora` is 16: this is a table: set one of its keys"),
             ("device = 'abacus'", "unknown variant `abacus`"),
+            (
+                "[[rewards]]\nkind = 'corectness'",
+                "there is no reward `corectness`: did you mean `correctness`?",
+            ),
+            ("[[rewards]]\nname = 'right'", "a reward has a `kind`: see `grpo rewards`"),
+            ("[[rewards]]\nkind = 'numeric'\nmarks = 1", "reward `numeric`: unknown field `marks`"),
+            ("rewards = 3", "`task.rewards` is 3"),
             ("group_size =", "this is not TOML"),
         ] {
             let message = config(&[text]).unwrap_err().to_string();

@@ -43,7 +43,7 @@ pub struct PairedMeasure {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Discordant {
-    /// The problem's index in the split.
+    /// The problem's index among those that are answered: in the split, unless examples are left out of it.
     pub problem: usize,
     /// The question.
     pub question: String,

@@ -24,7 +24,8 @@ pub struct EvaluationConfig {
     pub limit: Option<usize>,
     /// The system prompt before every question; none if empty.
     pub system_prompt: String,
-    /// Solved examples before every question, drawn from the training split by the seed.
+    /// Solved examples before every question, drawn from the training split by the seed; if that split is answered, they are left
+    /// out of it.
     pub few_shot: usize,
     /// Completions per problem.
     pub samples: usize,
@@ -76,15 +77,13 @@ impl EvaluationConfig {
 
     /// The questions, from files or the Hub.
     pub fn questions(&self, hub: &Hub) -> Result<Vec<Question<String>>, Error> {
-        if self.few_shot > 0 && (self.split == Split::Train || Path::new(&self.dataset).is_file()) {
-            let reason = "few_shot takes its examples from the training split, so another split has to be answered: use a \
-                          dataset with a training and a test split";
-            return Err(Error::Contradiction(reason.to_string()));
-        }
+        let is_of_train = self.split == Split::Train || Path::new(&self.dataset).is_file();
         let mut problems = resolve_dataset(&self.dataset, self.split, hub)?;
-        problems.truncate(self.limit.unwrap_or(usize::MAX));
-        let examples =
-            if self.few_shot == 0 { Vec::new() } else { resolve_dataset(&self.dataset, Split::Train, hub)? };
+        let examples = match self.few_shot {
+            0 => Vec::new(),
+            _ if is_of_train => problems.clone(),
+            _ => resolve_dataset(&self.dataset, Split::Train, hub)?,
+        };
         if examples.len() < self.few_shot {
             let reason = format!(
                 "few_shot = {} is more than the {} problems of the training split",
@@ -94,7 +93,13 @@ impl EvaluationConfig {
             return Err(Error::Contradiction(reason));
         }
         let chosen = Order::new(examples.len(), self.seed).batch(0, self.few_shot);
-        let shots: Vec<Message> = chosen.into_iter().flat_map(|i| shot(&examples[i])).collect();
+        let shots: Vec<Message> = chosen.iter().flat_map(|i| shot(&examples[*i])).collect();
+        if is_of_train {
+            // An example would be copied, not solved.
+            let mut rows = 0..;
+            problems.retain(|_| rows.next().is_some_and(|row| !chosen.contains(&row)));
+        }
+        problems.truncate(self.limit.unwrap_or(usize::MAX));
         let question = |example: &Example| {
             let mut question = Question::new(&self.system_prompt, &example.question, example.truth.clone());
             let last = question.messages.len() - 1;

@@ -25,7 +25,7 @@ use grpo_trainer::{EVALUATION_STEP, TrainerError};
 
 pub use comparison::{Discordant, PairedComparison, PairedMeasure};
 pub use config::EvaluationConfig;
-pub use record::{Answered, is_evaluation};
+pub use record::{Answered, is_evaluation, read_answers};
 pub use results::{Accuracy, Measure, Results};
 pub use statistics::{Estimate, McNemar, majority, pass_at_k};
 

@@ -27,7 +27,7 @@ const FORMAT: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answered {
-    /// The problem's index in the split.
+    /// The problem's index among those that are answered: in the split, unless examples are left out of it.
     pub problem: usize,
     /// The index among the problem's completions.
     pub sample: usize,
@@ -188,6 +188,14 @@ pub(super) fn read_results(path: &Path) -> Result<(Results, Vec<Answered>), Erro
         return Err(Error::NoResults { path: path.to_owned() });
     };
     Ok((results, read_completions(path)?.0))
+}
+
+/// What an evaluation answers, and the completions in its folder so far, in the order in which they ended.
+pub fn read_answers(path: &Path) -> Result<(EvaluationConfig, Vec<Answered>), Error> {
+    let Some(Description { config, .. }) = read(path, DESCRIPTION)? else {
+        return Err(Error::NoResults { path: path.to_owned() });
+    };
+    Ok((config, read_completions(path)?.0))
 }
 
 /// Whether a folder holds an evaluation, finished or not.

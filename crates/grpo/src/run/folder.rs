@@ -53,6 +53,24 @@ struct Description {
     processes: Vec<Process>,
 }
 
+impl Description {
+    fn read(path: &Path) -> Result<Self, Error> {
+        RunFolder::check_run(path)?;
+        let file = path.join(DESCRIPTION);
+        let text = fs::read_to_string(&file).map_err(Error::io(&file))?;
+        let damaged = |e: serde_json::Error| Error::Damaged {
+            path: file.clone(),
+            reason: e.to_string(),
+            advice: "restore it",
+        };
+        let value: Value = serde_json::from_str(&text).map_err(damaged)?;
+        if let Some(found) = value["format"].as_u64().filter(|format| *format != u64::from(FORMAT)) {
+            return Err(Error::Format { path: file, found, expected: FORMAT });
+        }
+        serde_json::from_value(value).map_err(damaged)
+    }
+}
+
 /// A skipped problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,21 +120,14 @@ impl RunFolder {
         Ok(run)
     }
 
+    /// The configuration of the run in `path`.
+    pub fn read_config(path: &Path) -> Result<RunConfig, Error> {
+        Ok(Description::read(path)?.config)
+    }
+
     /// The run in `path`, if everything that it started with is unchanged.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        Self::check_run(path)?;
-        let file = path.join(DESCRIPTION);
-        let text = fs::read_to_string(&file).map_err(Error::io(&file))?;
-        let damaged = |e: serde_json::Error| Error::Damaged {
-            path: file.clone(),
-            reason: e.to_string(),
-            advice: "restore it",
-        };
-        let value: Value = serde_json::from_str(&text).map_err(damaged)?;
-        if let Some(found) = value["format"].as_u64().filter(|format| *format != u64::from(FORMAT)) {
-            return Err(Error::Format { path: file, found, expected: FORMAT });
-        }
-        let description: Description = serde_json::from_value(value).map_err(damaged)?;
+        let description = Description::read(path)?;
         let start = path.join(START);
         let mut found = start::sums(&start)?;
         // What a file manager leaves behind is no part of it.

@@ -1,0 +1,43 @@
+//! All rewards that a configuration can have.
+
+use std::process::ExitCode;
+
+use grpo::grpo_core::Completion;
+use grpo::grpo_reward::Example;
+use serde_json::{Value, json};
+
+use crate::say;
+
+/// Lists every verifier, with its numbers and with a completion that earns its reward and one that does not.
+pub fn rewards() -> anyhow::Result<ExitCode> {
+    say!("Every kind of [[rewards]] in a configuration. Besides its own numbers, each has");
+    say!("  name      in metrics; by default its kind");
+    say!("  weight    factor in the total; by default 1");
+    say!("  gate      name of the reward that must be above 0 for this one to be paid; by default none");
+    for example in Example::all() {
+        let mut settings = json!(example.verifier);
+        let kind = settings["kind"].take();
+        let numbers: Vec<String> = settings.as_object().into_iter().flatten().filter_map(number).collect();
+        let [right, wrong] = example.earned()?;
+        say!("\n{}: {}", kind.as_str().unwrap_or_default(), example.pays_for);
+        if !numbers.is_empty() {
+            say!("  {}", numbers.join(", "));
+        }
+        if !example.truth.is_empty() {
+            say!("  truth {}", example.truth);
+        }
+        for (earned, Completion { text, .. }) in [(right, &example.right), (wrong, &example.wrong)] {
+            say!("  {earned:>5} for {text:?}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A number of a verifier as TOML.
+fn number((name, value): (&String, &Value)) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Object(map) if map.is_empty() => Some(format!("{name} = {{}}")),
+        value => Some(format!("{name} = {value}")),
+    }
+}

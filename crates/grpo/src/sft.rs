@@ -1,0 +1,196 @@
+//! Supervised fine-tuning of a model on its own completions that were accepted (rejection sampling): a cold start for reinforcement
+//! learning.
+//!
+//! The completions are those of an evaluation of the training split, typically with solved examples in the prompt. A completion is
+//! accepted if it is right, in the format, and ended by itself. The model learns it without the examples.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use grpo_core::Finish;
+use grpo_data::{Hub, resolve_model};
+use grpo_files::write_bytes;
+use grpo_qwen2::LoraConfig;
+use grpo_rollout::InvalidOption;
+use grpo_trainer::{Demonstration, Qwen2Policy, Qwen2PolicyConfig, Sft, SftConfig, SftUpdate};
+use serde::Serialize;
+
+use crate::device::{DeviceKind, Subject, guard, prove};
+use crate::evaluation::{Answered, EvaluationConfig, read_answers};
+use crate::machine::Machine;
+use crate::run::RunFolder;
+use crate::{Error, Interrupt, Question};
+
+const DESCRIPTION: &str = "sft.json";
+const METRICS: &str = "metrics.jsonl";
+
+/// Fine-tuning that is ready to start.
+pub struct FineTuning<'a> {
+    /// The folder of the evaluation, finished or not.
+    pub evaluation: &'a Path,
+    /// Passes, batches and learning rate.
+    pub sft: &'a SftConfig,
+    /// New adapters to train; without them all weights are trained. If the evaluation has an adapter, that one is trained further.
+    pub lora: Option<LoraConfig>,
+    /// Where it computes.
+    pub device: DeviceKind,
+}
+
+/// How far fine-tuning is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum SftEvent {
+    /// The completions are read and the model is loaded.
+    Started {
+        /// Completions of the evaluation.
+        completions: usize,
+        /// Those that are learned.
+        accepted: usize,
+        /// All updates.
+        updates: u64,
+    },
+    /// An update.
+    Updated(SftUpdate),
+}
+
+/// The result of fine-tuning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FineTuned {
+    /// Whether it was not interrupted.
+    pub finished: bool,
+    /// The adapters in PEFT format, or the model in Hugging Face layout; none if it was interrupted before the first update.
+    pub saved: Option<PathBuf>,
+}
+
+/// What has been learned, and with what.
+#[derive(Serialize)]
+struct Description<'a> {
+    evaluation: &'a EvaluationConfig,
+    completions: usize,
+    accepted: usize,
+    sft: &'a SftConfig,
+    lora: &'a Option<LoraConfig>,
+    machine: Machine,
+}
+
+impl FineTuning<'_> {
+    /// Fine-tunes the evaluation's model, and saves it in `folder`: `adapter/` or `model/`, and `metrics.jsonl`. What was trained
+    /// before an interrupt or an error is saved, too.
+    pub fn run(
+        &self,
+        folder: &Path,
+        interrupt: &Interrupt,
+        mut tell: impl FnMut(SftEvent),
+    ) -> Result<FineTuned, Error> {
+        let Self { evaluation, sft, device, .. } = self;
+        sft.validate()?;
+        RunFolder::check_free(folder)?;
+        let (config, answers) = read_answers(evaluation)?;
+        let accepted = accepted(&answers);
+        if accepted.is_empty() {
+            let (path, n) = (evaluation.display(), answers.len());
+            let reason = format!(
+                "none of the {n} completions in {path} is right and in the format, so there is nothing to learn: evaluate with \
+                 --few-shot, on more problems, or with more --samples"
+            );
+            return Err(Error::Contradiction(reason));
+        }
+        let adapter = config.adapter.as_deref().map(Path::new);
+        let lora = self.lora(adapter)?;
+        let model = resolve_model(&config.model, &Hub::from_env()?)?;
+        let proof = prove(*device, &Subject::read(&model, lora.clone())?, None)?;
+        guard(proof.info.as_ref(), || {
+            let policy_config = Qwen2PolicyConfig { lora: lora.clone(), ..Qwen2PolicyConfig::default() };
+            let mut policy =
+                Qwen2Policy::load(&model, &proof.device, &policy_config)?.with_name(&config.model);
+            if let Some(adapter) = adapter {
+                policy = policy.with_adapter(adapter)?;
+            }
+            let demonstrations = demonstrations(&policy, &config.system_prompt, &accepted)?;
+            let mut fit = Sft::new(&demonstrations, sft)?;
+            let _lock = RunFolder::lock(folder)?;
+            let (completions, accepted) = (answers.len(), demonstrations.len());
+            let machine = Machine::this(proof.info.clone());
+            write_description(
+                folder,
+                &Description { evaluation: &config, completions, accepted, sft, lora: &lora, machine },
+            )?;
+            tell(SftEvent::Started { completions, accepted, updates: fit.updates() });
+            let mut updates = 0;
+            let finished = updates_of(&mut fit, &mut policy, folder, interrupt, |update| {
+                updates = update.update;
+                tell(SftEvent::Updated(update));
+            });
+            let saved = folder.join(if lora.is_some() { "adapter" } else { "model" });
+            if updates > 0 {
+                policy.save(&saved)?;
+            }
+            Ok(FineTuned { finished: finished?, saved: (updates > 0).then_some(saved) })
+        })
+    }
+
+    /// The adapters that are trained: new ones, or those of the evaluation.
+    fn lora(&self, adapter: Option<&Path>) -> Result<Option<LoraConfig>, Error> {
+        match (adapter, &self.lora) {
+            (Some(_), Some(lora)) => {
+                let expected = "the evaluation has an adapter, which is trained further: leave it out";
+                Err(InvalidOption::new("lora", lora.rank, expected).into())
+            }
+            (Some(adapter), None) => Ok(Some(LoraConfig::of_adapter(adapter)?)),
+            (None, lora) => Ok(lora.clone()),
+        }
+    }
+}
+
+/// The completions that are right, in the format, and ended by themselves; equal ones of a problem once.
+fn accepted(answers: &[Answered]) -> Vec<&Answered> {
+    let mut seen = BTreeSet::new();
+    let is_accepted = |answer: &&Answered| answer.strict && answer.format && answer.finish == Finish::Stop;
+    let mut accepted: Vec<&Answered> = answers.iter().filter(is_accepted).collect();
+    // Completions are recorded as they end.
+    accepted.sort_by_key(|answer| (answer.problem, answer.sample));
+    accepted.retain(|answer| seen.insert((answer.problem, answer.completion.as_str())));
+    accepted
+}
+
+/// The question after the system prompt alone, and the completion.
+fn demonstrations(
+    policy: &Qwen2Policy,
+    system_prompt: &str,
+    accepted: &[&Answered],
+) -> Result<Vec<Demonstration>, Error> {
+    let demonstration = |answer: &&Answered| {
+        let question = Question::new(system_prompt, &answer.question, ());
+        let prompt = policy.prompt(&question.messages)?;
+        Ok(Demonstration { prompt, completion: policy.text.completion_ids(&answer.completion)? })
+    };
+    accepted.iter().map(demonstration).collect()
+}
+
+/// Takes all updates and records them; false if interrupted.
+fn updates_of(
+    fit: &mut Sft<'_>,
+    policy: &mut Qwen2Policy,
+    folder: &Path,
+    interrupt: &Interrupt,
+    mut tell: impl FnMut(SftUpdate),
+) -> Result<bool, Error> {
+    let path = folder.join(METRICS);
+    let mut metrics = File::create(&path).map_err(Error::io(&path))?;
+    while let Some(update) = fit.update(policy)? {
+        tell(update);
+        let line = serde_json::to_string(&update).map_err(|e| Error::io(&path)(e.into()))?;
+        metrics.write_all((line + "\n").as_bytes()).map_err(Error::io(&path))?;
+        if interrupt.is_requested() {
+            return Ok(update.update == fit.updates());
+        }
+    }
+    Ok(true)
+}
+
+fn write_description(folder: &Path, description: &Description<'_>) -> Result<(), Error> {
+    let path = folder.join(DESCRIPTION);
+    let text = serde_json::to_string_pretty(description).map_err(|e| Error::io(&path)(e.into()))?;
+    write_bytes(&path, text + "\n").map_err(Error::io(&path))
+}
