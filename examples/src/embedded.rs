@@ -39,7 +39,9 @@ pub fn config() -> Result<RunConfig, ConfigError> {
 /// The generated word problems. Two tests: one has new numbers, the other new templates, too.
 pub fn task(config: &RunConfig) -> Result<Task<String>, Error> {
     let hub = Hub::from_env().map_err(grpo_data::Error::from)?;
-    let load = |name: &str, split| resolve_dataset(&folder(name).display().to_string(), split, &hub);
+    let load = |name: &str, split| {
+        resolve_dataset(&folder(name).display().to_string(), split, &config.task.columns, &hub)
+    };
     let mut task = Task::of_examples(&load("problems", Split::Train)?, &config.task.system_prompt);
     for (name, data) in [("new numbers", "problems"), ("new templates", "held_out_templates")] {
         let mut rows = load(data, Split::Test)?;

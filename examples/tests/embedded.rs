@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use grpo_data::{Example, Split, load};
+use grpo_data::{Columns, Example, Split, load};
 use grpo_examples::dice::{NAMES, THINGS};
 use grpo_examples::embedded;
 use grpo_examples::word_problems::{Dataset, Purpose, stream};
@@ -11,7 +11,7 @@ use grpo_examples::word_problems::{Dataset, Purpose, stream};
 mod common;
 
 fn committed(folder: &str, split: Split) -> Vec<Example> {
-    load(embedded::folder(folder), split).unwrap()
+    load(embedded::folder(folder), split, &Columns::default()).unwrap()
 }
 
 fn numbers(example: &Example) -> Vec<u32> {
@@ -31,8 +31,9 @@ fn the_files_are_what_the_program_writes() {
     let out = tempfile::tempdir().unwrap();
     common::succeed(common::example("word_problems").args(["--out", out.path().to_str().unwrap()]));
     for dataset in Dataset::ALL {
-        let written = load(out.path().join(dataset.file()), Split::Train).unwrap();
-        let committed = load(embedded::folder("").join(dataset.file()), Split::Train).unwrap();
+        let written = load(out.path().join(dataset.file()), Split::Train, &Columns::default()).unwrap();
+        let committed =
+            load(embedded::folder("").join(dataset.file()), Split::Train, &Columns::default()).unwrap();
         let generated: Vec<Example> = dataset.problems().into_iter().map(Into::into).collect();
         assert!(written == committed && committed == generated, "{:?}", dataset.file());
     }

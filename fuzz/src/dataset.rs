@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use grpo_data::Split;
+use grpo_data::{Columns, Split};
 use parquet::arrow::ArrowWriter;
 
 use crate::Target;
@@ -33,5 +33,5 @@ fn table() -> Vec<u8> {
 }
 
 fn read(folder: &Path, file: &str) -> bool {
-    grpo_data::load(folder.join(file), Split::Test).is_ok()
+    grpo_data::load(folder.join(file), Split::Test, &Columns::default()).is_ok()
 }

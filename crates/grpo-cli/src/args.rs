@@ -57,7 +57,7 @@ pub struct TrainArgs {
     /// Former name of `--rollout-dtype bf16`.
     #[arg(long, hide = true, conflicts_with = "rollout_dtype")]
     narrow_rollouts: bool,
-    /// How many times to replace problems whose completions all earned the same reward [default: the recipe's].
+    /// How many times to replace problems whose completions all have the same outcome [default: the recipe's].
     #[arg(long, value_name = "N", help_heading = SAMPLING)]
     max_redraws: Option<usize>,
     /// Paper whose recipe the run follows [default: grpo].

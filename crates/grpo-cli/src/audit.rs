@@ -29,15 +29,17 @@ pub struct AuditArgs {
 pub fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.as_ref().map_or(Ok(RunConfig::default()), RunConfig::read)?.task;
     let dataset = args.dataset.as_ref().unwrap_or(&config.dataset);
-    let mut rows = resolve_dataset(dataset, Split::Train, &Hub::from_env()?)?;
+    let mut rows = resolve_dataset(dataset, Split::Train, &config.columns, &Hub::from_env()?)?;
     rows.truncate(args.problems);
-    let task = Task::of_examples(&rows, gsm8k::SYSTEM);
-    let (task, rubrics): (Task<String>, Vec<(&str, Rubric<String>)>) = match args.config {
-        Some(_) => (task, vec![("the rewards of the configuration", config.rubric()?)]),
+    let task = Task::of_examples(&rows, gsm8k::SYSTEM).with_marks(config.marks());
+    let rubrics: Vec<(&str, Rubric<String>)> = match args.config {
+        Some(_) => vec![("the rewards of the configuration", config.rubric()?)],
         None => {
             let numeric = gsm8k::rubric().with("correctness", 1.0, Numeric::default());
-            let as_used = ("as used in training: text is compared", gsm8k::rubric());
-            (task.with_marks(gsm8k::MARKS), vec![as_used, ("numbers are compared", numeric)])
+            vec![
+                ("as used in training: text is compared", gsm8k::rubric()),
+                ("numbers are compared", numeric),
+            ]
         }
     };
     let mut fatal = false;

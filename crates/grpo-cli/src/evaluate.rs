@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use grpo::evaluation::{EvaluationConfig, Evaluator, PairedComparison, Progress, Results, is_evaluation};
-use grpo::{DeviceKind, Hub, Interrupt, Sampling, Split, resolve_model};
+use grpo::grpo_data::Truth;
+use grpo::{Columns, DeviceKind, Hub, Interrupt, Sampling, Split, resolve_model};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::at_least_1;
@@ -34,6 +35,15 @@ pub struct EvaluateArgs {
     /// Problems: a Parquet or JSONL file, a folder of them, or a Hub id.
     #[arg(long, default_value = "openai/gsm8k")]
     dataset: String,
+    /// Name of the column of questions.
+    #[arg(long, value_name = "NAME", default_value = "question")]
+    question_column: String,
+    /// Name of the column of answers.
+    #[arg(long, value_name = "NAME", default_value = "answer")]
+    answer_column: String,
+    /// What of an answer is compared: hashes (what follows ####), whole, or a regular expression, whose last match counts.
+    #[arg(long, default_value = "hashes")]
+    truth: String,
     /// Split that is answered.
     #[arg(long, value_enum, default_value_t = SplitName::Test)]
     split: SplitName,
@@ -142,6 +152,15 @@ impl Subject {
             model: model.to_string(),
             adapter: adapter.cloned(),
             dataset: args.dataset.clone(),
+            columns: Columns {
+                question: args.question_column.clone(),
+                answer: args.answer_column.clone(),
+                truth: match args.truth.as_str() {
+                    "hashes" => Truth::Hashes,
+                    "whole" => Truth::Whole,
+                    pattern => Truth::Pattern(pattern.to_string()),
+                },
+            },
             split: match args.split {
                 SplitName::Train => Split::Train,
                 SplitName::Test => Split::Test,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use grpo::grpo_core::Completion;
-use grpo::grpo_reward::Example;
+use grpo::grpo_reward::VerifierExample;
 use serde_json::{Value, json};
 
 use crate::say;
@@ -14,7 +14,7 @@ pub fn rewards() -> anyhow::Result<ExitCode> {
     say!("  name      in metrics; by default its kind");
     say!("  weight    factor in the total; by default 1");
     say!("  gate      name of the reward that must be above 0 for this one to be paid; by default none");
-    for example in Example::all() {
+    for example in VerifierExample::all() {
         let mut settings = json!(example.verifier);
         let kind = settings["kind"].take();
         let numbers: Vec<String> = settings.as_object().into_iter().flatten().filter_map(number).collect();

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use grpo::evaluation::Recorded;
 use grpo::grpo_trainer::SftConfig;
-use grpo::sft::{FineTuned, FineTuning, SftEvent};
+use grpo::sft::{FineTuned, FineTuning, Saved, SftEvent};
 use grpo::{DeviceKind, Interrupt, LoraConfig};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -32,6 +33,9 @@ pub struct SftArgs {
     /// Completions per update.
     #[arg(long, value_name = "N", default_value_t = SftConfig::default().batch_size as u64, value_parser = at_least_1())]
     batch_size: u64,
+    /// Maximum tokens per forward and backward pass; bounds memory.
+    #[arg(long, value_name = "TOKENS", default_value_t = SftConfig::default().micro_batch_tokens as u64, value_parser = at_least_1())]
+    micro_batch_tokens: u64,
     /// Learning rate of the first update, which falls linearly to 0 [default: 2e-5; with LoRA: 1e-4].
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     learning_rate: Option<f64>,
@@ -49,22 +53,20 @@ pub struct SftArgs {
 /// Fine-tunes a model.
 pub fn sft(args: &SftArgs) -> anyhow::Result<ExitCode> {
     let out = args.out.clone().unwrap_or_else(|| new_folder("sft"));
+    let evaluation = Recorded::read(&args.evaluation)?;
     let defaults = SftConfig::default();
-    let rate = args.lora.map_or(FULL_RATE, |_| defaults.learning_rate);
+    let has_adapters = args.lora.is_some() || evaluation.config.adapter.is_some();
+    let rate = if has_adapters { defaults.learning_rate } else { FULL_RATE };
     let config = SftConfig {
         epochs: args.epochs,
         batch_size: args.batch_size as usize,
+        micro_batch_tokens: args.micro_batch_tokens as usize,
         learning_rate: args.learning_rate.unwrap_or(rate),
         seed: args.seed,
         ..defaults
     };
-    let lora = args.lora.map(|rank| LoraConfig {
-        rank: rank as usize,
-        alpha: 2.0 * rank as f64,
-        seed: args.seed,
-        ..LoraConfig::default()
-    });
-    let fine_tuning = FineTuning { evaluation: &args.evaluation, sft: &config, lora, device: args.device };
+    let lora = args.lora.map(|rank| LoraConfig::of_rank(rank as usize, args.seed));
+    let fine_tuning = FineTuning { evaluation: &evaluation, sft: &config, lora, device: args.device };
     let interrupt = Interrupt::default();
     on_interrupt(interrupt.clone())?;
     let bar = ProgressBar::no_length().with_style(style());
@@ -86,14 +88,13 @@ pub fn sft(args: &SftArgs) -> anyhow::Result<ExitCode> {
     if !finished {
         say!("Interrupted after update {}.", losses.len());
     }
-    if let (Some(first), Some(last), Some(saved)) = (losses.first(), losses.last(), saved) {
+    if let [first, .., last] = &losses[..] {
         say!("Loss per token: {first:.3} in the first update, {last:.3} in the last");
-        let what = if saved.ends_with("adapter") {
-            "Adapters, in PEFT format"
-        } else {
-            "Model, in Hugging Face layout"
-        };
-        say!("{what}: {}", saved.display());
+    }
+    match saved {
+        Some(Saved::Adapter(folder)) => say!("Adapters, in PEFT format: {}", folder.display()),
+        Some(Saved::Model(folder)) => say!("Model, in Hugging Face layout: {}", folder.display()),
+        None => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use grpo::{
-    Checks, Hub, Interrupt, Outcome, Preflight, Prepared, RewardConfig, Rubric, Run, RunConfig, RunFolder,
-    Settings, Task, gsm8k, resolve_model,
+    Checks, Hub, Interrupt, Outcome, Preflight, Prepared, Rubric, Run, RunConfig, RunFolder, Settings, Task,
+    resolve_model,
 };
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -70,10 +70,7 @@ impl Begin {
                 Task::load(&config.task, &hub)?
             }
         };
-        let task = match config.task.rewards == RewardConfig::gsm8k() {
-            true => task.with_marks(gsm8k::MARKS),
-            false => task,
-        };
+        let task = task.with_marks(config.task.marks());
         Ok(Self {
             fallback,
             config,
@@ -290,7 +287,9 @@ pub(crate) fn on_interrupt(interrupt: Interrupt) -> anyhow::Result<()> {
         if interrupt.request() {
             std::process::exit(130);
         }
-        warn!("\nStopping after the current step, completion or rollout. Ctrl-C again stops at once.");
+        warn!(
+            "\nStopping after the current step, update, completion or rollout. Ctrl-C again stops at once."
+        );
     })?;
     Ok(())
 }

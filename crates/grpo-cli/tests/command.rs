@@ -207,6 +207,32 @@ fn rewards_are_those_of_the_configuration() {
     }
 }
 
+/// A dataset says which columns it has, and what of an answer is the truth.
+#[test]
+fn a_dataset_has_columns_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let [data, run, evaluation] = ["sums.jsonl", "run", "evaluation"].map(|name| folder.path().join(name));
+    let line = |n: u32| format!("{{\"problem\": \"{n} + 1?\", \"sum\": \"{n} + 1 = {}\"}}\n", n + 1);
+    std::fs::write(&data, (0..9).map(line).collect::<String>()).unwrap();
+    let dataset = ["--dataset", data.to_str().unwrap()];
+    let columns =
+        ["columns.question=problem", "columns.answer=sum", r"columns.truth={ pattern = '= (\d+)' }"];
+    succeed(&mut train(&run, &[&dataset[..], &columns].concat()));
+    let lines = std::fs::read_to_string(run.join("completions.jsonl")).unwrap();
+    for line in lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let (left, _) = line["question"].as_str().unwrap().split_once(" + 1?").unwrap();
+        assert_eq!(line["truth"], (left.parse::<u32>().unwrap() + 1).to_string());
+    }
+    refused(&mut train(&folder.path().join("other"), &dataset), "has no field `question`");
+
+    let mut evaluate = grpo("evaluate");
+    evaluate.args(["examples/embedded/model", "--device", "cpu", "--max-completion-length", "9", "--out"]);
+    evaluate.arg(evaluation).args(dataset).args(["--question-column", "problem", "--answer-column", "sum"]);
+    let shown = succeed(evaluate.args(["--truth", r"\d+$"]));
+    assert!(shown.contains("9 problems"), "{shown}");
+    refused(evaluate.args(["--few-shot", "1"]), "examples are worked solutions");
+}
+
 #[test]
 fn shells_get_completions_and_people_help() {
     assert!(succeed(grpo("completions").arg("bash")).contains("_grpo"));

@@ -70,6 +70,7 @@ fn what_was_accepted_is_learned() {
     succeed(&mut evaluate(&second, &["--adapter", &adapter]));
     refused(&mut sft(&second, &further, &["--lora", "8"]), "the evaluation has an adapter");
     succeed(&mut sft(&second, &further, &["--epochs", "1"]));
+    assert_eq!(json(&further.join("sft.json"))["sft"]["learning_rate"], 1e-4, "the rate of adapters");
     let config = |folder: &Path| json(&folder.join("adapter/adapter_config.json"));
     assert_eq!(config(&further)["r"], config(&lora)["r"]);
     let weights = |folder: &Path| std::fs::read(folder.join("adapter/adapter_model.safetensors")).unwrap();
@@ -86,9 +87,10 @@ fn an_interrupt_keeps_what_was_learned() {
     let folder = tempfile::tempdir().unwrap();
     let [evaluation, out] = ["evaluation", "out"].map(|name| folder.path().join(name));
     succeed(&mut evaluate(&evaluation, &["--limit", "20"]));
-    let mut long = sft(&evaluation, &out, &["--epochs", "1000000"]);
-    let child = long.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut long = sft(&evaluation, &out, &["--epochs", "65536"]);
+    let mut child = long.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     while std::fs::read_to_string(out.join("metrics.jsonl")).map_or(0, |text| text.lines().count()) < 2 {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
@@ -106,11 +108,27 @@ fn an_interrupt_keeps_what_was_learned() {
 fn bad_input_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let [wrong, out] = ["wrong", "out"].map(|name| folder.path().join(name));
-    refused(&mut sft(&folder.path().join("nothing"), &out, &[]), "has no results of an evaluation");
-    // A system prompt without the format: nothing is accepted.
+    refused(&mut sft(&folder.path().join("nothing"), &out, &[]), "no evaluation was started here");
+    // Cut off at once: nothing is accepted.
     succeed(&mut evaluate(&wrong, &["--max-completion-length", "2"]));
-    refused(&mut sft(&wrong, &out, &[]), "none of the 60 completions in");
+    refused(&mut sft(&wrong, &out, &[]), "none of the 60 completions of the evaluation");
     refused(&mut sft(&wrong, &out, &["--learning-rate=-1"]), "learning_rate");
     refused(&mut sft(&wrong, &out, &["--epochs", "0"]), "0 is not in 1..");
     assert!(!out.exists());
+    // A rate that ruins the weights leaves nothing behind.
+    let fine = folder.path().join("fine");
+    succeed(&mut evaluate(&fine, &[]));
+    refused(&mut sft(&fine, &out, &["--learning-rate", "1e30"]), "not finite: lower the learning rate");
+    assert!(!out.exists());
+    // Another model than the one that was evaluated.
+    let description = std::fs::read_to_string(fine.join("description.json")).unwrap();
+    let sum = json(&fine.join("description.json"))["files"]["model/model.safetensors"]
+        .as_str()
+        .unwrap()
+        .to_string();
+    std::fs::write(fine.join("description.json"), description.replace(&sum, "0")).unwrap();
+    refused(&mut sft(&fine, &out, &[]), "is not what was evaluated (model/model.safetensors: \"0\" -> ");
+    let other = description.replace("\"format\": 1", "\"format\": 7");
+    std::fs::write(fine.join("description.json"), other).unwrap();
+    refused(&mut sft(&fine, &out, &[]), "has format 7");
 }

@@ -78,7 +78,7 @@ impl Paper {
             Self::Grpo => "the classic: mean over the tokens of a completion, KL term",
             Self::Bnpo => "the classic, with the mean over all tokens of the step",
             Self::Dapo => {
-                "clips higher, redraws groups without a signal, penalizes overlong completions; no KL term"
+                "clips higher, redraws groups with one outcome, penalizes overlong completions; no KL term"
             }
             Self::DrGrpo => "divides only by constants; no KL term",
             Self::Gspo => "one ratio per completion; no KL term",

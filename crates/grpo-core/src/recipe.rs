@@ -24,8 +24,8 @@ pub struct Recipe {
     pub advantage: Advantage,
     /// How the rewards of a completion are combined (TRL's `multi_objective_aggregation`).
     pub aggregation: Aggregation,
-    /// Dynamic sampling (DAPO, section 3.2; not in TRL): how many times groups without a signal are replaced with groups for
-    /// other problems; 0 is never.
+    /// Dynamic sampling (DAPO, section 3.2; not in TRL): how many times groups whose completions all have the same
+    /// outcome are replaced with groups for other problems; 0 is never.
     pub max_redraws: usize,
     /// Soft overlong punishment (DAPO, eq. 13; TRL's `soft_punish_cache` of `get_soft_overlong_punishment`): the number of
     /// tokens before the maximum completion length over which length is penalized. `None` is no penalty.

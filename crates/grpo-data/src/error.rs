@@ -101,14 +101,14 @@ pub enum LoadError {
     },
     /// A Parquet file lacks a column.
     #[error(
-        "{path}: no column `{column}`, which a dataset must have; found: {found}",
+        "{path}: no column `{column}`; found: {found}; set `columns` to the names of the question's and the answer's",
         path = path.display(), found = list(found)
     )]
     Column {
         /// The file.
         path: PathBuf,
         /// The column that is missing.
-        column: &'static str,
+        column: String,
         /// The columns there.
         found: Vec<String>,
     },
@@ -118,7 +118,7 @@ pub enum LoadError {
         /// The file, and the line of a JSONL file.
         place: String,
         /// The column or field.
-        column: &'static str,
+        column: String,
         /// The type it has.
         found: String,
     },
@@ -128,7 +128,7 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
         /// The column.
-        column: &'static str,
+        column: String,
         /// The row.
         row: usize,
     },
@@ -168,7 +168,8 @@ pub enum LoadError {
     },
     /// A line lacks a field.
     #[error(
-        "{path}: line {line} has no field `{field}`; every line needs `question` and `answer`",
+        "{path}: line {line} has no field `{field}`; every line needs it, or set `columns` to the names of the question's and the \
+         answer's",
         path = path.display()
     )]
     Field {
@@ -177,7 +178,7 @@ pub enum LoadError {
         /// The line.
         line: usize,
         /// The field that is missing.
-        field: &'static str,
+        field: String,
     },
     /// A line has a field twice, and the values differ.
     #[error("{path}: line {line} has two different values of `{field}`; keep one", path = path.display())]
@@ -187,18 +188,31 @@ pub enum LoadError {
         /// The line.
         line: usize,
         /// The field.
-        field: &'static str,
+        field: String,
     },
-    /// A solution states no result.
-    #[error(
-        "{path}: the answer of row {row} has no result after `####`; end it with a line `#### 42`",
-        path = path.display()
-    )]
+    /// An answer has no truth.
+    #[error("{path}: the answer of row {row} {reason}", path = path.display())]
     NoTruth {
         /// The file.
         path: PathBuf,
         /// The row; in a JSONL file the line.
         row: usize,
+        /// What it lacks, and what to do.
+        reason: String,
+    },
+    /// The pattern for truths is not a regular expression.
+    #[error("the pattern {pattern:?} for truths is no regular expression of the crate `regex`: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Questions and answers are the same column.
+    #[error("`{column}` is the column of questions and of answers: a question would give its answer away")]
+    SameColumn {
+        /// The column.
+        column: String,
     },
     /// No file of a dataset has a row.
     #[error("no row in {files}; download or write it again", files = list(&names(files)))]

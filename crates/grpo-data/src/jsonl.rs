@@ -6,25 +6,26 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use crate::{Example, LoadError};
+use crate::columns::Reader;
+use crate::{Columns, Example, LoadError};
 
 /// What some editors put at the start of a file, and so at the start of a line if such files were joined.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Reads a whole file. Blank lines are skipped.
-pub(crate) fn read(path: &Path) -> Result<Vec<Example>, LoadError> {
-    let mut reader = BufReader::new(File::open(path).map_err(LoadError::io(path))?);
+pub(crate) fn read(path: &Path, reader: &Reader<'_>) -> Result<Vec<Example>, LoadError> {
+    let mut file = BufReader::new(File::open(path).map_err(LoadError::io(path))?);
     let mut examples = Vec::new();
     let mut bytes = Vec::new();
     for number in 1.. {
         bytes.clear();
-        if reader.read_until(b'\n', &mut bytes).map_err(LoadError::io(path))? == 0 {
+        if file.read_until(b'\n', &mut bytes).map_err(LoadError::io(path))? == 0 {
             break;
         }
-        let line = Line { path, number };
+        let line = Line { path, number, reader };
         let text = line.decode(&bytes)?;
         if !text.trim().is_empty() {
             examples.push(line.parse(text.trim_end())?);
@@ -36,6 +37,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Example>, LoadError> {
 struct Line<'a> {
     path: &'a Path,
     number: usize,
+    reader: &'a Reader<'a>,
 }
 
 impl Line<'_> {
@@ -51,27 +53,46 @@ impl Line<'_> {
     }
 
     fn parse(&self, text: &str) -> Result<Example, LoadError> {
-        let Fields { questions, answers } =
-            serde_json::from_slice(&with_json_numbers(text)).map_err(|e| {
-                // The parser also counts lines, and sees only one.
-                let reason = e.to_string().replace(" at line 1 column ", " at column ");
-                LoadError::Json { path: self.path.to_owned(), line: self.number, reason }
-            })?;
-        let question = self.text(questions, "question")?;
-        let answer = self.text(answers, "answer")?;
-        Example::new(question, answer)
-            .ok_or_else(|| LoadError::NoTruth { path: self.path.to_owned(), row: self.number })
+        let Columns { question, answer, .. } = self.reader.columns;
+        let bytes = with_json_numbers(text);
+        let mut json = serde_json::Deserializer::from_slice(&bytes);
+        let fields = Fields([question, answer]).deserialize(&mut json);
+        let [questions, answers] = fields.and_then(|found| json.end().map(|()| found)).map_err(|e| {
+            // The parser also counts lines, and sees only one.
+            let reason = e.to_string().replace(" at line 1 column ", " at column ");
+            LoadError::Json { path: self.path.to_owned(), line: self.number, reason }
+        })?;
+        // Where words were replaced, a number may be one of them.
+        let takes_numbers = self.reader.takes_numbers() && matches!(bytes, Cow::Borrowed(_));
+        let question = self.text(questions, question, false)?;
+        let answer = self.text(answers, answer, takes_numbers)?;
+        self.reader.example(question, answer).ok_or_else(|| LoadError::NoTruth {
+            path: self.path.to_owned(),
+            row: self.number,
+            reason: self.reader.advice(),
+        })
     }
 
-    /// The text of a field, from all values that the line gives it.
-    fn text(&self, mut values: Vec<Value>, field: &'static str) -> Result<String, LoadError> {
+    /// The text of a field, from all values that the line gives it; of a number, if it may be one.
+    fn text(&self, mut values: Vec<Value>, field: &str, takes_numbers: bool) -> Result<String, LoadError> {
         let last = values.pop();
         if values.iter().any(|value| Some(value) != last.as_ref()) {
-            return Err(LoadError::Repeated { path: self.path.to_owned(), line: self.number, field });
+            return Err(LoadError::Repeated {
+                path: self.path.to_owned(),
+                line: self.number,
+                field: field.to_owned(),
+            });
         }
         let found = match last {
             Some(Value::String(text)) => return Ok(text),
-            None => return Err(LoadError::Field { path: self.path.to_owned(), line: self.number, field }),
+            Some(Value::Number(number)) if takes_numbers => return Ok(number.to_string()),
+            None => {
+                return Err(LoadError::Field {
+                    path: self.path.to_owned(),
+                    line: self.number,
+                    field: field.to_owned(),
+                });
+            }
             Some(Value::Null) => "null",
             Some(Value::Bool(_)) => "a boolean",
             Some(Value::Number(_)) => "a number",
@@ -79,7 +100,7 @@ impl Line<'_> {
             Some(Value::Object(_)) => "an object",
         };
         let place = format!("{}: line {}", self.path.display(), self.number);
-        Err(LoadError::Type { place, column: field, found: found.to_owned() })
+        Err(LoadError::Type { place, column: field.to_owned(), found: found.to_owned() })
     }
 }
 
@@ -127,47 +148,34 @@ fn begins_a_value(before: &[u8], word: &[u8]) -> bool {
     before.last().is_some_and(|byte| byte.is_ascii_whitespace() || b":,[".contains(byte))
 }
 
-/// The values of the fields that are read; the other fields may hold values that no program could represent.
-struct Fields {
-    questions: Vec<Value>,
-    answers: Vec<Value>,
-}
+/// Reads the values of two fields; the other fields may hold values that no program could represent.
+struct Fields<'a>([&'a str; 2]);
 
-#[derive(serde::Deserialize)]
-#[serde(field_identifier, rename_all = "lowercase")]
-enum Name {
-    Question,
-    Answer,
-    #[serde(other)]
-    Other,
-}
+impl<'de> DeserializeSeed<'de> for Fields<'_> {
+    type Value = [Vec<Value>; 2];
 
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields;
+impl<'de> Visitor<'de> for Fields<'_> {
+    type Value = [Vec<Value>; 2];
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-        let mut fields = Fields { questions: Vec::new(), answers: Vec::new() };
-        while let Some(name) = map.next_key()? {
-            match name {
-                Name::Question => fields.questions.push(map.next_value()?),
-                Name::Answer => fields.answers.push(map.next_value()?),
-                Name::Other => {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut values = [Vec::new(), Vec::new()];
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            match self.0.iter().position(|field| *field == name) {
+                Some(i) => values[i].push(map.next_value()?),
+                None => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        Ok(fields)
+        Ok(values)
     }
 }

@@ -1,7 +1,7 @@
 //! Datasets in Parquet and JSONL, and files from the Hugging Face Hub.
 //!
-//! A dataset has two string columns, `question` and `answer`; the answer is a worked solution whose truth
-//! follows `####` (the layout of GSM8K). [`load`] reads one from a file or a folder, [`Hub`] fetches datasets
+//! A dataset has a column of questions and one of answers ([`Columns`]). By default they are called `question` and `answer`, and
+//! an answer is a worked solution whose truth follows `####` (the layout of GSM8K). [`load`] reads one from a file or a folder, [`Hub`] fetches datasets
 //! and models into the cache that is shared with Hugging Face's own tools, and [`resolve_dataset`] and
 //! [`resolve_model`] take what a user typed: a path or an id.
 //!
@@ -10,16 +10,17 @@
 //! that arrives.
 //!
 //! ```no_run
-//! use grpo_data::{Hub, Split, resolve_dataset, resolve_model};
+//! use grpo_data::{Columns, Hub, Split, resolve_dataset, resolve_model};
 //!
 //! # fn main() -> Result<(), grpo_data::Error> {
 //! let hub = Hub::from_env()?.with_progress(|t| eprintln!("{} {}/{}", t.file, t.done, t.total));
 //! let model = resolve_model("Qwen/Qwen2.5-0.5B-Instruct", &hub)?;
-//! let examples = resolve_dataset("openai/gsm8k", Split::Train, &hub)?;
+//! let examples = resolve_dataset("openai/gsm8k", Split::Train, &Columns::default(), &hub)?;
 //! # Ok(())
 //! # }
 //! ```
 
+mod columns;
 mod error;
 mod example;
 mod hub;
@@ -31,6 +32,7 @@ mod resolve;
 mod split;
 mod truth;
 
+pub use columns::{Columns, Truth};
 pub use error::{Error, LoadError};
 pub use example::Example;
 pub use hub::{Hub, HubError, Transfer};

@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::columns::Reader;
 use crate::split::FOLDERS;
-use crate::{Example, LoadError, Split, jsonl, parquet};
+use crate::{Columns, Example, LoadError, Split, jsonl, parquet};
 
 /// The start of the pointer files that remain if Git LFS was not run (<https://git-lfs.com>).
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -17,18 +18,19 @@ const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 /// # Errors
 ///
 /// [`LoadError`] names the file and the row or line. A dataset is read completely or not at all.
-pub fn load(path: impl AsRef<Path>, split: Split) -> Result<Vec<Example>, LoadError> {
+pub fn load(path: impl AsRef<Path>, split: Split, columns: &Columns) -> Result<Vec<Example>, LoadError> {
     let path = path.as_ref();
     let meta = fs::metadata(path).map_err(LoadError::io(path))?;
     let files = if meta.is_dir() { split_files(path, split)? } else { vec![path.to_owned()] };
-    load_files(&files)
+    load_files(&files, columns)
 }
 
 /// All examples in the files that make up one dataset.
-pub(crate) fn load_files(files: &[PathBuf]) -> Result<Vec<Example>, LoadError> {
+pub(crate) fn load_files(files: &[PathBuf], columns: &Columns) -> Result<Vec<Example>, LoadError> {
+    let reader = Reader::new(columns)?;
     let mut examples = Vec::new();
     for file in files {
-        let found = load_file(file)?;
+        let found = load_file(file, &reader)?;
         if found.is_empty() {
             tracing::warn!("{}: has no rows", file.display());
         }
@@ -72,11 +74,11 @@ fn file_names(folder: &Path, prefix: &str) -> Result<Vec<String>, LoadError> {
     Ok(names)
 }
 
-fn load_file(path: &Path) -> Result<Vec<Example>, LoadError> {
+fn load_file(path: &Path, reader: &Reader<'_>) -> Result<Vec<Example>, LoadError> {
     check_start(path)?;
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("parquet") => parquet::read(path),
-        Some("jsonl") => jsonl::read(path),
+        Some("parquet") => parquet::read(path, reader),
+        Some("jsonl") => jsonl::read(path, reader),
         _ => Err(LoadError::Format { path: path.to_owned() }),
     }
 }

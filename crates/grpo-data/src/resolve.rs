@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::hub::is_id;
-use crate::{Error, Example, Hub, Split, load};
+use crate::{Columns, Error, Example, Hub, Split, load};
 
 /// The folder of a model: `arg` itself if it exists, else the local copy of that model on the Hub.
 ///
@@ -29,11 +29,11 @@ pub fn resolve_model(arg: &str, hub: &Hub) -> Result<PathBuf, Error> {
 ///
 /// [`Error::Unresolved`] if `arg` is neither a path nor of the form `owner/name`; else the error of the dataset
 /// or of the Hub.
-pub fn resolve_dataset(arg: &str, split: Split, hub: &Hub) -> Result<Vec<Example>, Error> {
+pub fn resolve_dataset(arg: &str, split: Split, columns: &Columns, hub: &Hub) -> Result<Vec<Example>, Error> {
     if Path::new(arg).exists() {
-        Ok(load(arg, split)?)
+        Ok(load(arg, split, columns)?)
     } else if is_id(arg) {
-        hub.dataset(arg, split)
+        hub.dataset(arg, split, columns)
     } else {
         Err(Error::Unresolved { arg: arg.to_owned(), example: "openai/gsm8k" })
     }

@@ -40,6 +40,11 @@ impl Default for LoraConfig {
 }
 
 impl LoraConfig {
+    /// Adapters of a rank for every linear layer, with an alpha of twice the rank.
+    pub fn of_rank(rank: usize, seed: u64) -> Self {
+        Self { rank, alpha: 2.0 * rank as f64, seed, ..Self::default() }
+    }
+
     /// Checks that every option is in its range.
     pub fn validate(&self) -> Result<(), InvalidOption> {
         if self.rank == 0 {

@@ -3,7 +3,8 @@ Verifiable rewards: checks that a program can run on the text of a completion.
 
 Each reward is one small type that implements [`Reward`](grpo_core::Reward), and each is documented with a
 completion that earns it and one that does not. A [`Rubric`] is a named, weighted sum of rewards, in which one
-may be the gate of another. A [`Verifier`] is one of them by name, for configuration files. An [`audit`] shows what a rubric pays for before a run does.
+may be the gate of another. A [`Verifier`] is one of them by name, for configuration files. An [`audit`]
+shows what a rubric pays for before a run does.
 
 | reward | pays for | default |
 |---|---|---|
@@ -108,4 +109,4 @@ pub use quantity::Quantity;
 pub use repetition::Repetition;
 pub use rubric::{Rubric, Scores};
 pub use statistics::RewardStatistics;
-pub use verifier::{Example, Verifier};
+pub use verifier::{Verifier, VerifierExample};

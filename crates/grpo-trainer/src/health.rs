@@ -103,9 +103,9 @@ impl fmt::Display for Diagnosis {
             ),
             Self::NoSignal { reward, steps } => write!(
                 f,
-                "no signal: for {steps} steps in a row, all completions of every group earned the same reward (mean \
-                 {reward:.2}), so there was nothing to learn; use easier or harder problems, a larger group, or a reward with \
-                 more than two values"
+                "no signal: for {steps} steps in a row, all completions of every group earned the same (mean {reward:.2}), or with \
+                 max_redraws the same from redraw_reward, so there was nothing to learn; use easier or harder problems, a larger \
+                 group, a reward with more than two values, or another redraw_reward"
             ),
             Self::AllTruncated { max_completion_length, steps } => write!(
                 f,

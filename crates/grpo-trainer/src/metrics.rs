@@ -24,7 +24,7 @@ pub struct Metrics {
     /// `rewards/{name}/mean` and `rewards/{name}/std` of every reward, unweighted, over all completions.
     #[serde(flatten)]
     pub rewards: BTreeMap<String, f64>,
-    /// Share of groups whose rewards are all equal: they have no signal.
+    /// Share of groups without a signal: those whose rewards are all equal, and with dynamic sampling those with one outcome.
     pub frac_reward_zero_std: f64,
     /// Mean over tokens of the objective's estimate of KL(policy ‖ reference), in nats; absent without a KL term.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ pub struct Metrics {
     /// Share of completions without a surrogate loss because they are too far off-policy; only if a threshold is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off_policy_ratio: Option<f64>,
-    /// Groups drawn to replace those without a signal, kept or not; only with dynamic sampling.
+    /// Groups drawn to replace those with one outcome, kept or not; only with dynamic sampling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redrawn_groups: Option<usize>,
     /// Mean tokens per completion.

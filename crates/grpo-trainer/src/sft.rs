@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::step::micro_batches;
 use crate::{InvalidOption, Model, Optimizer, Order, Policy, Schedule, TrainerError};
 
+/// Far more than are useful.
+const MAX_EPOCHS: u64 = 1 << 16;
+
 /// A prompt, and a completion to learn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Demonstration {
@@ -73,6 +76,9 @@ impl Default for SftConfig {
 impl SftConfig {
     /// Checks that every number is in its range.
     pub fn validate(&self) -> Result<(), InvalidOption> {
+        if self.epochs > MAX_EPOCHS {
+            return Err(InvalidOption::new("epochs", self.epochs, "it must be at most 65536"));
+        }
         for (option, value) in [
             ("epochs", self.epochs),
             ("batch_size", self.batch_size as u64),

@@ -145,6 +145,12 @@ pub enum Error {
         /// What differs.
         differences: Vec<String>,
     },
+    /// There is no evaluation.
+    #[error("{}: no evaluation was started here: name the folder of one (`grpo evaluate --out`)", path.display())]
+    NoEvaluation {
+        /// The folder.
+        path: PathBuf,
+    },
     /// An evaluation has no results.
     #[error(
         "{} has no results of an evaluation: finish the evaluation first, if one was started there", path.display()

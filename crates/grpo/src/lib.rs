@@ -101,7 +101,7 @@ pub use error::Error;
 pub use {grpo_core, grpo_data, grpo_qwen2, grpo_reward, grpo_rollout, grpo_trainer};
 
 pub use grpo_core::{Advantage, Completion, Finish, Objective, Paper, Recipe, Reward};
-pub use grpo_data::{Example, Hub, Split, resolve_dataset, resolve_model};
+pub use grpo_data::{Columns, Example, Hub, Split, resolve_dataset, resolve_model};
 pub use grpo_qwen2::{LoraConfig, LoraTarget, Message};
 pub use grpo_reward::Rubric;
 pub use grpo_rollout::{InvalidOption, Sampling};

@@ -5,7 +5,7 @@
 //! accepted if it is right, in the format, and ended by itself. The model learns it without the examples.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -14,11 +14,14 @@ use grpo_data::{Hub, resolve_model};
 use grpo_files::write_bytes;
 use grpo_qwen2::LoraConfig;
 use grpo_rollout::InvalidOption;
-use grpo_trainer::{Demonstration, Qwen2Policy, Qwen2PolicyConfig, Sft, SftConfig, SftUpdate};
+use grpo_trainer::{
+    Demonstration, Qwen2Policy, Qwen2PolicyConfig, Sft, SftConfig, SftUpdate, TrainerError, differences,
+};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::device::{DeviceKind, Subject, guard, prove};
-use crate::evaluation::{Answered, EvaluationConfig, read_answers};
+use crate::evaluation::{Answered, EvaluationConfig, Recorded, files_of};
 use crate::machine::Machine;
 use crate::run::RunFolder;
 use crate::{Error, Interrupt, Question};
@@ -28,8 +31,8 @@ const METRICS: &str = "metrics.jsonl";
 
 /// Fine-tuning that is ready to start.
 pub struct FineTuning<'a> {
-    /// The folder of the evaluation, finished or not.
-    pub evaluation: &'a Path,
+    /// The evaluation, finished or not.
+    pub evaluation: &'a Recorded,
     /// Passes, batches and learning rate.
     pub sft: &'a SftConfig,
     /// New adapters to train; without them all weights are trained. If the evaluation has an adapter, that one is trained further.
@@ -59,8 +62,17 @@ pub enum SftEvent {
 pub struct FineTuned {
     /// Whether it was not interrupted.
     pub finished: bool,
-    /// The adapters in PEFT format, or the model in Hugging Face layout; none if it was interrupted before the first update.
-    pub saved: Option<PathBuf>,
+    /// What has been saved; nothing if it was interrupted before the first update.
+    pub saved: Option<Saved>,
+}
+
+/// What has been saved, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Saved {
+    /// Adapters, in PEFT format.
+    Adapter(PathBuf),
+    /// The model, in Hugging Face layout.
+    Model(PathBuf),
 }
 
 /// What has been learned, and with what.
@@ -76,29 +88,21 @@ struct Description<'a> {
 
 impl FineTuning<'_> {
     /// Fine-tunes the evaluation's model, and saves it in `folder`: `adapter/` or `model/`, and `metrics.jsonl`. What was trained
-    /// before an interrupt or an error is saved, too.
+    /// before an interrupt or an error is saved, too, unless the weights are no longer finite.
     pub fn run(
         &self,
         folder: &Path,
         interrupt: &Interrupt,
         mut tell: impl FnMut(SftEvent),
     ) -> Result<FineTuned, Error> {
-        let Self { evaluation, sft, device, .. } = self;
+        let Self { evaluation: Recorded { config, answers, .. }, sft, device, .. } = self;
         sft.validate()?;
         RunFolder::check_free(folder)?;
-        let (config, answers) = read_answers(evaluation)?;
-        let accepted = accepted(&answers);
-        if accepted.is_empty() {
-            let (path, n) = (evaluation.display(), answers.len());
-            let reason = format!(
-                "none of the {n} completions in {path} is right and in the format, so there is nothing to learn: evaluate with \
-                 --few-shot, on more problems, or with more --samples"
-            );
-            return Err(Error::Contradiction(reason));
-        }
         let adapter = config.adapter.as_deref().map(Path::new);
         let lora = self.lora(adapter)?;
+        let accepted = self.accepted()?;
         let model = resolve_model(&config.model, &Hub::from_env()?)?;
+        self.check_files(&model, adapter)?;
         let proof = prove(*device, &Subject::read(&model, lora.clone())?, None)?;
         guard(proof.info.as_ref(), || {
             let policy_config = Qwen2PolicyConfig { lora: lora.clone(), ..Qwen2PolicyConfig::default() };
@@ -109,24 +113,35 @@ impl FineTuning<'_> {
             }
             let demonstrations = demonstrations(&policy, &config.system_prompt, &accepted)?;
             let mut fit = Sft::new(&demonstrations, sft)?;
+            let is_new = !folder.exists();
             let _lock = RunFolder::lock(folder)?;
-            let (completions, accepted) = (answers.len(), demonstrations.len());
+            // Again, under the lock: another process may have been faster.
+            RunFolder::check_free(folder)?;
+            let (completions, accepted) = (answers.len(), accepted.len());
             let machine = Machine::this(proof.info.clone());
-            write_description(
-                folder,
-                &Description { evaluation: &config, completions, accepted, sft, lora: &lora, machine },
-            )?;
+            let description =
+                Description { evaluation: config, completions, accepted, sft, lora: &lora, machine };
+            write_description(folder, &description)?;
             tell(SftEvent::Started { completions, accepted, updates: fit.updates() });
             let mut updates = 0;
             let finished = updates_of(&mut fit, &mut policy, folder, interrupt, |update| {
                 updates = update.update;
                 tell(SftEvent::Updated(update));
             });
-            let saved = folder.join(if lora.is_some() { "adapter" } else { "model" });
-            if updates > 0 {
-                policy.save(&saved)?;
+            if let Err(Error::Trainer(TrainerError::NotFinite { .. })) = finished {
+                // Nothing that could be used: the next try can take the folder. Why it failed is the error to report.
+                if is_new {
+                    let _ = fs::remove_dir_all(folder);
+                }
+            } else if updates > 0 {
+                let saved = if lora.is_some() { Saved::Adapter } else { Saved::Model };
+                let place = folder.join(if lora.is_some() { "adapter" } else { "model" });
+                let result = policy.save(&place);
+                let finished = finished?;
+                result?;
+                return Ok(FineTuned { finished, saved: Some(saved(place)) });
             }
-            Ok(FineTuned { finished: finished?, saved: (updates > 0).then_some(saved) })
+            Ok(FineTuned { finished: finished?, saved: None })
         })
     }
 
@@ -141,17 +156,41 @@ impl FineTuning<'_> {
             (None, lora) => Ok(lora.clone()),
         }
     }
-}
 
-/// The completions that are right, in the format, and ended by themselves; equal ones of a problem once.
-fn accepted(answers: &[Answered]) -> Vec<&Answered> {
-    let mut seen = BTreeSet::new();
-    let is_accepted = |answer: &&Answered| answer.strict && answer.format && answer.finish == Finish::Stop;
-    let mut accepted: Vec<&Answered> = answers.iter().filter(is_accepted).collect();
-    // Completions are recorded as they end.
-    accepted.sort_by_key(|answer| (answer.problem, answer.sample));
-    accepted.retain(|answer| seen.insert((answer.problem, answer.completion.as_str())));
-    accepted
+    /// The completions that are right, in the format, and ended by themselves; equal ones of a problem once. At least one.
+    fn accepted(&self) -> Result<Vec<&Answered>, Error> {
+        let answers = &self.evaluation.answers;
+        let mut seen = BTreeSet::new();
+        let is_accepted =
+            |answer: &&Answered| answer.strict && answer.format && answer.finish == Finish::Stop;
+        let mut accepted: Vec<&Answered> = answers.iter().filter(is_accepted).collect();
+        // Completions are recorded as they end.
+        accepted.sort_by_key(|answer| (answer.problem, answer.sample));
+        accepted.retain(|answer| seen.insert((answer.problem, answer.completion.as_str())));
+        if !accepted.is_empty() {
+            return Ok(accepted);
+        }
+        let reason = format!(
+            "none of the {} completions of the evaluation is right and in the format, so there is nothing to learn: evaluate \
+             with --few-shot, on more problems, or with more --samples",
+            answers.len()
+        );
+        Err(Error::Contradiction(reason))
+    }
+
+    /// An error if the model or the adapter is not the one that was evaluated.
+    fn check_files(&self, model: &Path, adapter: Option<&Path>) -> Result<(), Error> {
+        let changed = differences(&json!(self.evaluation.files), &json!(files_of(model, adapter)?));
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} is not what was evaluated ({}): evaluate it again",
+            self.evaluation.config.model,
+            changed.join("; ")
+        );
+        Err(Error::Contradiction(reason))
+    }
 }
 
 /// The question after the system prompt alone, and the completion.
@@ -178,15 +217,13 @@ fn updates_of(
 ) -> Result<bool, Error> {
     let path = folder.join(METRICS);
     let mut metrics = File::create(&path).map_err(Error::io(&path))?;
-    while let Some(update) = fit.update(policy)? {
+    while !interrupt.is_requested() {
+        let Some(update) = fit.update(policy)? else { return Ok(true) };
         tell(update);
         let line = serde_json::to_string(&update).map_err(|e| Error::io(&path)(e.into()))?;
         metrics.write_all((line + "\n").as_bytes()).map_err(Error::io(&path))?;
-        if interrupt.is_requested() {
-            return Ok(update.update == fit.updates());
-        }
     }
-    Ok(true)
+    Ok(false)
 }
 
 fn write_description(folder: &Path, description: &Description<'_>) -> Result<(), Error> {

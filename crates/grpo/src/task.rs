@@ -81,11 +81,11 @@ impl<T> Task<T> {
 }
 
 impl<T: Truth> Task<T> {
-    /// The task with the total that each gold must earn.
+    /// The task with the total that each gold must earn; if none, each must only earn something for correctness.
     #[must_use]
-    pub fn with_marks(mut self, marks: f32) -> Self {
+    pub fn with_marks(mut self, marks: Option<f32>) -> Self {
         if let Some(golds) = &mut self.golds {
-            golds.marks = Some(marks);
+            golds.marks = marks;
         }
         self
     }
@@ -120,11 +120,11 @@ impl<T: Truth> Task<T> {
 }
 
 impl Task<String> {
-    /// The dataset of a configuration in GSM8K layout, from a file, a folder or the Hub. If the system prompt is
+    /// The dataset of a configuration, from a file, a folder or the Hub. If the system prompt is
     /// [`gsm8k::SYSTEM`], the task has golds: right completions in the format that it asks for.
     pub fn load(config: &TaskConfig, hub: &Hub) -> Result<Self, Error> {
-        let TaskConfig { dataset, system_prompt, eval_problems, .. } = config;
-        let train = resolve_dataset(dataset, Split::Train, hub)?;
+        let TaskConfig { dataset, columns, system_prompt, eval_problems, .. } = config;
+        let train = resolve_dataset(dataset, Split::Train, columns, hub)?;
         let mut task = Self::of_examples(&train, system_prompt);
         if *eval_problems > 0 {
             if Path::new(dataset).is_file() {
@@ -132,14 +132,14 @@ impl Task<String> {
                     "the dataset is a single file, with no held-out problems: use a folder with a test split";
                 return Err(InvalidOption::new("eval_problems", eval_problems, expected).into());
             }
-            let mut test = resolve_dataset(dataset, Split::Test, hub)?;
+            let mut test = resolve_dataset(dataset, Split::Test, columns, hub)?;
             test.truncate(*eval_problems);
             task = task.with_test("test problems", questions(&test, system_prompt));
         }
         Ok(task)
     }
 
-    /// Examples in GSM8K layout, after a system prompt.
+    /// Examples after a system prompt.
     pub fn of_examples(train: &[Example], system_prompt: &str) -> Self {
         let golds = (system_prompt == gsm8k::SYSTEM).then(|| Golds {
             completions: train.iter().map(|example| gsm8k::gold(&example.truth)).collect(),

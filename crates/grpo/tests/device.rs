@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use grpo::{
-    Hub, LoraConfig, Metrics, Problem, Qwen2Policy, Qwen2PolicyConfig, Rubric, Split, Trainer, TrainerConfig,
-    questions, resolve_dataset,
+    Columns, Hub, LoraConfig, Metrics, Problem, Qwen2Policy, Qwen2PolicyConfig, Rubric, Split, Trainer,
+    TrainerConfig, questions, resolve_dataset,
 };
 use grpo_test_device::device;
 
@@ -23,9 +23,13 @@ fn train(device: &grpo::device::Device, lora: Option<LoraConfig>) -> (Vec<Vec<u3
     };
     let of_policy = Qwen2PolicyConfig { lora, ..Qwen2PolicyConfig::default() };
     let policy = Qwen2Policy::load(&embedded("model"), device, &of_policy).unwrap();
-    let rows =
-        resolve_dataset(&embedded("problems").display().to_string(), Split::Train, &Hub::from_env().unwrap())
-            .unwrap();
+    let rows = resolve_dataset(
+        &embedded("problems").display().to_string(),
+        Split::Train,
+        &Columns::default(),
+        &Hub::from_env().unwrap(),
+    )
+    .unwrap();
     let questions = questions(&rows[..6], &grpo::TaskConfig::default().system_prompt);
     let problems: Vec<Problem<String>> = (0..)
         .zip(questions)

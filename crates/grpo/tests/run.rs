@@ -48,6 +48,7 @@ fn a_run_of_ones_own_begins_is_resumed_and_is_replayed() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
     assert_eq!(run(&whole, config(""), letters(3..9), rubric()).unwrap(), 3);
+    assert_eq!(RunFolder::read_config(&whole).unwrap().task.rewards, [], "it has rewards of its own");
     let resumed = folder.path().join("resumed");
     assert_eq!(run(&resumed, config("steps = 1"), letters(3..9), rubric()).unwrap(), 1);
     assert_eq!(run(&resumed, config(""), letters(3..9), rubric()).unwrap(), 3);
@@ -75,7 +76,7 @@ fn a_run_of_ones_own_begins_is_resumed_and_is_replayed() {
     assert_eq!(line["question"], format!("Write {n} letters."));
     assert!(line["prompt"].as_str().unwrap().contains(line["question"].as_str().unwrap()));
     let from_toml = RunConfig::read(resumed.join("config.toml")).unwrap();
-    assert_eq!(from_toml, config("steps = 1"));
+    assert_eq!(from_toml, config("steps = 1\nrewards = []"));
 }
 
 /// A run that is to be refused, and why.

@@ -24,7 +24,7 @@ use self::model::{
 };
 use self::repo::Repo;
 use crate::load::{load_files, split_files};
-use crate::{Error, Example, Split};
+use crate::{Columns, Error, Example, Split};
 
 const ENDPOINT: &str = "https://huggingface.co";
 
@@ -151,18 +151,18 @@ impl Hub {
     /// # Errors
     ///
     /// [`Error::Hub`] if the files are not available, [`Error::Load`] if they hold no such dataset.
-    pub fn dataset(&self, id: &str, split: Split) -> Result<Vec<Example>, Error> {
+    pub fn dataset(&self, id: &str, split: Split, columns: &Columns) -> Result<Vec<Example>, Error> {
         let repo = Repo::dataset(id)?;
         let folder = self.cached(&repo, |folder| split_files(folder, split).is_ok())?;
         if let Some(files) = folder.and_then(|folder| split_files(&folder, split).ok()) {
-            return Ok(load_files(&files)?);
+            return Ok(load_files(&files, columns)?);
         }
         self.check_online(|| repo.describe(&format!("{split}-*.parquet")))?;
         let remote = Remote::newest(self, &repo)?;
         let names = split.choose(&repo.to_string(), &remote.names)?;
         let files = remote.fetch_all(&names)?;
         remote.publish()?;
-        Ok(load_files(&files)?)
+        Ok(load_files(&files, columns)?)
     }
 
     /// The cached commit that is marked as the newest; offline, if none is marked, the only complete one.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use grpo_data::{Error, Hub, HubError, Split};
+use grpo_data::{Columns, Error, Hub, HubError, Split};
 
 use crate::hub::{hub, model, serve};
 use crate::parquet::write_truths;
@@ -48,8 +48,8 @@ fn a_dataset_of_a_commit_that_nothing_calls_the_newest() {
     fs::create_dir_all(&folder).unwrap();
     write_truths(&folder.join("train.parquet"), &["1", "2"]);
     let hub = Hub::new(cache.path()).with_offline(true);
-    assert_eq!(hub.dataset("a/b", Split::Train).unwrap().len(), 2);
-    let error = hub.dataset("a/b", Split::Test).unwrap_err();
+    assert_eq!(hub.dataset("a/b", Split::Train, &Columns::default()).unwrap().len(), 2);
+    let error = hub.dataset("a/b", Split::Test, &Columns::default()).unwrap_err();
     assert!(matches!(error, Error::Hub(HubError::Offline { .. })), "{error}");
 }
 
@@ -71,8 +71,8 @@ fn the_hubs_own_conversion_of_a_dataset() {
     let cache = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         let hub = hub(&server, &cache);
-        assert_eq!(hub.dataset("a/b", Split::Train).unwrap()[1].truth, "2"); // then from the cache
-        assert_eq!(hub.dataset("c/d", Split::Test).unwrap()[0].truth, "4");
+        assert_eq!(hub.dataset("a/b", Split::Train, &Columns::default()).unwrap()[1].truth, "2"); // then from the cache
+        assert_eq!(hub.dataset("c/d", Split::Test, &Columns::default()).unwrap()[0].truth, "4");
     }
 }
 
@@ -93,9 +93,12 @@ fn a_dataset_that_arrives_in_part_is_not_taken_for_whole() {
             if request.path.ends_with("0001.parquet") { Answer::new(410, "") } else { repos.answer(request) }
         }
     });
-    hub(&server, &cache).dataset("a/b", Split::Test).unwrap();
-    hub(&server, &cache).dataset("a/b", Split::Train).unwrap_err();
-    assert_eq!(hub(&serve(repos), &cache).dataset("a/b", Split::Train).unwrap().len(), 2);
+    hub(&server, &cache).dataset("a/b", Split::Test, &Columns::default()).unwrap();
+    hub(&server, &cache).dataset("a/b", Split::Train, &Columns::default()).unwrap_err();
+    assert_eq!(
+        hub(&serve(repos), &cache).dataset("a/b", Split::Train, &Columns::default()).unwrap().len(),
+        2
+    );
 }
 
 #[test]

@@ -1,12 +1,12 @@
 use std::fs;
 
-use grpo_data::{Example, LoadError, Split, load};
+use grpo_data::{Columns, Example, LoadError, Split, load};
 
 fn read(content: &[u8]) -> Result<Vec<Example>, LoadError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     fs::write(&path, content).unwrap();
-    load(path, Split::Train)
+    load(path, Split::Train, &Columns::default())
 }
 
 /// Reads a good line, then `line`, which must be refused with a message that holds all of `parts`.

@@ -1,5 +1,6 @@
 //! Datasets on disk, and the Hub against a small server of the test's own.
 
+mod columns;
 mod errors;
 mod gsm8k;
 mod hub;

@@ -279,6 +279,23 @@ fn a_prefill_is_a_part_of_every_completion() {
     assert_eq!(chat.prefill, "ba");
     assert_eq!(chat.prompt(&[Message::new("user", "ab")]).unwrap(), [6, 2, 5, 6, 1, 0]);
     assert_eq!(chat.completion(&[2, 5]), "baab");
+    assert_eq!(chat.completion_ids("baab").unwrap(), [2, 5], "the prompt has the prefill");
+}
+
+#[test]
+fn a_completion_and_its_ids_are_two_forms_of_the_same() {
+    let chat = read_after(|_| ()).unwrap();
+    assert_eq!(chat.completion_ids("ab a").unwrap(), [2, 3, 0, 5]);
+    assert_eq!(chat.completion(&[2, 3, 0, 5]), "ab a");
+    // Without `<|im_end|>`, a stop token of the model ends it.
+    let other = read_after(|folder| {
+        let mut value = tokenizer();
+        value["added_tokens"] = json!([]);
+        write_json(&folder.join("tokenizer.json"), &value);
+        write_json(&folder.join("generation_config.json"), &json!({ "eos_token_id": [4, 1] }));
+        write_json(&folder.join("tokenizer_config.json"), &json!({ "chat_template": "x" }));
+    });
+    assert_eq!(other.unwrap().completion_ids("ab").unwrap(), [2, 1]);
 }
 
 #[test]

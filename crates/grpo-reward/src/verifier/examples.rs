@@ -8,8 +8,8 @@ use crate::{Rubric, SettingError};
 
 /// A verifier, and what it makes of two completions.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Example {
-    /// The verifier, with its default numbers where it has them.
+pub struct VerifierExample {
+    /// The verifier, with its defaults where it has them.
     pub verifier: Verifier,
     /// What it pays for, in a phrase.
     pub pays_for: &'static str,
@@ -23,7 +23,7 @@ pub struct Example {
 
 const FORMATTED: &str = "<reasoning>\nHalf of 36.\n</reasoning>\n<answer>\n18\n</answer>\n";
 
-impl Example {
+impl VerifierExample {
     /// One of every verifier, in the order of [`Verifier::KINDS`].
     pub fn all() -> Vec<Self> {
         Verifier::KINDS.iter().map(|kind| Self::of(kind)).collect()
@@ -82,7 +82,7 @@ impl Example {
         };
         Self {
             pays_for: pays_for(kind),
-            verifier: serde_json::from_value(verifier).expect("every example has a verifier's numbers"),
+            verifier: serde_json::from_value(verifier).expect("every example has valid settings"),
             truth,
             right: completion(right),
             wrong: completion(wrong),
@@ -93,7 +93,7 @@ impl Example {
     ///
     /// # Errors
     ///
-    /// If the verifier's numbers are those of none, as only an example of one's own can have.
+    /// If a setting is out of range, as only in an example of one's own.
     pub fn earned(&self) -> Result<[f32; 2], SettingError> {
         let rubric: Rubric<str> = self.verifier.add_to(Rubric::new(), "example", 1.0)?;
         let earned =

@@ -11,9 +11,9 @@ use crate::{
     Repetition, Rubric, SettingError, SoftFormat, SoftOverlong, StrictFormat, TagCount,
 };
 
-pub use examples::Example;
+pub use examples::VerifierExample;
 
-/// A verifier for truths that are texts, with its numbers: `{ kind = "numeric", reward = 2.0 }` in a configuration. Numbers that are
+/// A verifier for truths that are text, with its settings: `{ kind = "numeric", reward = 2.0 }` in a configuration. Settings that are
 /// left out are the verifier's defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -142,7 +142,7 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// If its numbers are those of no verifier.
+    /// If a setting is out of range.
     pub fn add_to<T: AsRef<str> + ?Sized>(
         &self,
         rubric: Rubric<T>,

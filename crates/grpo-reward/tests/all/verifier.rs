@@ -1,6 +1,6 @@
 //! Verifiers by name.
 
-use grpo_reward::{Example, Rubric, Verifier};
+use grpo_reward::{Rubric, Verifier, VerifierExample};
 use serde_json::{Value, json};
 
 fn read(settings: Value) -> Result<Verifier, String> {
@@ -14,7 +14,7 @@ fn versions(verifier: &Verifier) -> Vec<String> {
 
 #[test]
 fn every_verifier_pays_for_its_right_example_alone() {
-    for example in Example::all() {
+    for example in VerifierExample::all() {
         let [right, wrong] = example.earned().unwrap();
         assert!(right > wrong, "{example:?}: {right} {wrong}");
     }
@@ -22,7 +22,7 @@ fn every_verifier_pays_for_its_right_example_alone() {
 
 #[test]
 fn every_verifier_is_written_and_read() {
-    for (kind, Example { verifier, .. }) in Verifier::KINDS.iter().zip(Example::all()) {
+    for (kind, VerifierExample { verifier, .. }) in Verifier::KINDS.iter().zip(VerifierExample::all()) {
         let written = json!(verifier);
         assert_eq!(written["kind"], *kind);
         assert_eq!(read(written).unwrap(), verifier);

@@ -12,7 +12,7 @@ use crate::CheckpointError;
 
 const MANIFEST: &str = "manifest.json";
 /// The version of the manifest and of the files that it lists.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -25,7 +25,6 @@ pub struct TrainerConfig {
     pub recipe: Recipe,
     /// With dynamic sampling, the reward that has to differ within a group, by name; by default the one of the largest weight, and of
     /// several the first. Partial rewards do not count: they differ in groups whose answers are all wrong, too.
-    #[serde(default)]
     pub redraw_reward: Option<String>,
     /// Moves the reference towards the policy (TRL: `sync_ref_model`).
     pub reference_sync: Option<ReferenceSync>,

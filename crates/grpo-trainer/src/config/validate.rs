@@ -40,6 +40,10 @@ impl TrainerConfig {
                 "it must be at most 4096",
             ));
         }
+        if let (0, Some(name)) = (self.recipe.max_redraws, &self.redraw_reward) {
+            let expected = "it has no effect without dynamic sampling: set max_redraws, too";
+            return Err(InvalidOption::new("redraw_reward", name, expected));
+        }
         for (option, value) in [
             ("max_completion_length", self.max_completion_length),
             ("updates", self.updates),

@@ -60,9 +60,9 @@ impl Group<Experience> {
 /// The result of a rollout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiences {
-    /// One group per problem, in order. Groups without a signal may have been replaced by those of other problems.
+    /// One group per problem, in order. Groups with one outcome may have been replaced by those of other problems.
     pub groups: Vec<Group<Experience>>,
-    /// Groups drawn to replace those without a signal, whether kept or not.
+    /// Groups drawn to replace those with one outcome, whether kept or not.
     pub redrawn: usize,
     /// Tokens that the rollout took, including those of groups that were not kept.
     pub tokens: RolloutTokens,

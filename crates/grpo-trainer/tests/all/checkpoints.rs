@@ -58,12 +58,12 @@ fn a_damaged_one_is_named_and_the_one_before_is_taken() {
         ("not listed", |f| std::fs::write(f.join("model/more"), "").unwrap()),
         ("which is not in this folder", |f| {
             let entry = r#"{"bytes":0,"sha256":""}"#;
-            let manifest = format!(r#"{{"format":3,"files":{{"../../secret":{entry}}}}}"#);
+            let manifest = format!(r#"{{"format":4,"files":{{"../../secret":{entry}}}}}"#);
             std::fs::write(f.join("manifest.json"), manifest).unwrap();
         }),
         ("which is not in this folder", |f| {
             let entry = r#"{"bytes":0,"sha256":""}"#;
-            let manifest = format!(r#"{{"format":3,"files":{{"/etc/passwd":{entry}}}}}"#);
+            let manifest = format!(r#"{{"format":4,"files":{{"/etc/passwd":{entry}}}}}"#);
             std::fs::write(f.join("manifest.json"), manifest).unwrap();
         }),
     ];

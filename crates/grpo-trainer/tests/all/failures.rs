@@ -30,6 +30,7 @@ fn bad_options_are_named() {
         ("group_size", TrainerConfig { group_size: 0, ..config() }),
         ("group_size", TrainerConfig { group_size: 1, ..config() }),
         ("group_size", TrainerConfig { group_size: 1 << 17, ..config() }),
+        ("redraw_reward", TrainerConfig { redraw_reward: Some("even".into()), ..config() }),
         ("max_redraws", recipe(Recipe { max_redraws: 1 << 13, ..Recipe::grpo() })),
         ("max_completion_length", TrainerConfig { max_completion_length: 0, ..config() }),
         ("updates", TrainerConfig { updates: 0, ..config() }),

@@ -96,6 +96,7 @@ fn what_cannot_be_learned_is_refused() {
     assert!(matches!(Sft::new(&[], &SftConfig::default()), Err(TrainerError::NoProblems)));
     for (name, config) in [
         ("epochs", SftConfig { epochs: 0, ..SftConfig::default() }),
+        ("epochs", SftConfig { epochs: u64::MAX, ..SftConfig::default() }),
         ("batch_size", SftConfig { batch_size: 0, ..SftConfig::default() }),
         ("micro_batch_tokens", SftConfig { micro_batch_tokens: 0, ..SftConfig::default() }),
         ("learning_rate", SftConfig { learning_rate: f64::NAN, ..SftConfig::default() }),

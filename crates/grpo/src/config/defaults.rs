@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use grpo_core::Paper;
+use grpo_data::Columns;
 use grpo_qwen2::LoraConfig;
 use grpo_trainer::{Qwen2PolicyConfig, ReferenceSync, TrainerConfig};
 
@@ -48,12 +49,7 @@ impl Choices {
                 ..base
             },
             policy: Qwen2PolicyConfig {
-                lora: self.lora.map(|rank| LoraConfig {
-                    rank,
-                    alpha: 2.0 * rank as f64,
-                    seed: self.seed,
-                    ..LoraConfig::default()
-                }),
+                lora: self.lora.map(|rank| LoraConfig::of_rank(rank, self.seed)),
                 ..Qwen2PolicyConfig::default()
             },
             execution: ExecutionConfig::default(),
@@ -88,6 +84,7 @@ impl Default for TaskConfig {
             model: String::new(),
             adapter: None,
             dataset: "openai/gsm8k".to_string(),
+            columns: Columns::default(),
             system_prompt: gsm8k::SYSTEM.to_string(),
             max_prompt_length: None,
             problems_per_step: 1,

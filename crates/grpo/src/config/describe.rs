@@ -14,6 +14,14 @@ const ABOUT: &[(&str, &str)] = &[
     ("task.model", "A folder in Hugging Face layout, or a Hub id."),
     ("task.adapter", "A folder with adapters in PEFT format to continue from."),
     ("task.dataset", "A Parquet or JSONL file, a folder of them, or a Hub id."),
+    ("task.columns", "The columns of the dataset."),
+    ("task.columns.question", "Name of the column of questions."),
+    ("task.columns.answer", "Name of the column of answers."),
+    (
+        "task.columns.truth",
+        "What of an answer is compared: hashes (what follows ####), whole, or { pattern = 'regex' }.",
+    ),
+    ("task.columns.truth.pattern", "The last match, or its first group."),
     ("task.system_prompt", "System prompt before every question."),
     ("task.max_prompt_length", "Rows with longer prompts (in tokens) are dropped."),
     ("task.problems_per_step", "Problems per step, each with a group of completions."),
@@ -48,7 +56,7 @@ const ABOUT: &[(&str, &str)] = &[
     ("algorithm.recipe.aggregation", "How rewards are combined: sum_then_normalize or normalize_then_sum."),
     (
         "algorithm.recipe.max_redraws",
-        "How many times groups without a signal are replaced (dynamic sampling).",
+        "How many times groups with one outcome are replaced (dynamic sampling).",
     ),
     (
         "algorithm.recipe.soft_overlong_cache",
@@ -126,8 +134,9 @@ const ABOUT: &[(&str, &str)] = &[
     ("execution.activation_checkpointing", "Less memory, more time (TRL: gradient_checkpointing)."),
 ];
 
-/// Keys whose defaults follow from other keys.
-const FOLLOWING: [&str; 3] = ["algorithm.learning_rate", "policy.lora.alpha", "policy.lora.seed"];
+/// Keys whose defaults are commented out: those that follow from other keys, and the list that tables are added to.
+const FOLLOWING: [&str; 4] =
+    ["algorithm.learning_rate", "policy.lora.alpha", "policy.lora.seed", "task.rewards"];
 
 impl RunConfig {
     /// This configuration as TOML with a comment for every key; [`Settings::from_toml`](super::Settings::from_toml) reads it back.
@@ -201,7 +210,8 @@ fn write_table(toml: &mut String, config: &Value, implied: &Value, path: &str) {
     for (key, about, value) in own().filter(|(.., value)| !value.is_object()) {
         let follows = FOLLOWING.contains(&key) && get(implied, key) == Some(value);
         let comment = if follows { "# " } else { "" };
-        *toml += &format!("{comment}{} = {} # {about}\n", last_name(key), inline(value));
+        let entry = format!("{} = {} # {about}", last_name(key), inline(value));
+        entry.lines().for_each(|line| *toml += &format!("{comment}{line}\n"));
     }
     for (key, ..) in own().filter(|(key, _, value)| value.is_object() && *key != RECIPE) {
         write_table(toml, config, implied, key);
@@ -210,19 +220,25 @@ fn write_table(toml: &mut String, config: &Value, implied: &Value, path: &str) {
 
 /// A value on one line.
 fn inline(value: &Value) -> String {
-    let fields = |(name, value): (&String, &Value)| format!("{name} = {}", inline(value));
+    let fields = |(name, value): (&String, &Value)| format!("{} = {}", key_form(name), inline(value));
     match value {
         Value::Object(map) => format!("{{ {} }}", map.iter().map(fields).collect::<Vec<_>>().join(", ")),
         // A table each, on its own line.
         Value::Array(list) if list.iter().any(Value::is_object) => {
-            let tables: String = list.iter().map(|table| format!("    {},\n", inline(table))).collect();
-            format!("[\n{tables}]")
+            let tables: Vec<String> = list.iter().map(inline).collect();
+            format!("[\n    {},\n]", tables.join(",\n    "))
         }
         Value::Array(list) => format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Value::Null => format!("\"{NONE}\""),
-        // Strings, numbers and booleans look the same in JSON and TOML.
-        value => value.to_string(),
+        // Strings, numbers and booleans look the same in JSON and TOML, but for one control character.
+        value => value.to_string().replace('\u{7f}', "\\u007F"),
     }
+}
+
+/// A key of a table, in quotes if it needs them.
+fn key_form(name: &str) -> String {
+    let is_bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    if !name.is_empty() && name.bytes().all(is_bare) { name.to_string() } else { inline(&name.into()) }
 }
 
 #[cfg(test)]
@@ -247,6 +263,10 @@ mod tests {
             "recipe = 'cispo'",
             "surrogate = { kind = 'cispo', epsilon_high = 0.2 }",
             "recipe = 'dr-grpo'\nlora.rank = 4",
+            "[[rewards]]\nkind = 'quantity'\nsynonyms = { 'miles per hour' = 'mph', '°' = 'deg' }",
+            "[[rewards]]\nkind = 'must_match'\npattern = \"\\u007F\"",
+            "columns.truth = 'whole'\ncolumns.question = 'problem'",
+            "columns.truth = { pattern = '= (\\d+)' }",
             "[[rewards]]\nkind = 'numeric'\n[[rewards]]\nkind = 'must_match'\npattern = '^\\d'\nweight = 0.1\ngate = 'numeric'",
             "rollout_dtype = 'bf16'\nepsilon_high = 0.3\nschedule = { kind = 'linear', num_training_steps = 9 }\nmax_grad_norm = 'none'",
         ] {
@@ -254,5 +274,14 @@ mod tests {
             let toml = config.to_toml();
             assert_eq!(RunConfig::from_toml(&toml).unwrap(), config, "{toml}");
         }
+    }
+
+    /// Tables come last in TOML, so that is where rewards are added.
+    #[test]
+    fn rewards_can_be_added_to_what_is_described() {
+        let toml = RunConfig::default().to_toml() + "\n[[task.rewards]]\nkind = 'numeric'\n";
+        let config = RunConfig::from_toml(&toml).unwrap();
+        assert_eq!(config.task.rewards.len(), 1);
+        assert_eq!(config.task.rewards[0].name, "numeric");
     }
 }

@@ -72,6 +72,12 @@ pub enum ConfigError {
         /// The variant that is chosen.
         kind: String,
     },
+    /// A document gives a key two values.
+    #[error("`{key}` has two values: remove one")]
+    Twice {
+        /// The key.
+        key: String,
+    },
     /// A reward is not one that a run can have.
     #[error("reward `{name}`: {reason}")]
     Reward {

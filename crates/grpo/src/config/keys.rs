@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use grpo_core::{Bound, Level, Paper, SamplerCorrection};
+use grpo_data::Truth;
 use grpo_trainer::{RolloutDtype, Schedule};
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ static KEYS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     for paper in Paper::ALL {
         let mut config = Choices { lora: Some(1), moves_reference: true, ..Choices::default() }.defaults();
         config.algorithm.recipe = paper.recipe(1);
+        config.task.columns.truth = Truth::Pattern(String::new());
         config.algorithm.schedule = Schedule::Linear { steps: 1 };
         let correction = SamplerCorrection { level: Level::Token, bound: Bound::Mask, min: 0.0, max: 1.0 };
         config.policy.rollout_dtype = RolloutDtype::Bf16(correction);

@@ -10,6 +10,7 @@ mod settings;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use grpo_data::Columns;
 use grpo_rollout::InvalidOption;
 use grpo_trainer::{Qwen2PolicyConfig, TrainerConfig};
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,8 @@ pub struct TaskConfig {
     pub adapter: Option<String>,
     /// The problems: a Parquet or JSONL file, a folder of them, or a Hub id.
     pub dataset: String,
+    /// Its columns, and how the truth is taken from an answer.
+    pub columns: Columns,
     /// The system prompt before every question; none if empty.
     pub system_prompt: String,
     /// Rows whose prompt has more tokens than this are dropped.
@@ -69,7 +72,6 @@ pub struct TaskConfig {
     /// Problems per step.
     pub problems_per_step: usize,
     /// What completions are paid for; a program may bring a [`Rubric`](crate::Rubric) of its own instead.
-    #[serde(default = "RewardConfig::gsm8k")]
     pub rewards: Vec<RewardConfig>,
     /// Number of held-out problems answered greedily before and after training, taken from the start of the test split.
     pub eval_problems: usize,

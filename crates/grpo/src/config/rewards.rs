@@ -2,10 +2,14 @@
 
 use std::fmt;
 
-use grpo_reward::{Rubric, TagCount, Verifier};
+use grpo_reward::{Rubric, Verifier, VerifierExample};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::gsm8k;
+
+use super::keys::most_similar;
+use super::settings::{NONE, plain};
 use super::{ConfigError, TaskConfig};
 
 /// A part of the rewards: a verifier, its name in metrics, its weight, and its gate.
@@ -24,7 +28,7 @@ pub struct RewardConfig {
     pub verifier: Verifier,
 }
 
-/// A reward's part without the verifier.
+/// What a reward has besides its verifier.
 #[derive(Deserialize)]
 struct Part {
     name: Option<String>,
@@ -32,6 +36,8 @@ struct Part {
     weight: f32,
     gate: Option<String>,
 }
+
+const OF_PART: [&str; 3] = ["name", "weight", "gate"];
 
 fn one() -> f32 {
     1.0
@@ -44,7 +50,7 @@ impl RewardConfig {
         vec![
             part("correctness", Verifier::Correctness(Default::default())),
             part("format", Verifier::StrictFormat(Default::default())),
-            part("tags", Verifier::TagCount(TagCount::default())),
+            part("tags", Verifier::TagCount(Default::default())),
         ]
     }
 }
@@ -52,26 +58,73 @@ impl RewardConfig {
 impl TryFrom<Map<String, Value>> for RewardConfig {
     type Error = String;
 
-    fn try_from(mut entries: Map<String, Value>) -> Result<Self, String> {
+    fn try_from(entries: Map<String, Value>) -> Result<Self, String> {
         let kind = match entries.get("kind") {
             Some(Value::String(kind)) => kind.clone(),
             _ => return Err("a reward has a `kind`: see `grpo rewards`".to_string()),
         };
-        if !Verifier::KINDS.contains(&kind.as_str()) {
-            let advice = super::keys::most_similar(&kind, Verifier::KINDS.iter().copied())
-                .map_or("see `grpo rewards`".to_string(), |kind| format!("did you mean `{kind}`?"));
-            return Err(format!("there is no reward `{kind}`: {advice}"));
+        let Some(i) = Verifier::KINDS.iter().position(|known| *known == kind) else {
+            return Err(unknown_kind(&kind));
+        };
+        let mut valid = json!(VerifierExample::all()[i].verifier);
+        OF_PART.iter().zip([json!(""), json!(1.0), json!("")]).for_each(|(key, value)| valid[*key] = value);
+        if let Some(key) = entries.keys().find(|key| valid.get(key).is_none()) {
+            let keys = || valid.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+            let advice = most_similar(key, keys())
+                .map_or(format!("it can have {}", keys().collect::<Vec<_>>().join(", ")), |key| {
+                    format!("did you mean `{key}`?")
+                });
+            return Err(format!("reward `{kind}` has no key `{key}`: {advice}"));
         }
-        let own: Map<String, Value> =
-            ["name", "weight", "gate"].iter().filter_map(|key| entries.remove_entry(*key)).collect();
-        let of_kind = |error: serde_json::Error| format!("reward `{kind}`: {error}");
-        let Part { name, weight, gate } = serde_json::from_value(json!(own)).map_err(of_kind)?;
-        let verifier = serde_json::from_value(json!(entries)).map_err(of_kind)?;
-        Ok(Self { name: name.unwrap_or_else(|| kind.clone()), weight, gate, verifier })
+        // JSON has no other numbers.
+        if let Some((key, _)) = entries.iter().find(|(_, value)| value.is_null()) {
+            return Err(format!("reward `{kind}`: `{key}` is not a finite number"));
+        }
+        Self::parse(&kind, &entries).map_err(|error| {
+            let reason = plain(&error.to_string());
+            // The value that, replaced by a valid one, makes it a reward is the one to blame.
+            let is_wrong = |key: &&String| {
+                let mut others = entries.clone();
+                others.insert((*key).clone(), valid[key.as_str()].clone());
+                Self::parse(&kind, &others).is_ok()
+            };
+            match entries.keys().find(is_wrong) {
+                Some(key) => format!("reward `{kind}`: `{key}` is {}: {reason}", entries[key]),
+                None => format!("reward `{kind}`: {reason}"),
+            }
+        })
     }
 }
 
+impl RewardConfig {
+    fn parse(kind: &str, entries: &Map<String, Value>) -> Result<Self, serde_json::Error> {
+        let (of_part, of_verifier): (Map<_, _>, Map<_, _>) =
+            entries.clone().into_iter().partition(|(key, _)| OF_PART.contains(&key.as_str()));
+        let Part { name, weight, gate } = serde_json::from_value(of_part.into())?;
+        Ok(Self {
+            name: name.unwrap_or_else(|| kind.to_string()),
+            weight,
+            gate: gate.filter(|gate| gate != NONE),
+            verifier: serde_json::from_value(of_verifier.into())?,
+        })
+    }
+}
+
+fn unknown_kind(kind: &str) -> String {
+    if kind == "json_schema" {
+        return "this program was built without the feature `json-schema` of grpo-reward, which `json_schema` needs".to_string();
+    }
+    let advice = most_similar(kind, Verifier::KINDS.iter().copied())
+        .map_or("see `grpo rewards`".to_string(), |kind| format!("did you mean `{kind}`?"));
+    format!("there is no reward `{kind}`: {advice}")
+}
+
 impl TaskConfig {
+    /// What a right completion in the right format earns in total; none for rewards other than the default.
+    pub fn marks(&self) -> Option<f32> {
+        (self.rewards == RewardConfig::gsm8k()).then_some(gsm8k::MARKS)
+    }
+
     /// The rewards as a rubric.
     pub fn rubric<T: AsRef<str> + ?Sized>(&self) -> Result<Rubric<T>, ConfigError> {
         if self.rewards.is_empty() {
@@ -81,16 +134,23 @@ impl TaskConfig {
         }
         let mut rubric = Rubric::new();
         for RewardConfig { name, weight, verifier, .. } in &self.rewards {
+            // Names are parts of metrics' names, `rewards/{name}/mean`.
+            if name.is_empty() || name.contains(|c: char| c == '/' || c.is_control()) {
+                return Err(wrong(
+                    name,
+                    "a `name` is not empty and has no slashes and no control characters",
+                ));
+            }
             if rubric.names().any(|other| other == name) {
                 return Err(wrong(name, "another reward has the same name: give one of them a `name`"));
-            }
-            if !weight.is_finite() {
-                return Err(wrong(name, "its weight is not finite"));
             }
             rubric = verifier.add_to(rubric, name, *weight).map_err(|error| wrong(name, error))?;
         }
         for RewardConfig { name, gate, .. } in &self.rewards {
             if let Some(gate) = gate {
+                if gate == name {
+                    return Err(wrong(name, "it is its own gate: name another reward, or remove the gate"));
+                }
                 rubric = rubric.gate(name, gate).map_err(|error| wrong(name, error))?;
             }
         }
@@ -100,4 +160,43 @@ impl TaskConfig {
 
 fn wrong(name: &str, reason: impl fmt::Display) -> ConfigError {
     ConfigError::Reward { name: name.to_string(), reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_the_classic() {
+        let (classic, task) = (gsm8k::rubric(), TaskConfig::default());
+        let rubric = task.rubric::<String>().unwrap();
+        let parts = |rubric: &Rubric<String>| -> Vec<(String, f32, String)> {
+            let named = rubric.names().map(str::to_string).zip(rubric.reward_weights());
+            named
+                .zip(rubric.versions())
+                .map(|((name, weight), version)| (name, weight, version.into()))
+                .collect()
+        };
+        assert_eq!(parts(&rubric), parts(&classic));
+        assert_eq!((task.marks(), rubric.gates().flatten().count()), (Some(gsm8k::MARKS), 0));
+    }
+
+    #[test]
+    fn wrong_parts_are_named() {
+        let part = |settings: Value| RewardConfig::try_from(settings.as_object().unwrap().clone()).unwrap();
+        let numeric = |name: &str| part(json!({ "kind": "numeric", "name": name }));
+        for (rewards, expected) in [
+            (vec![numeric("")], "a `name` is not empty"),
+            (vec![numeric("a\nb")], "no control characters"),
+            (vec![numeric("a"), numeric("a")], "reward `a`: another reward has the same name"),
+            (vec![part(json!({ "kind": "json", "gate": "json" }))], "reward `json`: it is its own gate"),
+            (vec![part(json!({ "kind": "json", "gate": "right" }))], "no part `right`; it has `json`"),
+            (vec![], "there is nothing in `rewards`"),
+        ] {
+            let error =
+                TaskConfig { rewards, ..TaskConfig::default() }.rubric::<str>().unwrap_err().to_string();
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+        assert_eq!(part(json!({ "kind": "json", "gate": "none" })).gate, None);
+    }
 }

@@ -11,6 +11,7 @@ use super::keys::{at_mut, get, is_key, open, resolve};
 use super::{ConfigError, RunConfig};
 
 pub(super) const RECIPE: &str = "algorithm.recipe";
+const REWARDS: &str = "task.rewards";
 const LENGTH: &str = "algorithm.max_completion_length";
 /// The value that clears an optional number.
 pub(super) const NONE: &str = "none";
@@ -44,7 +45,13 @@ impl Settings {
             toml::from_str(text).map_err(|e| ConfigError::Toml { path: None, reason: e.to_string() })?;
         let mut settings = Self::default();
         settings.insert("", &json!(table))?;
-        Ok(settings)
+        // A key may be written with and without its sections.
+        let mut keys: Vec<&String> = settings.entries.iter().map(|(key, _)| key).collect();
+        keys.sort_unstable();
+        match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(twice) => Err(ConfigError::Twice { key: twice[0].clone() }),
+            None => Ok(settings),
+        }
     }
 
     /// Adds `key=value`, where the value is TOML or an unquoted string.
@@ -89,6 +96,11 @@ impl Settings {
     /// Adds the leaves of a table, or one value.
     fn insert(&mut self, key: &str, value: &Value) -> Result<(), ConfigError> {
         match value {
+            Value::Object(_) if resolve(key).is_ok_and(|key| key == REWARDS) => Err(ConfigError::Value {
+                key: REWARDS.to_string(),
+                value: value.to_string(),
+                reason: "this is a list of tables: write `[[rewards]]`".to_string(),
+            }),
             Value::Object(map) if !map.is_empty() => map.iter().try_for_each(|(name, inner)| {
                 let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
                 self.insert(&key, inner)
@@ -175,7 +187,8 @@ impl Settings {
         for (i, (key, value)) in self.entries.iter().enumerate() {
             let later = &self.entries[i + 1..];
             let (table, _) = key.rsplit_once('.').unwrap_or_default();
-            let is_replaced = later.iter().any(|(other, _)| *other == format!("{table}.{KIND}"));
+            let is_replaced =
+                later.iter().any(|(other, _)| other == table || *other == format!("{table}.{KIND}"));
             // A table that has been closed since has no keys.
             let Some(open) = get(applied, table).filter(|table| !table.is_null()) else { continue };
             if !value.is_null() && !is_replaced && open.get(last_name(key)).is_none() {
@@ -188,12 +201,17 @@ impl Settings {
 }
 
 /// A reason of serde's without the names of types.
-fn plain(reason: &str) -> String {
-    let expected = reason.split_once("expected ").map_or("", |(_, expected)| expected);
-    match expected.split(' ').next() {
-        Some("struct") => "this is a table: set one of its keys instead".to_string(),
+pub(super) fn plain(reason: &str) -> String {
+    let expected = reason.strip_prefix("invalid type: ").and_then(|reason| reason.split_once("expected "));
+    match expected.map(|(_, expected)| expected) {
         Some("usize" | "u64" | "u32") => "it must be a whole number of at least 0".to_string(),
         Some("f32" | "f64") => "it must be a number".to_string(),
+        Some("a string") => "it must be a string".to_string(),
+        Some("a sequence") => "it must be a list".to_string(),
+        Some("a map") => "it must be a list of tables: write `[[rewards]]`".to_string(),
+        Some(expected) if expected.starts_with("struct") => {
+            "this is a table: set one of its keys instead".to_string()
+        }
         _ => reason.to_string(),
     }
 }
@@ -274,6 +292,8 @@ mod tests {
         assert_eq!(cispo.algorithm.recipe.objective.surrogate, grpo_core::Surrogate::Cispo { max: 3.0 });
         let bf16 = config(&["rollout_dtype = 'bf16'"]).unwrap();
         assert_ne!(bf16.policy.rollout_dtype, RunConfig::default().policy.rollout_dtype);
+        let whole = config(&["columns.truth = { pattern = 'x' }", "columns.truth = 'whole'"]).unwrap();
+        assert_eq!(whole.task.columns.truth, grpo_data::Truth::Whole);
         let lora = config(&["lora.rank = 8", "lora = 'none'"]).unwrap();
         assert_eq!(lora, RunConfig::default());
         let opened = config(&["[policy.lora]"]).unwrap();
@@ -292,7 +312,7 @@ mod tests {
         for (text, expected) in [
             ("learning_rat = 1", "no key `learning_rat`: did you mean `learning_rate`?"),
             ("algorithm.group_sise = 1", "did you mean `algorithm.group_size`?"),
-            ("colour = 1", "no key `colour`: see `grpo config`"),
+            ("zebra = 1", "no key `zebra`: see `grpo config`"),
             ("kind = 'linear'", "`kind` could be any of algorithm."),
             ("recipe = 'ppo'", "no recipe `ppo`: choose one of grpo, bnpo, dapo"),
             ("group_size = 'many'", r#"`algorithm.group_size` is "many": it must be a whole number"#),
@@ -313,8 +333,23 @@ mod tests {
                 "there is no reward `corectness`: did you mean `correctness`?",
             ),
             ("[[rewards]]\nname = 'right'", "a reward has a `kind`: see `grpo rewards`"),
-            ("[[rewards]]\nkind = 'numeric'\nmarks = 1", "reward `numeric`: unknown field `marks`"),
-            ("rewards = 3", "`task.rewards` is 3"),
+            (
+                "[[rewards]]\nkind = 'numeric'\nmarks = 1",
+                "reward `numeric` has no key `marks`: it can have gate, kind, name, reward, weight",
+            ),
+            ("rewards = 3", "`task.rewards` is 3: it must be a list"),
+            ("rewards = [1]", "it must be a list of tables"),
+            ("[rewards]\nkind = 'numeric'", "this is a list of tables: write `[[rewards]]`"),
+            ("[[rewards]]\nkind = 'numeric'\nweigth = 1", "no key `weigth`: did you mean `weight`?"),
+            (
+                "[[rewards]]\nkind = 'numeric'\nweight = 'x'",
+                "reward `numeric`: `weight` is \"x\": it must be a number",
+            ),
+            ("[[rewards]]\nkind = 'numeric'\nweight = inf", "`weight` is not a finite number"),
+            ("[[rewards]]\nkind = 'numeric'\nreward = 'lots'", "`reward` is \"lots\": it must be a number"),
+            ("[[rewards]]\nkind = 'must_match'", "reward `must_match`: missing field `pattern`"),
+            ("beta = 0.1\nalgorithm.recipe.objective.beta = 0.2", "beta` has two values"),
+            ("rewards = []\n[[task.rewards]]\nkind = 'numeric'", "`task.rewards` has two values"),
             ("group_size =", "this is not TOML"),
         ] {
             let message = config(&[text]).unwrap_err().to_string();

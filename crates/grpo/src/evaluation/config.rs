@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use grpo_data::{Example, Hub, Split, resolve_dataset};
+use grpo_data::{Columns, Example, Hub, Split, Truth, resolve_dataset};
 use grpo_qwen2::Message;
 use grpo_rollout::{InvalidOption, Sampling};
 use grpo_trainer::Order;
@@ -18,6 +18,9 @@ pub struct EvaluationConfig {
     pub adapter: Option<String>,
     /// The problems: a Parquet or JSONL file, a folder of them, or a Hub id.
     pub dataset: String,
+    /// Its columns, and how the truth is taken from an answer.
+    #[serde(default)]
+    pub columns: Columns,
     /// The split that is answered.
     pub split: Split,
     /// Only the first problems of the split are answered; all without a limit.
@@ -44,6 +47,7 @@ impl Default for EvaluationConfig {
             model: String::new(),
             adapter: None,
             dataset: "openai/gsm8k".to_string(),
+            columns: Columns::default(),
             split: Split::Test,
             limit: None,
             system_prompt: gsm8k::SYSTEM.to_string(),
@@ -77,16 +81,20 @@ impl EvaluationConfig {
 
     /// The questions, from files or the Hub.
     pub fn questions(&self, hub: &Hub) -> Result<Vec<Question<String>>, Error> {
+        if self.few_shot > 0 && self.columns.truth != Truth::Hashes {
+            let expected = "examples are worked solutions, whose results follow `####`: set `truth` to hashes, or it to 0";
+            return Err(InvalidOption::new("few_shot", self.few_shot, expected).into());
+        }
         let is_of_train = self.split == Split::Train || Path::new(&self.dataset).is_file();
-        let mut problems = resolve_dataset(&self.dataset, self.split, hub)?;
+        let mut problems = resolve_dataset(&self.dataset, self.split, &self.columns, hub)?;
         let examples = match self.few_shot {
             0 => Vec::new(),
             _ if is_of_train => problems.clone(),
-            _ => resolve_dataset(&self.dataset, Split::Train, hub)?,
+            _ => resolve_dataset(&self.dataset, Split::Train, &self.columns, hub)?,
         };
         if examples.len() < self.few_shot {
             let reason = format!(
-                "few_shot = {} is more than the {} problems of the training split",
+                "few_shot = {} is more than the {} problems that examples are drawn from",
                 self.few_shot,
                 examples.len()
             );
@@ -98,6 +106,10 @@ impl EvaluationConfig {
             // An example would be copied, not solved.
             let mut rows = 0..;
             problems.retain(|_| rows.next().is_some_and(|row| !chosen.contains(&row)));
+        }
+        if problems.is_empty() {
+            let expected = "it takes every problem of the split as an example: lower it";
+            return Err(InvalidOption::new("few_shot", self.few_shot, expected).into());
         }
         problems.truncate(self.limit.unwrap_or(usize::MAX));
         let question = |example: &Example| {

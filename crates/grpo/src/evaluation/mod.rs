@@ -25,7 +25,7 @@ use grpo_trainer::{EVALUATION_STEP, TrainerError};
 
 pub use comparison::{Discordant, PairedComparison, PairedMeasure};
 pub use config::EvaluationConfig;
-pub use record::{Answered, is_evaluation, read_answers};
+pub use record::{Answered, Recorded, is_evaluation};
 pub use results::{Accuracy, Measure, Results};
 pub use statistics::{Estimate, McNemar, majority, pass_at_k};
 
@@ -209,7 +209,7 @@ fn judge(
 }
 
 /// The SHA-256 of every file that completions depend on.
-fn files_of(model: &Path, adapter: Option<&Path>) -> Result<BTreeMap<String, String>, Error> {
+pub(crate) fn files_of(model: &Path, adapter: Option<&Path>) -> Result<BTreeMap<String, String>, Error> {
     let mut sums = BTreeMap::new();
     for (what, folder) in [("model", Some(model)), ("adapter", adapter)] {
         let Some(folder) = folder else { continue };

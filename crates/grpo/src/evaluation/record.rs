@@ -82,6 +82,14 @@ pub(super) struct Record {
 }
 
 impl Description {
+    /// An error if it has another format.
+    fn checked(self, path: &Path) -> Result<Self, Error> {
+        if self.format == FORMAT {
+            return Ok(self);
+        }
+        Err(Error::Format { path: path.join(DESCRIPTION), found: self.format.into(), expected: FORMAT })
+    }
+
     /// The same evaluation, continued by this process.
     fn continued(
         self,
@@ -91,20 +99,17 @@ impl Description {
         files: BTreeMap<String, String>,
         machine: Machine,
     ) -> Result<Self, Error> {
-        if self.format != FORMAT {
-            let (path, found, expected) = (path.join(DESCRIPTION), self.format.into(), FORMAT);
-            return Err(Error::Format { path, found, expected });
-        }
-        let then = json!({ "config": self.config, "questions": self.questions, "files": self.files });
+        let this = self.checked(path)?;
+        let then = json!({ "config": this.config, "questions": this.questions, "files": this.files });
         let changed =
             differences(&then, &json!({ "config": config, "questions": questions, "files": files }));
         if !changed.is_empty() {
             return Err(Error::OtherEvaluation { path: path.to_owned(), differences: changed });
         }
-        if let Some(differences) = self.machine.differences(&machine) {
+        if let Some(differences) = this.machine.differences(&machine) {
             tracing::warn!("the evaluation continues with {differences}, so completions may differ");
         }
-        Ok(Self { machine, ..self })
+        Ok(Self { machine, ..this })
     }
 }
 
@@ -190,12 +195,26 @@ pub(super) fn read_results(path: &Path) -> Result<(Results, Vec<Answered>), Erro
     Ok((results, read_completions(path)?.0))
 }
 
-/// What an evaluation answers, and the completions in its folder so far, in the order in which they ended.
-pub fn read_answers(path: &Path) -> Result<(EvaluationConfig, Vec<Answered>), Error> {
-    let Some(Description { config, .. }) = read(path, DESCRIPTION)? else {
-        return Err(Error::NoResults { path: path.to_owned() });
-    };
-    Ok((config, read_completions(path)?.0))
+/// An evaluation as its folder holds it, finished or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// What it answers, and how.
+    pub config: EvaluationConfig,
+    /// SHA-256 of the files of the model and the adapter.
+    pub files: BTreeMap<String, String>,
+    /// The completions so far, in the order in which they ended.
+    pub answers: Vec<Answered>,
+}
+
+impl Recorded {
+    /// Reads the evaluation in a folder.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let Some(description) = read::<Description>(path, DESCRIPTION)? else {
+            return Err(Error::NoEvaluation { path: path.to_owned() });
+        };
+        let Description { config, files, .. } = description.checked(path)?;
+        Ok(Self { config, files, answers: read_completions(path)?.0 })
+    }
 }
 
 /// Whether a folder holds an evaluation, finished or not.

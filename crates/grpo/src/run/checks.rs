@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use grpo_qwen2::{ChatTokenizer, Config, LoraConfig};
 use grpo_reward::Rubric;
 use grpo_reward::audit::{Audit, AuditError, Severity};
+use serde_json::Value;
 
 use crate::config::RunConfig;
 use crate::{Error, Question, Task, Truth};
@@ -88,6 +89,14 @@ pub(super) fn adapter(config: &mut RunConfig, folder: &Path) -> Result<(), Error
     }
     config.policy.lora = Some(LoraConfig { seed: asked.seed, ..found });
     Ok(())
+}
+
+/// Leaves out the configuration's rewards if a program has brought its own: they are not those of the run.
+pub(super) fn own_rewards(config: &mut RunConfig, rewards: &Value) {
+    let stated = config.task.rubric::<String>().map(|rubric| super::rewards(config, &rubric));
+    if stated.ok().as_ref() != Some(rewards) {
+        config.task.rewards = Vec::new();
+    }
 }
 
 /// The task without the dropped rows; an error names the first row whose prompt is too long.

@@ -105,7 +105,9 @@ impl<T: Truth> Run<T> {
         if let Some(adapter) = folder.adapter() {
             checks::adapter(&mut config, &adapter)?;
         }
-        folder.check(&config, &rewards(&config, &rubric))?;
+        let rewards = rewards(&config, &rubric);
+        checks::own_rewards(&mut config, &rewards);
+        folder.check(&config, &rewards)?;
         folder.check_task(&checks::prompts(&config, &folder.model(), task)?)?;
         Self::continue_run(folder, lock, config, rubric, &[])
     }

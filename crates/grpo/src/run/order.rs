@@ -10,7 +10,7 @@ pub struct Problems<'a, T> {
     questions: &'a [Question<T>],
     skipped: &'a [Skipped],
     order: Order,
-    /// Replacements for problems that are skipped or whose completions all earned the same reward.
+    /// Replacements for problems that are skipped, or whose completions all have the same outcome.
     spare: Order,
     per_step: usize,
 }
@@ -28,7 +28,7 @@ impl<'a, T: Truth> Problems<'a, T> {
         Self { skipped, ..self }
     }
 
-    /// The next step's problems, answered; problems whose completions all earned the same reward are replaced.
+    /// The next step's problems, answered; problems whose completions all have the same outcome are replaced.
     pub fn roll_out(
         &mut self,
         trainer: &Trainer<Qwen2Policy, T>,

@@ -148,11 +148,12 @@ impl fmt::Display for Obstacle {
                  the rewards pay for, use easier problems or a larger model, or add a reward with partial credit"
             }
             Self::NoSignal => {
-                "all completions of every group earn the same reward, so there is nothing to learn from: use easier or harder \
-                 problems, a larger group_size, or a reward with more than two values"
+                "no group has a signal: all its completions earn the same, or with max_redraws the same from redraw_reward. There is \
+                 nothing to learn from: use easier or harder problems, a larger group_size, a reward with more than two values, or \
+                 another redraw_reward"
             }
             Self::FewSignals => {
-                "in more than nine of ten groups, all completions earn the same reward, so most of the time is wasted: use easier \
+                "more than nine of ten groups have no signal, so most of the time is wasted: use easier \
                  or harder problems or a larger group_size, or set max_redraws to replace such groups with other problems"
             }
             Self::AllTruncated => {

@@ -47,6 +47,7 @@ impl<T: Truth> Prepared<T> {
         checks.rewards(&rubric, &task)?;
         periodic::check(&config.execution, &task, &rubric)?;
         let (began, rewards) = (Local::now().naive_local(), rewards(&config, &rubric));
+        checks::own_rewards(&mut config, &rewards);
         let proof = proven(config.execution.device, &model, &config)?;
         let adapter = config.task.adapter.as_deref().map(Path::new);
         let trainer = guard(proof.info.as_ref(), || {

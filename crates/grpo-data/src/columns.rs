@@ -1,0 +1,93 @@
+//! Which columns of a dataset are read, and how the truth is taken from the answer.
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use crate::truth::truth;
+use crate::{Example, LoadError};
+
+/// The columns that are read, and how the truth is taken. The default is the layout of GSM8K.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Columns {
+    /// The column of questions.
+    pub question: String,
+    /// The column of answers.
+    pub answer: String,
+    /// What of an answer is its truth.
+    pub truth: Truth,
+}
+
+/// What of an answer rewards compare with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Truth {
+    /// The rest of the line after the last `####`, trimmed. Numbers lose the commas between groups of three digits and the dollar
+    /// sign: `#### $1,250` is `1250`. Everything else stays: `#### (3, 5)` is `(3, 5)`.
+    #[default]
+    Hashes,
+    /// The whole answer, trimmed.
+    Whole,
+    /// The last match of a regular expression of the crate `regex`: its first group, or without groups the whole match; trimmed.
+    Pattern(String),
+}
+
+impl Default for Columns {
+    fn default() -> Self {
+        Self { question: "question".to_owned(), answer: "answer".to_owned(), truth: Truth::default() }
+    }
+}
+
+/// Makes examples of rows.
+pub(crate) struct Reader<'a> {
+    pub(crate) columns: &'a Columns,
+    pattern: Option<Regex>,
+}
+
+impl<'a> Reader<'a> {
+    /// # Errors
+    ///
+    /// If the pattern is not a regular expression, or both columns are the same.
+    pub(crate) fn new(columns: &'a Columns) -> Result<Self, LoadError> {
+        let pattern = match &columns.truth {
+            Truth::Pattern(pattern) => Some(
+                Regex::new(pattern)
+                    .map_err(|e| LoadError::Pattern { pattern: pattern.clone(), reason: e.to_string() })?,
+            ),
+            Truth::Hashes | Truth::Whole => None,
+        };
+        if columns.question == columns.answer {
+            return Err(LoadError::SameColumn { column: columns.question.clone() });
+        }
+        Ok(Self { columns, pattern })
+    }
+
+    /// The example of a row; none if its answer has no truth.
+    pub(crate) fn example(&self, question: String, solution: String) -> Option<Example> {
+        let truth = match &self.pattern {
+            Some(pattern) => {
+                let found = pattern.captures_iter(&solution).last()?;
+                found.iter().skip(1).flatten().next().or(found.get(0))?.as_str().trim().to_owned()
+            }
+            None if self.columns.truth == Truth::Whole => solution.trim().to_owned(),
+            None => truth(&solution)?,
+        };
+        (!truth.is_empty()).then_some(Example { question, solution, truth })
+    }
+
+    /// Whether answers may be numbers: they are their own truths.
+    pub(crate) fn takes_numbers(&self) -> bool {
+        self.columns.truth != Truth::Hashes
+    }
+
+    /// What an answer without a truth lacks, and what to do.
+    pub(crate) fn advice(&self) -> String {
+        match &self.columns.truth {
+            Truth::Hashes => {
+                "has no result after `####`; end it with a line `#### 42`, or set `truth`".to_owned()
+            }
+            Truth::Whole => "is empty; fill or remove the row".to_owned(),
+            Truth::Pattern(pattern) => format!("has no match of {pattern:?}; change the pattern, or the row"),
+        }
+    }
+}
