@@ -41,9 +41,12 @@ pub struct EvaluateArgs {
     /// Name of the column of answers.
     #[arg(long, value_name = "NAME", default_value = "answer")]
     answer_column: String,
-    /// What of an answer is compared: hashes (what follows ####), whole, or a regular expression, whose last match counts.
-    #[arg(long, default_value = "hashes")]
-    truth: String,
+    /// What of an answer is compared: what follows ####, all of it, or the last \boxed{…}.
+    #[arg(long, value_enum, default_value_t = TruthName::Hashes)]
+    truth: TruthName,
+    /// The same by a regular expression: its last match, or the first group of it.
+    #[arg(long, value_name = "REGEX", conflicts_with = "truth")]
+    truth_pattern: Option<String>,
     /// Split that is answered.
     #[arg(long, value_enum, default_value_t = SplitName::Test)]
     split: SplitName,
@@ -77,6 +80,13 @@ pub struct EvaluateArgs {
     /// Folder of the evaluation [default: evaluations/DATE-TIME].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TruthName {
+    Hashes,
+    Whole,
+    Boxed,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -155,10 +165,11 @@ impl Subject {
             columns: Columns {
                 question: args.question_column.clone(),
                 answer: args.answer_column.clone(),
-                truth: match args.truth.as_str() {
-                    "hashes" => Truth::Hashes,
-                    "whole" => Truth::Whole,
-                    pattern => Truth::Pattern(pattern.to_string()),
+                truth: match (&args.truth_pattern, args.truth) {
+                    (Some(pattern), _) => Truth::Pattern(pattern.clone()),
+                    (None, TruthName::Hashes) => Truth::Hashes,
+                    (None, TruthName::Whole) => Truth::Whole,
+                    (None, TruthName::Boxed) => Truth::Boxed,
                 },
             },
             split: match args.split {

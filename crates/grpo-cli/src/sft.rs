@@ -88,7 +88,7 @@ pub fn sft(args: &SftArgs) -> anyhow::Result<ExitCode> {
     if !finished {
         say!("Interrupted after update {}.", losses.len());
     }
-    if let [first, .., last] = &losses[..] {
+    if let (Some(first), Some(last)) = (losses.first(), losses.last()) {
         say!("Loss per token: {first:.3} in the first update, {last:.3} in the last");
     }
     match saved {

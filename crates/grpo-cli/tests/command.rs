@@ -228,9 +228,9 @@ fn a_dataset_has_columns_of_its_own() {
     let mut evaluate = grpo("evaluate");
     evaluate.args(["examples/embedded/model", "--device", "cpu", "--max-completion-length", "9", "--out"]);
     evaluate.arg(evaluation).args(dataset).args(["--question-column", "problem", "--answer-column", "sum"]);
-    let shown = succeed(evaluate.args(["--truth", r"\d+$"]));
+    let shown = succeed(evaluate.args(["--truth-pattern", r"\d+$"]));
     assert!(shown.contains("9 problems"), "{shown}");
-    refused(evaluate.args(["--few-shot", "1"]), "examples are worked solutions");
+    refused(evaluate.args(["--few-shot", "1"]), "few_shot` is 1: examples are worked solutions");
 }
 
 #[test]

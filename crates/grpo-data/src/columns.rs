@@ -2,6 +2,7 @@
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::truth::truth;
 use crate::{Example, LoadError};
@@ -20,7 +21,7 @@ pub struct Columns {
 
 /// What of an answer rewards compare with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "Value")]
 pub enum Truth {
     /// The rest of the line after the last `####`, trimmed. Numbers lose the commas between groups of three digits and the dollar
     /// sign: `#### $1,250` is `1250`. Everything else stays: `#### (3, 5)` is `(3, 5)`.
@@ -28,8 +29,25 @@ pub enum Truth {
     Hashes,
     /// The whole answer, trimmed.
     Whole,
-    /// The last match of a regular expression of the crate `regex`: its first group, or without groups the whole match; trimmed.
+    /// The content of the last `\boxed{…}`, trimmed: MATH.
+    Boxed,
+    /// The last match of a regular expression of the crate `regex`: the first group that took part in it, or the whole match; trimmed.
     Pattern(String),
+}
+
+impl TryFrom<Value> for Truth {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        let pattern = value.get("pattern").and_then(Value::as_str);
+        match (value.as_str(), pattern) {
+            (Some("hashes"), _) => Ok(Self::Hashes),
+            (Some("whole"), _) => Ok(Self::Whole),
+            (Some("boxed"), _) => Ok(Self::Boxed),
+            (None, Some(pattern)) => Ok(Self::Pattern(pattern.to_owned())),
+            _ => Err("choose hashes, whole, boxed or { pattern = '…' }"),
+        }
+    }
 }
 
 impl Default for Columns {
@@ -54,7 +72,7 @@ impl<'a> Reader<'a> {
                 Regex::new(pattern)
                     .map_err(|e| LoadError::Pattern { pattern: pattern.clone(), reason: e.to_string() })?,
             ),
-            Truth::Hashes | Truth::Whole => None,
+            Truth::Hashes | Truth::Whole | Truth::Boxed => None,
         };
         if columns.question == columns.answer {
             return Err(LoadError::SameColumn { column: columns.question.clone() });
@@ -69,8 +87,11 @@ impl<'a> Reader<'a> {
                 let found = pattern.captures_iter(&solution).last()?;
                 found.iter().skip(1).flatten().next().or(found.get(0))?.as_str().trim().to_owned()
             }
-            None if self.columns.truth == Truth::Whole => solution.trim().to_owned(),
-            None => truth(&solution)?,
+            None => match self.columns.truth {
+                Truth::Whole => solution.trim().to_owned(),
+                Truth::Boxed => boxed(&solution)?.trim().to_owned(),
+                _ => truth(&solution)?,
+            },
         };
         (!truth.is_empty()).then_some(Example { question, solution, truth })
     }
@@ -87,7 +108,25 @@ impl<'a> Reader<'a> {
                 "has no result after `####`; end it with a line `#### 42`, or set `truth`".to_owned()
             }
             Truth::Whole => "is empty; fill or remove the row".to_owned(),
-            Truth::Pattern(pattern) => format!("has no match of {pattern:?}; change the pattern, or the row"),
+            Truth::Boxed => "has no `\\boxed{…}`, or an empty one; add it, or set `truth`".to_owned(),
+            Truth::Pattern(pattern) => {
+                format!("has no match of {pattern:?}, or an empty one; change the pattern, or the row")
+            }
         }
     }
+}
+
+/// The content of the last `\boxed{…}` whose braces are balanced.
+fn boxed(solution: &str) -> Option<&str> {
+    solution.rmatch_indices("\\boxed{").find_map(|(at, start)| {
+        let content = &solution[at + start.len()..];
+        let mut depth = 1;
+        for (end, c) in content.char_indices() {
+            depth += i32::from(c == '{') - i32::from(c == '}');
+            if depth == 0 {
+                return Some(&content[..end]);
+            }
+        }
+        None
+    })
 }

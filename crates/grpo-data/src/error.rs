@@ -101,7 +101,7 @@ pub enum LoadError {
     },
     /// A Parquet file lacks a column.
     #[error(
-        "{path}: no column `{column}`; found: {found}; set `columns` to the names of the question's and the answer's",
+        "{path}: no column `{column}`; found: {found}; name the columns of questions and answers",
         path = path.display(), found = list(found)
     )]
     Column {
@@ -113,7 +113,9 @@ pub enum LoadError {
         found: Vec<String>,
     },
     /// A column of a Parquet file, or a field of a JSONL line, is not text.
-    #[error("{place}: `{column}` is {found}; it must be a string")]
+    #[error(
+        "{place}: `{column}` is {found}; it must be a string (an answer may be a whole number if its truth is not after `####`)"
+    )]
     Type {
         /// The file, and the line of a JSONL file.
         place: String,
@@ -168,8 +170,8 @@ pub enum LoadError {
     },
     /// A line lacks a field.
     #[error(
-        "{path}: line {line} has no field `{field}`; every line needs it, or set `columns` to the names of the question's and the \
-         answer's",
+        "{path}: line {line} has no field `{field}`; every line needs it; name the fields of questions and answers if \
+         they are others",
         path = path.display()
     )]
     Field {

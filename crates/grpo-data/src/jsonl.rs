@@ -62,10 +62,8 @@ impl Line<'_> {
             let reason = e.to_string().replace(" at line 1 column ", " at column ");
             LoadError::Json { path: self.path.to_owned(), line: self.number, reason }
         })?;
-        // Where words were replaced, a number may be one of them.
-        let takes_numbers = self.reader.takes_numbers() && matches!(bytes, Cow::Borrowed(_));
         let question = self.text(questions, question, false)?;
-        let answer = self.text(answers, answer, takes_numbers)?;
+        let answer = self.text(answers, answer, self.reader.takes_numbers())?;
         self.reader.example(question, answer).ok_or_else(|| LoadError::NoTruth {
             path: self.path.to_owned(),
             row: self.number,
@@ -73,7 +71,7 @@ impl Line<'_> {
         })
     }
 
-    /// The text of a field, from all values that the line gives it; of a number, if it may be one.
+    /// The text of a field, from all values that the line gives it; of a whole number, if it may be one.
     fn text(&self, mut values: Vec<Value>, field: &str, takes_numbers: bool) -> Result<String, LoadError> {
         let last = values.pop();
         if values.iter().any(|value| Some(value) != last.as_ref()) {
@@ -85,7 +83,10 @@ impl Line<'_> {
         }
         let found = match last {
             Some(Value::String(text)) => return Ok(text),
-            Some(Value::Number(number)) if takes_numbers => return Ok(number.to_string()),
+            Some(Value::Number(number)) if takes_numbers => match number.is_i64() || number.is_u64() {
+                true => return Ok(number.to_string()),
+                false => "a number that is not whole",
+            },
             None => {
                 return Err(LoadError::Field {
                     path: self.path.to_owned(),
@@ -115,8 +116,8 @@ fn other_encoding(start: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The line with 0 instead of the words `NaN`, `Infinity` and `-Infinity`, which Python writes although JSON has no
-/// such numbers. In a field that is read, they are an error, like every number.
+/// The line with -0 instead of the words `NaN`, `Infinity` and `-Infinity`, which Python writes although JSON has no such numbers. In
+/// a field that is read, they are an error: -0 is not a whole number.
 fn with_json_numbers(line: &str) -> Cow<'_, [u8]> {
     const WORDS: [&[u8]; 2] = [b"NaN", b"Infinity"];
     if !line.contains("NaN") && !line.contains("Infinity") {
@@ -133,7 +134,9 @@ fn with_json_numbers(line: &str) -> Cow<'_, [u8]> {
                 let word = WORDS.into_iter().find(|word| bytes[at..].starts_with(word));
                 if let Some(word) = word.filter(|word| begins_a_value(&bytes[..at], word)) {
                     bytes[at..at + word.len()].fill(b' '); // keeps the columns in errors correct
-                    bytes[at] = b'0';
+                    // The sign of `-Infinity` is there.
+                    let number = if bytes[..at].ends_with(b"-") { b"0 " } else { b"-0" };
+                    bytes[at..at + 2].copy_from_slice(number);
                 }
             }
         }

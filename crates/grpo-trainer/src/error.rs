@@ -86,7 +86,9 @@ pub enum TrainerError {
         skipped: usize,
     },
     /// The loss or the gradient of supervised fine-tuning was not finite.
-    #[error("the loss or the gradient of update {update} is not finite: lower the learning rate")]
+    #[error(
+        "the loss or the gradient of update {update} is not finite: start again with a lower learning rate"
+    )]
     NotFinite {
         /// The update, from 1; it has changed no weight.
         update: u64,

@@ -51,7 +51,7 @@ impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M
         if rubric.is_empty() {
             return Err(TrainerError::NoRewards);
         }
-        let redraw_reward = config.redraw_reward(&rubric)?;
+        let redraw_reward = config.outcome(&rubric)?;
         let rubric = config.punish(rubric)?;
         if config.needs_reference() {
             let reference = policy.reference.get_or_insert_with(|| R::freeze(&policy.model));
@@ -96,7 +96,7 @@ impl<P, T> Trainer<P, T> {
 
 impl TrainerConfig {
     /// The index of the reward that dynamic sampling looks at: the one that is named, or the first of the largest weight.
-    fn redraw_reward<T>(&self, rubric: &Rubric<T>) -> Result<usize, InvalidOption> {
+    fn outcome<T>(&self, rubric: &Rubric<T>) -> Result<usize, InvalidOption> {
         let Some(name) = &self.redraw_reward else {
             let weights: Vec<f32> = rubric.reward_weights().collect();
             let largest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);

@@ -5,7 +5,7 @@
 //! accepted if it is right, in the format, and ended by itself. The model learns it without the examples.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +14,7 @@ use grpo_data::{Hub, resolve_model};
 use grpo_files::write_bytes;
 use grpo_qwen2::LoraConfig;
 use grpo_rollout::InvalidOption;
-use grpo_trainer::{
-    Demonstration, Qwen2Policy, Qwen2PolicyConfig, Sft, SftConfig, SftUpdate, TrainerError, differences,
-};
+use grpo_trainer::{Demonstration, Qwen2Policy, Qwen2PolicyConfig, Sft, SftConfig, SftUpdate, differences};
 use serde::Serialize;
 use serde_json::json;
 
@@ -88,7 +86,7 @@ struct Description<'a> {
 
 impl FineTuning<'_> {
     /// Fine-tunes the evaluation's model, and saves it in `folder`: `adapter/` or `model/`, and `metrics.jsonl`. What was trained
-    /// before an interrupt or an error is saved, too, unless the weights are no longer finite.
+    /// before an interrupt or an error is saved, too.
     pub fn run(
         &self,
         folder: &Path,
@@ -113,7 +111,6 @@ impl FineTuning<'_> {
             }
             let demonstrations = demonstrations(&policy, &config.system_prompt, &accepted)?;
             let mut fit = Sft::new(&demonstrations, sft)?;
-            let is_new = !folder.exists();
             let _lock = RunFolder::lock(folder)?;
             // Again, under the lock: another process may have been faster.
             RunFolder::check_free(folder)?;
@@ -128,20 +125,19 @@ impl FineTuning<'_> {
                 updates = update.update;
                 tell(SftEvent::Updated(update));
             });
-            if let Err(Error::Trainer(TrainerError::NotFinite { .. })) = finished {
-                // Nothing that could be used: the next try can take the folder. Why it failed is the error to report.
-                if is_new {
-                    let _ = fs::remove_dir_all(folder);
-                }
-            } else if updates > 0 {
-                let saved = if lora.is_some() { Saved::Adapter } else { Saved::Model };
-                let place = folder.join(if lora.is_some() { "adapter" } else { "model" });
-                let result = policy.save(&place);
-                let finished = finished?;
-                result?;
-                return Ok(FineTuned { finished, saved: Some(saved(place)) });
+            if updates == 0 {
+                return Ok(FineTuned { finished: finished?, saved: None });
             }
-            Ok(FineTuned { finished: finished?, saved: None })
+            let saved = match lora {
+                Some(_) => Saved::Adapter(folder.join("adapter")),
+                None => Saved::Model(folder.join("model")),
+            };
+            let (Saved::Adapter(place) | Saved::Model(place)) = &saved;
+            // What was trained before an error is worth keeping; of two errors, the first is the cause.
+            let result = policy.save(place);
+            let finished = finished?;
+            result?;
+            Ok(FineTuned { finished, saved: Some(saved) })
         })
     }
 
@@ -217,13 +213,15 @@ fn updates_of(
 ) -> Result<bool, Error> {
     let path = folder.join(METRICS);
     let mut metrics = File::create(&path).map_err(Error::io(&path))?;
+    let mut done = 0;
     while !interrupt.is_requested() {
-        let Some(update) = fit.update(policy)? else { return Ok(true) };
+        let Some(update) = fit.update(policy)? else { break };
         tell(update);
+        done = update.update;
         let line = serde_json::to_string(&update).map_err(|e| Error::io(&path)(e.into()))?;
         metrics.write_all((line + "\n").as_bytes()).map_err(Error::io(&path))?;
     }
-    Ok(false)
+    Ok(done == fit.updates())
 }
 
 fn write_description(folder: &Path, description: &Description<'_>) -> Result<(), Error> {

@@ -33,11 +33,11 @@ fn the_truth_is_taken_as_the_columns_say() {
         (r##""It is 5.\n#### 5""##, Truth::Hashes, "5"),
         (r#"" (B)\n""#, Truth::Whole, "(B)"),
         (r#""so $\\boxed{5}$""#, Truth::Whole, r"so $\boxed{5}$"),
+        (r#""so $\\boxed{3}$, then $\\boxed{\\frac{1}{2}}$, \\boxed{""#, Truth::Boxed, r"\frac{1}{2}"),
         (r#""A: 3; A: 14""#, pattern(r"A: (\d+)"), "14"),
         (r#""A: 3; A: 14""#, pattern(r"\d"), "4"),
         (r#""yes""#, pattern("(no)|(yes)"), "yes"),
         ("204", Truth::Whole, "204"),
-        ("-1.5", Truth::Whole, "-1.5"),
         ("204", pattern(r"^\d"), "2"),
     ] {
         let examples = jsonl(&answer(text), &columns("problem", "solution", truth)).unwrap();
@@ -54,7 +54,10 @@ fn what_has_no_truth_is_named() {
         (r#"{"q": "q", "a": "A: "}"#, columns("q", "a", pattern("A:( )")), "has no match"),
         (r#"{"q": "q", "a": 5}"#, columns("q", "a", Truth::Hashes), "`a` is a number"),
         (r#"{"q": 5, "a": "5"}"#, columns("q", "a", Truth::Whole), "`q` is a number"),
-        (r#"{"q": "q", "a": NaN}"#, columns("q", "a", Truth::Whole), "`a` is a number"),
+        (r#"{"q": "q", "a": 1.5}"#, columns("q", "a", Truth::Whole), "`a` is a number that is not whole"),
+        (r#"{"q": "q", "a": 123456789012345678901}"#, columns("q", "a", Truth::Whole), "not whole"),
+        (r#"{"q": "q", "a": "5"}"#, columns("q", "a", Truth::Boxed), "has no `\\boxed{…}`"),
+        (r#"{"q": "q", "a": NaN}"#, columns("q", "a", Truth::Whole), "`a` is a number that is not whole"),
         (r#"{"q": "q", "b": "5"}"#, columns("q", "a", Truth::Whole), "no field `a`"),
         (r#"{"q": "q", "a": "5"}"#, columns("q", "q", Truth::Whole), "would give its answer away"),
         (r#"{"q": "q", "a": "5"}"#, columns("q", "a", pattern("(")), "no regular expression"),
@@ -62,6 +65,13 @@ fn what_has_no_truth_is_named() {
         let error = jsonl(line, &columns).unwrap_err().to_string();
         assert!(error.contains(expected), "{expected}: {error}");
     }
+}
+
+/// Python writes `NaN` for what is missing.
+#[test]
+fn numbers_that_are_none_do_no_harm_in_other_columns() {
+    let line = r#"{"q": "q", "score": NaN, "a": 204, "bound": -Infinity}"#;
+    assert_eq!(jsonl(line, &columns("q", "a", Truth::Whole)).unwrap()[0].truth, "204");
 }
 
 #[test]

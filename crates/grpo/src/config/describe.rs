@@ -19,9 +19,9 @@ const ABOUT: &[(&str, &str)] = &[
     ("task.columns.answer", "Name of the column of answers."),
     (
         "task.columns.truth",
-        "What of an answer is compared: hashes (what follows ####), whole, or { pattern = 'regex' }.",
+        "What of an answer is compared: hashes (what follows ####), whole, boxed, or { pattern = 'regex' }.",
     ),
-    ("task.columns.truth.pattern", "The last match, or its first group."),
+    ("task.columns.truth.pattern", "A regular expression: its last match, or the first group of it."),
     ("task.system_prompt", "System prompt before every question."),
     ("task.max_prompt_length", "Rows with longer prompts (in tokens) are dropped."),
     ("task.problems_per_step", "Problems per step, each with a group of completions."),

@@ -144,6 +144,12 @@ impl TaskConfig {
             if rubric.names().any(|other| other == name) {
                 return Err(wrong(name, "another reward has the same name: give one of them a `name`"));
             }
+            // JSON has no numbers that are not finite.
+            let is_finite =
+                |value: &Value| value.as_object().is_none_or(|map| map.values().all(|v| !v.is_null()));
+            if !weight.is_finite() || !is_finite(&json!(verifier)) {
+                return Err(wrong(name, "its numbers have to be finite, and below 3.4e38"));
+            }
             rubric = verifier.add_to(rubric, name, *weight).map_err(|error| wrong(name, error))?;
         }
         for RewardConfig { name, gate, .. } in &self.rewards {
@@ -190,6 +196,8 @@ mod tests {
             (vec![numeric("a\nb")], "no control characters"),
             (vec![numeric("a"), numeric("a")], "reward `a`: another reward has the same name"),
             (vec![part(json!({ "kind": "json", "gate": "json" }))], "reward `json`: it is its own gate"),
+            (vec![part(json!({ "kind": "json", "weight": 1e39 }))], "have to be finite"),
+            (vec![part(json!({ "kind": "json", "reward": 1e39 }))], "have to be finite"),
             (vec![part(json!({ "kind": "json", "gate": "right" }))], "no part `right`; it has `json`"),
             (vec![], "there is nothing in `rewards`"),
         ] {

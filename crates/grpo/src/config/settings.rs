@@ -44,14 +44,10 @@ impl Settings {
         let table: toml::Table =
             toml::from_str(text).map_err(|e| ConfigError::Toml { path: None, reason: e.to_string() })?;
         let mut settings = Self::default();
-        settings.insert("", &json!(table))?;
-        // A key may be written with and without its sections.
-        let mut keys: Vec<&String> = settings.entries.iter().map(|(key, _)| key).collect();
-        keys.sort_unstable();
-        match keys.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(twice) => Err(ConfigError::Twice { key: twice[0].clone() }),
-            None => Ok(settings),
-        }
+        let table = json!(table);
+        settings.insert("", &table)?;
+        check_once(&table)?;
+        Ok(settings)
     }
 
     /// Adds `key=value`, where the value is TOML or an unquoted string.
@@ -200,15 +196,46 @@ impl Settings {
     }
 }
 
+/// Refuses a document that gives a key two values: a key may be written with and without its sections.
+fn check_once(table: &Value) -> Result<(), ConfigError> {
+    let mut keys = Vec::new();
+    collect_leaves("", table, &mut keys)?;
+    keys.sort_unstable();
+    for (key, next) in keys.iter().zip(keys.iter().skip(1)) {
+        // A recipe, and the name of a variant, have numbers besides them.
+        let goes_with_others = key == RECIPE || is_key(&format!("{key}{KIND_ENDING}"));
+        let is_part = next.strip_prefix(key.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        if key == next || (is_part && !goes_with_others) {
+            return Err(ConfigError::Twice { key: key.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// The full keys of all values of a document.
+fn collect_leaves(key: &str, value: &Value, keys: &mut Vec<String>) -> Result<(), ConfigError> {
+    match value {
+        Value::Object(map) => map.iter().try_for_each(|(name, inner)| {
+            let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+            collect_leaves(&key, inner, keys)
+        }),
+        _ => {
+            keys.push(resolve(key)?);
+            Ok(())
+        }
+    }
+}
+
 /// A reason of serde's without the names of types.
 pub(super) fn plain(reason: &str) -> String {
-    let expected = reason.strip_prefix("invalid type: ").and_then(|reason| reason.split_once("expected "));
+    let is_of_serde = reason.starts_with("invalid type: ") || reason.starts_with("invalid value: ");
+    let expected = reason.split_once("expected ").filter(|_| is_of_serde);
     match expected.map(|(_, expected)| expected) {
         Some("usize" | "u64" | "u32") => "it must be a whole number of at least 0".to_string(),
         Some("f32" | "f64") => "it must be a number".to_string(),
         Some("a string") => "it must be a string".to_string(),
         Some("a sequence") => "it must be a list".to_string(),
-        Some("a map") => "it must be a list of tables: write `[[rewards]]`".to_string(),
+        Some("a map") => "it must be a table".to_string(),
         Some(expected) if expected.starts_with("struct") => {
             "this is a table: set one of its keys instead".to_string()
         }
@@ -338,7 +365,14 @@ mod tests {
                 "reward `numeric` has no key `marks`: it can have gate, kind, name, reward, weight",
             ),
             ("rewards = 3", "`task.rewards` is 3: it must be a list"),
-            ("rewards = [1]", "it must be a list of tables"),
+            ("rewards = [1]", "it must be a table"),
+            ("group_size = -1", "it must be a whole number of at least 0"),
+            ("columns.truth = 'wholes'", "choose hashes, whole, boxed or { pattern"),
+            (
+                "columns.truth = { pattern = 'x' }\n[task.columns]\ntruth = 'whole'",
+                "columns.truth` has two values",
+            ),
+            ("recipe = 'dapo'\n[algorithm]\nrecipe = 'grpo'", "`algorithm.recipe` has two values"),
             ("[rewards]\nkind = 'numeric'", "this is a list of tables: write `[[rewards]]`"),
             ("[[rewards]]\nkind = 'numeric'\nweigth = 1", "no key `weigth`: did you mean `weight`?"),
             (

@@ -82,7 +82,7 @@ impl EvaluationConfig {
     /// The questions, from files or the Hub.
     pub fn questions(&self, hub: &Hub) -> Result<Vec<Question<String>>, Error> {
         if self.few_shot > 0 && self.columns.truth != Truth::Hashes {
-            let expected = "examples are worked solutions, whose results follow `####`: set `truth` to hashes, or it to 0";
+            let expected = "examples are worked solutions that end with `####` and the result: leave it at 0 for another truth";
             return Err(InvalidOption::new("few_shot", self.few_shot, expected).into());
         }
         let is_of_train = self.split == Split::Train || Path::new(&self.dataset).is_file();
