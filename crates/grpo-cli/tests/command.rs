@@ -231,6 +231,22 @@ fn a_dataset_has_columns_of_its_own() {
     let shown = succeed(evaluate.args(["--truth-pattern", r"\d+$"]));
     assert!(shown.contains("9 problems"), "{shown}");
     refused(evaluate.args(["--few-shot", "1"]), "few_shot` is 1: examples are worked solutions");
+
+    // The layout of MATH, as docs/running.md has it: right answers earn the reward, and tricks do not.
+    let [data, file] = ["math.jsonl", "math.toml"].map(|name| folder.path().join(name));
+    let line = |n: u32| {
+        let solution = format!(r"We divide. So $\\boxed{{\\frac{{{n}}}{{7}}}}$.");
+        format!(r#"{{"problem": "Divide {n} by 7.", "solution": "{solution}"}}"#) + "\n"
+    };
+    std::fs::write(&data, (1..6).map(line).collect::<String>()).unwrap();
+    let columns = "columns = { question = 'problem', answer = 'solution', truth = 'boxed' }";
+    let text = format!("dataset = '{}'\n{columns}\n[[rewards]]\nkind = 'math_equality'", data.display());
+    std::fs::write(&file, text).unwrap();
+    let audited = succeed(grpo("audit").arg("--config").arg(&file));
+    assert!(
+        audited.contains("cases: 5") && !audited.contains("error") && !audited.contains("fatal"),
+        "{audited}"
+    );
 }
 
 #[test]
