@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use grpo::grpo_core::Completion;
 use grpo::grpo_reward::VerifierExample;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::say;
 
@@ -15,11 +15,11 @@ pub fn rewards() -> anyhow::Result<ExitCode> {
     say!("  weight    factor in the total; by default 1");
     say!("  gate      name of the reward that must be above 0 for this one to be paid; by default none");
     for example in VerifierExample::all() {
-        let mut settings = json!(example.verifier);
-        let kind = settings["kind"].take();
-        let numbers: Vec<String> = settings.as_object().into_iter().flatten().filter_map(number).collect();
+        let verifier = json!(example.verifier);
+        let settings = verifier.as_object().into_iter().flatten().filter(|(name, _)| *name != "kind");
+        let numbers: Vec<String> = settings.map(|(name, value)| format!("{name} = {value}")).collect();
         let [right, wrong] = example.earned()?;
-        say!("\n{}: {}", kind.as_str().unwrap_or_default(), example.pays_for);
+        say!("\n{}: {}", verifier["kind"].as_str().unwrap_or_default(), example.pays_for);
         if !numbers.is_empty() {
             say!("  {}", numbers.join(", "));
         }
@@ -31,13 +31,4 @@ pub fn rewards() -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A number of a verifier as TOML.
-fn number((name, value): (&String, &Value)) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::Object(map) if map.is_empty() => Some(format!("{name} = {{}}")),
-        value => Some(format!("{name} = {value}")),
-    }
 }

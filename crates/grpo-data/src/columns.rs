@@ -1,5 +1,7 @@
 //! Which columns of a dataset are read, and how the truth is taken from the answer.
 
+use std::path::Path;
+
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -57,16 +59,18 @@ impl Default for Columns {
 }
 
 /// Makes examples of rows.
-pub(crate) struct Reader<'a> {
-    pub(crate) columns: &'a Columns,
+#[derive(Clone)]
+pub(crate) struct Reader {
+    pub(crate) columns: Columns,
+    /// That of [`Truth::Pattern`].
     pattern: Option<Regex>,
 }
 
-impl<'a> Reader<'a> {
+impl Reader {
     /// # Errors
     ///
     /// If the pattern is not a regular expression, or both columns are the same.
-    pub(crate) fn new(columns: &'a Columns) -> Result<Self, LoadError> {
+    pub(crate) fn new(columns: &Columns) -> Result<Self, LoadError> {
         let pattern = match &columns.truth {
             Truth::Pattern(pattern) => Some(
                 Regex::new(pattern)
@@ -77,23 +81,34 @@ impl<'a> Reader<'a> {
         if columns.question == columns.answer {
             return Err(LoadError::SameColumn { column: columns.question.clone() });
         }
-        Ok(Self { columns, pattern })
+        Ok(Self { columns: columns.clone(), pattern })
     }
 
-    /// The example of a row; none if its answer has no truth.
-    pub(crate) fn example(&self, question: String, solution: String) -> Option<Example> {
-        let truth = match &self.pattern {
-            Some(pattern) => {
-                let found = pattern.captures_iter(&solution).last()?;
-                found.iter().skip(1).flatten().next().or(found.get(0))?.as_str().trim().to_owned()
+    /// The example of a row; an error if its answer has no truth.
+    pub(crate) fn example(
+        &self,
+        path: &Path,
+        row: usize,
+        question: String,
+        solution: String,
+    ) -> Result<Example, LoadError> {
+        match self.truth(&solution).filter(|truth| !truth.is_empty()) {
+            Some(truth) => Ok(Example { question, solution, truth }),
+            None => Err(LoadError::NoTruth { path: path.to_owned(), row, reason: self.advice() }),
+        }
+    }
+
+    fn truth(&self, solution: &str) -> Option<String> {
+        let found = match &self.columns.truth {
+            Truth::Hashes => return truth(solution),
+            Truth::Whole => solution,
+            Truth::Boxed => boxed(solution)?,
+            Truth::Pattern(_) => {
+                let found = self.pattern.as_ref()?.captures_iter(solution).last()?;
+                found.iter().skip(1).flatten().next().or(found.get(0))?.as_str()
             }
-            None => match self.columns.truth {
-                Truth::Whole => solution.trim().to_owned(),
-                Truth::Boxed => boxed(&solution)?.trim().to_owned(),
-                _ => truth(&solution)?,
-            },
         };
-        (!truth.is_empty()).then_some(Example { question, solution, truth })
+        Some(found.trim().to_owned())
     }
 
     /// Whether answers may be numbers: they are their own truths.
@@ -102,7 +117,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What an answer without a truth lacks, and what to do.
-    pub(crate) fn advice(&self) -> String {
+    fn advice(&self) -> String {
         match &self.columns.truth {
             Truth::Hashes => {
                 "has no result after `####`; end it with a line `#### 42`, or set `truth`".to_owned()

@@ -16,7 +16,7 @@ use crate::{Columns, Example, LoadError};
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Reads a whole file. Blank lines are skipped.
-pub(crate) fn read(path: &Path, reader: &Reader<'_>) -> Result<Vec<Example>, LoadError> {
+pub(crate) fn read(path: &Path, reader: &Reader) -> Result<Vec<Example>, LoadError> {
     let mut file = BufReader::new(File::open(path).map_err(LoadError::io(path))?);
     let mut examples = Vec::new();
     let mut bytes = Vec::new();
@@ -37,7 +37,7 @@ pub(crate) fn read(path: &Path, reader: &Reader<'_>) -> Result<Vec<Example>, Loa
 struct Line<'a> {
     path: &'a Path,
     number: usize,
-    reader: &'a Reader<'a>,
+    reader: &'a Reader,
 }
 
 impl Line<'_> {
@@ -53,7 +53,7 @@ impl Line<'_> {
     }
 
     fn parse(&self, text: &str) -> Result<Example, LoadError> {
-        let Columns { question, answer, .. } = self.reader.columns;
+        let Columns { question, answer, .. } = &self.reader.columns;
         let bytes = with_json_numbers(text);
         let mut json = serde_json::Deserializer::from_slice(&bytes);
         let fields = Fields([question, answer]).deserialize(&mut json);
@@ -64,11 +64,7 @@ impl Line<'_> {
         })?;
         let question = self.text(questions, question, false)?;
         let answer = self.text(answers, answer, self.reader.takes_numbers())?;
-        self.reader.example(question, answer).ok_or_else(|| LoadError::NoTruth {
-            path: self.path.to_owned(),
-            row: self.number,
-            reason: self.reader.advice(),
-        })
+        self.reader.example(self.path, self.number, question, answer)
     }
 
     /// The text of a field, from all values that the line gives it; of a whole number, if it may be one.

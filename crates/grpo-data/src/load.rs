@@ -74,7 +74,7 @@ fn file_names(folder: &Path, prefix: &str) -> Result<Vec<String>, LoadError> {
     Ok(names)
 }
 
-fn load_file(path: &Path, reader: &Reader<'_>) -> Result<Vec<Example>, LoadError> {
+fn load_file(path: &Path, reader: &Reader) -> Result<Vec<Example>, LoadError> {
     check_start(path)?;
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("parquet") => parquet::read(path, reader),

@@ -26,13 +26,13 @@ const TOO_LARGE: &str = "it unpacks to more than any real file of its size";
 ///
 /// Runs on its own thread, because the decoder (parquet 60.1) panics on some damaged pages, and can spend hours on a few
 /// bytes that claim to be a list of billions. A thread that takes too long is left behind.
-pub(crate) fn read(path: &Path, reader: &Reader<'_>) -> Result<Vec<Example>, LoadError> {
+pub(crate) fn read(path: &Path, reader: &Reader) -> Result<Vec<Example>, LoadError> {
     let megabytes = fs::metadata(path).map_err(LoadError::io(path))?.len() >> 20;
     let limit = LIMIT + LIMIT_PER_MEGABYTE * u32::try_from(megabytes).unwrap_or(u32::MAX);
     let (done, result) = mpsc::channel();
-    let (owned, columns) = (path.to_owned(), reader.columns.clone());
+    let (owned, reader) = (path.to_owned(), reader.clone());
     // If it can no longer be sent, nobody is waiting for it.
-    let work = move || drop(done.send(panic::catch_unwind(|| read_columns(&owned, &Reader::new(&columns)?))));
+    let work = move || drop(done.send(panic::catch_unwind(|| read_columns(&owned, &reader))));
     thread::Builder::new().name("parquet".to_owned()).spawn(work).map_err(LoadError::io(path))?;
     match result.recv_timeout(limit) {
         Ok(Ok(examples)) => examples,
@@ -43,7 +43,7 @@ pub(crate) fn read(path: &Path, reader: &Reader<'_>) -> Result<Vec<Example>, Loa
     }
 }
 
-fn read_columns(path: &Path, reader: &Reader<'_>) -> Result<Vec<Example>, LoadError> {
+fn read_columns(path: &Path, reader: &Reader) -> Result<Vec<Example>, LoadError> {
     let damaged = |e: &dyn std::fmt::Display| refused(path, e.to_string());
     let file = File::open(path).map_err(LoadError::io(path))?;
     let pages = file.try_clone().map_err(LoadError::io(path))?;
@@ -52,7 +52,7 @@ fn read_columns(path: &Path, reader: &Reader<'_>) -> Result<Vec<Example>, LoadEr
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let builder =
         ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(|e| damaged(&e))?;
-    let Columns { question, answer, .. } = reader.columns;
+    let Columns { question, answer, .. } = &reader.columns;
     let columns = [find(&builder, path, question)?, find(&builder, path, answer)?];
     check_pages(&builder, path, &pages, columns)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
@@ -108,7 +108,7 @@ fn check_pages(
 /// What has been read from a file so far.
 struct Rows<'a> {
     path: &'a Path,
-    reader: &'a Reader<'a>,
+    reader: &'a Reader,
     examples: Vec<Example>,
     /// Bytes of text that may still be read: rows can repeat text that the file holds only once.
     left: u64,
@@ -116,7 +116,7 @@ struct Rows<'a> {
 
 impl Rows<'_> {
     fn append(&mut self, batch: &RecordBatch) -> Result<(), LoadError> {
-        let Columns { question, answer, .. } = self.reader.columns;
+        let Columns { question, answer, .. } = &self.reader.columns;
         let questions = Texts::new(batch, self.path, question, false)?;
         let answers = Texts::new(batch, self.path, answer, self.reader.takes_numbers())?;
         for i in 0..batch.num_rows() {
@@ -127,12 +127,7 @@ impl Rows<'_> {
             let answer = answers.text(i).ok_or_else(|| null(answer))?;
             let left = self.left.checked_sub((question.len() + answer.len()) as u64);
             self.left = left.ok_or_else(|| refused(self.path, TOO_LARGE))?;
-            let example = self.reader.example(question, answer).ok_or_else(|| LoadError::NoTruth {
-                path: self.path.to_owned(),
-                row,
-                reason: self.reader.advice(),
-            });
-            self.examples.push(example?);
+            self.examples.push(self.reader.example(self.path, row, question, answer)?);
         }
         Ok(())
     }

@@ -108,6 +108,11 @@ impl<'a> Sft<'a> {
         self.uses().div_ceil(self.config.batch_size as u64)
     }
 
+    /// Updates so far.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
     /// How often a demonstration is used, over all of them.
     fn uses(&self) -> u64 {
         self.demonstrations.len() as u64 * self.config.epochs

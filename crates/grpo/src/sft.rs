@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use grpo_core::Finish;
 use grpo_data::{Hub, resolve_model};
-use grpo_files::write_bytes;
 use grpo_qwen2::LoraConfig;
 use grpo_rollout::InvalidOption;
 use grpo_trainer::{Demonstration, Qwen2Policy, Qwen2PolicyConfig, Sft, SftConfig, SftUpdate, differences};
@@ -19,7 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::device::{DeviceKind, Subject, guard, prove};
-use crate::evaluation::{Answered, EvaluationConfig, Recorded, files_of};
+use crate::evaluation::{Answered, EvaluationConfig, Recorded, files_of, record};
 use crate::machine::Machine;
 use crate::run::RunFolder;
 use crate::{Error, Interrupt, Question};
@@ -118,14 +117,10 @@ impl FineTuning<'_> {
             let machine = Machine::this(proof.info.clone());
             let description =
                 Description { evaluation: config, completions, accepted, sft, lora: &lora, machine };
-            write_description(folder, &description)?;
+            record::write(folder, DESCRIPTION, &description)?;
             tell(SftEvent::Started { completions, accepted, updates: fit.updates() });
-            let mut updates = 0;
-            let finished = updates_of(&mut fit, &mut policy, folder, interrupt, |update| {
-                updates = update.update;
-                tell(SftEvent::Updated(update));
-            });
-            if updates == 0 {
+            let finished = updates_of(&mut fit, &mut policy, folder, interrupt, &mut tell);
+            if fit.done() == 0 {
                 return Ok(FineTuned { finished: finished?, saved: None });
             }
             let saved = match lora {
@@ -209,23 +204,15 @@ fn updates_of(
     policy: &mut Qwen2Policy,
     folder: &Path,
     interrupt: &Interrupt,
-    mut tell: impl FnMut(SftUpdate),
+    tell: &mut impl FnMut(SftEvent),
 ) -> Result<bool, Error> {
     let path = folder.join(METRICS);
     let mut metrics = File::create(&path).map_err(Error::io(&path))?;
-    let mut done = 0;
     while !interrupt.is_requested() {
         let Some(update) = fit.update(policy)? else { break };
-        tell(update);
-        done = update.update;
+        tell(SftEvent::Updated(update));
         let line = serde_json::to_string(&update).map_err(|e| Error::io(&path)(e.into()))?;
         metrics.write_all((line + "\n").as_bytes()).map_err(Error::io(&path))?;
     }
-    Ok(done == fit.updates())
-}
-
-fn write_description(folder: &Path, description: &Description<'_>) -> Result<(), Error> {
-    let path = folder.join(DESCRIPTION);
-    let text = serde_json::to_string_pretty(description).map_err(|e| Error::io(&path)(e.into()))?;
-    write_bytes(&path, text + "\n").map_err(Error::io(&path))
+    Ok(fit.done() == fit.updates())
 }

@@ -230,7 +230,7 @@ fn inline(value: &Value) -> String {
         }
         Value::Array(list) => format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Value::Null => format!("\"{NONE}\""),
-        // Strings, numbers and booleans look the same in JSON and TOML, but for one control character.
+        // Strings, numbers and booleans look the same in JSON and TOML, except one control character.
         value => value.to_string().replace('\u{7f}', "\\u007F"),
     }
 }

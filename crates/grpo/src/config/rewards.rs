@@ -53,6 +53,18 @@ impl RewardConfig {
             part("tags", Verifier::TagCount(Default::default())),
         ]
     }
+
+    fn parse(kind: &str, entries: &Map<String, Value>) -> Result<Self, serde_json::Error> {
+        let (of_part, of_verifier): (Map<_, _>, Map<_, _>) =
+            entries.clone().into_iter().partition(|(key, _)| OF_PART.contains(&key.as_str()));
+        let Part { name, weight, gate } = serde_json::from_value(of_part.into())?;
+        Ok(Self {
+            name: name.unwrap_or_else(|| kind.to_string()),
+            weight,
+            gate: gate.filter(|gate| gate != NONE),
+            verifier: serde_json::from_value(of_verifier.into())?,
+        })
+    }
 }
 
 impl TryFrom<Map<String, Value>> for RewardConfig {
@@ -92,20 +104,6 @@ impl TryFrom<Map<String, Value>> for RewardConfig {
                 Some(key) => format!("reward `{kind}`: `{key}` is {}: {reason}", entries[key]),
                 None => format!("reward `{kind}`: {reason}"),
             }
-        })
-    }
-}
-
-impl RewardConfig {
-    fn parse(kind: &str, entries: &Map<String, Value>) -> Result<Self, serde_json::Error> {
-        let (of_part, of_verifier): (Map<_, _>, Map<_, _>) =
-            entries.clone().into_iter().partition(|(key, _)| OF_PART.contains(&key.as_str()));
-        let Part { name, weight, gate } = serde_json::from_value(of_part.into())?;
-        Ok(Self {
-            name: name.unwrap_or_else(|| kind.to_string()),
-            weight,
-            gate: gate.filter(|gate| gate != NONE),
-            verifier: serde_json::from_value(of_verifier.into())?,
         })
     }
 }

@@ -43,10 +43,11 @@ impl Settings {
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         let table: toml::Table =
             toml::from_str(text).map_err(|e| ConfigError::Toml { path: None, reason: e.to_string() })?;
+        let mut entries = Vec::new();
+        collect_leaves("", &json!(table), &mut entries)?;
+        check_once(&entries)?;
         let mut settings = Self::default();
-        let table = json!(table);
-        settings.insert("", &table)?;
-        check_once(&table)?;
+        entries.into_iter().for_each(|(key, value)| settings.add(key, value));
         Ok(settings)
     }
 
@@ -91,23 +92,10 @@ impl Settings {
 
     /// Adds the leaves of a table, or one value.
     fn insert(&mut self, key: &str, value: &Value) -> Result<(), ConfigError> {
-        match value {
-            Value::Object(_) if resolve(key).is_ok_and(|key| key == REWARDS) => Err(ConfigError::Value {
-                key: REWARDS.to_string(),
-                value: value.to_string(),
-                reason: "this is a list of tables: write `[[rewards]]`".to_string(),
-            }),
-            Value::Object(map) if !map.is_empty() => map.iter().try_for_each(|(name, inner)| {
-                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-                self.insert(&key, inner)
-            }),
-            Value::Object(_) if key.is_empty() => Ok(()),
-            value => {
-                let value = if value == NONE { Value::Null } else { value.clone() };
-                self.add(resolve(key)?, value);
-                Ok(())
-            }
-        }
+        let mut entries = Vec::new();
+        collect_leaves(key, value, &mut entries)?;
+        entries.into_iter().for_each(|(key, value)| self.add(key, value));
+        Ok(())
     }
 
     /// Adds an entry: a recipe before all others, because they change it, and which variant of a choice it is before its numbers.
@@ -196,34 +184,41 @@ impl Settings {
     }
 }
 
-/// Refuses a document that gives a key two values: a key may be written with and without its sections.
-fn check_once(table: &Value) -> Result<(), ConfigError> {
-    let mut keys = Vec::new();
-    collect_leaves("", table, &mut keys)?;
-    keys.sort_unstable();
-    for (key, next) in keys.iter().zip(keys.iter().skip(1)) {
-        // A recipe, and the name of a variant, have numbers besides them.
-        let goes_with_others = key == RECIPE || is_key(&format!("{key}{KIND_ENDING}"));
-        let is_part = next.strip_prefix(key.as_str()).is_some_and(|rest| rest.starts_with('.'));
-        if key == next || (is_part && !goes_with_others) {
-            return Err(ConfigError::Twice { key: key.clone() });
-        }
-    }
-    Ok(())
-}
-
-/// The full keys of all values of a document.
-fn collect_leaves(key: &str, value: &Value, keys: &mut Vec<String>) -> Result<(), ConfigError> {
+/// Collects the leaves of a table, or one value, with their full keys.
+fn collect_leaves(key: &str, value: &Value, leaves: &mut Vec<(String, Value)>) -> Result<(), ConfigError> {
     match value {
-        Value::Object(map) => map.iter().try_for_each(|(name, inner)| {
-            let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-            collect_leaves(&key, inner, keys)
+        Value::Object(_) if resolve(key).is_ok_and(|key| key == REWARDS) => Err(ConfigError::Value {
+            key: REWARDS.to_string(),
+            value: value.to_string(),
+            reason: "this is a list of tables: write `[[rewards]]`".to_string(),
         }),
-        _ => {
-            keys.push(resolve(key)?);
+        Value::Object(map) if !map.is_empty() => map.iter().try_for_each(|(name, inner)| {
+            let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+            collect_leaves(&key, inner, leaves)
+        }),
+        Value::Object(_) if key.is_empty() => Ok(()),
+        value => {
+            let value = if value == NONE { Value::Null } else { value.clone() };
+            leaves.push((resolve(key)?, value));
             Ok(())
         }
     }
+}
+
+/// Refuses a document that gives a key two values: a key may be written with and without its sections.
+fn check_once(leaves: &[(String, Value)]) -> Result<(), ConfigError> {
+    let values = leaves.iter().filter(|(_, value)| !value.is_object());
+    let mut keys: Vec<&String> = values.map(|(key, _)| key).collect();
+    keys.sort_unstable();
+    for (key, next) in keys.iter().zip(keys.iter().skip(1)) {
+        // A recipe, and the name of a variant, have numbers besides them.
+        let goes_with_others = *key == RECIPE || is_key(&format!("{key}{KIND_ENDING}"));
+        let is_part = next.strip_prefix(key.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        if key == next || (is_part && !goes_with_others) {
+            return Err(ConfigError::Twice { key: key.to_string() });
+        }
+    }
+    Ok(())
 }
 
 /// A reason of serde's without the names of types.

@@ -87,10 +87,12 @@ impl EvaluationConfig {
         }
         let is_of_train = self.split == Split::Train || Path::new(&self.dataset).is_file();
         let mut problems = resolve_dataset(&self.dataset, self.split, &self.columns, hub)?;
-        let examples = match self.few_shot {
-            0 => Vec::new(),
-            _ if is_of_train => problems.clone(),
-            _ => resolve_dataset(&self.dataset, Split::Train, &self.columns, hub)?,
+        let of_other_split;
+        let examples = if is_of_train || self.few_shot == 0 {
+            &problems
+        } else {
+            of_other_split = resolve_dataset(&self.dataset, Split::Train, &self.columns, hub)?;
+            &of_other_split
         };
         if examples.len() < self.few_shot {
             let reason = format!(
@@ -106,10 +108,10 @@ impl EvaluationConfig {
             // An example would be copied, not solved.
             let mut rows = 0..;
             problems.retain(|_| rows.next().is_some_and(|row| !chosen.contains(&row)));
-        }
-        if problems.is_empty() {
-            let expected = "it takes every problem of the split as an example: lower it";
-            return Err(InvalidOption::new("few_shot", self.few_shot, expected).into());
+            if problems.is_empty() {
+                let expected = "it takes every problem of the split as an example: lower it";
+                return Err(InvalidOption::new("few_shot", self.few_shot, expected).into());
+            }
         }
         problems.truncate(self.limit.unwrap_or(usize::MAX));
         let question = |example: &Example| {

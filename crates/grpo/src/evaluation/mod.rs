@@ -6,7 +6,7 @@
 
 mod comparison;
 mod config;
-mod record;
+pub(crate) mod record;
 mod results;
 mod statistics;
 

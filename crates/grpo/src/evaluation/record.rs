@@ -254,7 +254,7 @@ fn read<V: DeserializeOwned>(path: &Path, name: &str) -> Result<Option<V>, Error
     })
 }
 
-pub(super) fn write(path: &Path, name: &str, value: &impl Serialize) -> Result<(), Error> {
+pub(crate) fn write(path: &Path, name: &str, value: &impl Serialize) -> Result<(), Error> {
     let file = path.join(name);
     let text = serde_json::to_string_pretty(value).map_err(|e| Error::io(&file)(e.into()))?;
     write_bytes(&file, text + "\n").map_err(Error::io(&file))
