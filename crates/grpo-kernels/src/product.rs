@@ -123,6 +123,10 @@ mod tests {
             let (a, b) = (matrix(1, [3, rows, inner], 1.0), matrix(2, [3, inner, columns], 1.0));
             crate::tests::check2("product", crate::cube::product, Tensor::matmul, a, b, 2e-6);
         }
+        for [rows, inner, columns] in [[1, 64, 1], [70, 130, 12], [5, 900, 16], [33, 7, 64]] {
+            let (a, b) = (matrix(1, [rows, inner], 1.0), matrix(2, [inner, columns], 1.0));
+            crate::tests::check2("narrow product", crate::cube::product, Tensor::matmul, a, b, 2e-6);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use grpo_kernels::{DeviceAttention, DrawOptions, Place, decodes_on, product};
 use grpo_rollout::{Draw, DrawRequest, Sampling, draw_on_host};
 
 use crate::model::{Attention, AttentionInput, Qwen2};
+use crate::projection::{Adapter, Projection};
 
 /// What the kernels need besides keys and values, made once per cache.
 #[derive(Debug, Clone)]
@@ -17,9 +18,11 @@ pub(crate) struct DeviceDecoding {
 /// The projections of a layer to queries, keys and values, side by side: one product instead of three.
 #[derive(Debug, Clone)]
 struct Joined {
-    /// `[hidden_size, (heads + 2 * key_value_heads) * head_dim]`; none if there are adapters, which have products of their own.
-    weight: Option<Tensor<2>>,
+    /// `[hidden_size, (heads + 2 * key_value_heads) * head_dim]`
+    weight: Tensor<2>,
     bias: Tensor<1>,
+    /// The first matrices of the adapters side by side, and the second ones, scaled, as blocks of a diagonal.
+    adapter: Option<[Tensor<2>; 2]>,
 }
 
 impl DeviceDecoding {
@@ -45,7 +48,7 @@ impl DeviceDecoding {
         places: Tensor<1, Int>,
     ) -> Tensor<2> {
         let joined = &self.joined[layer];
-        let qkv = joined.apply(input.projections, input.x.clone());
+        let qkv = joined.apply(input.x.clone());
         // Emptied for the time being, so that the kernel has the only handle and writes in place.
         let device = qkv.device();
         let [k, v] = cache;
@@ -59,28 +62,47 @@ impl DeviceDecoding {
 impl Joined {
     fn new(projections: &Attention) -> Self {
         let all = projections.qkv();
-        let bias = |projection: &crate::projection::Projection| match &projection.bias {
+        let bias = |projection: &Projection| match &projection.bias {
             Some(bias) => bias.val(),
             None => Tensor::zeros([projection.dims()[1]], &projection.weight.val().device()),
         };
         let bias = Tensor::cat(all.map(bias).to_vec(), 0);
-        if all.iter().any(|projection| projection.adapter.is_some()) {
-            return Self { weight: None, bias: bias.zeros_like() };
-        }
         let weights = all.map(|projection| projection.weight.val());
         // Matrices may be held in different dtypes, which cannot be joined.
         let are_mixed = weights.iter().any(|weight| weight.dtype() != weights[0].dtype());
         let weights = weights.map(|weight| if are_mixed { weight.cast(DType::F32) } else { weight });
-        Self { weight: Some(Tensor::cat(weights.to_vec(), 1)), bias }
+        Self { weight: Tensor::cat(weights.to_vec(), 1), bias, adapter: joined_adapters(all) }
     }
 
-    /// Queries, keys and values, without the bias that is in `self`.
-    fn apply(&self, projections: &Attention, x: Tensor<2>) -> Tensor<2> {
-        match &self.weight {
-            Some(weight) => product(x, weight.clone()),
-            None => Tensor::cat(projections.qkv().map(|projection| projection.apply(x.clone())).to_vec(), 1),
+    /// Queries, keys and values, without the bias.
+    fn apply(&self, x: Tensor<2>) -> Tensor<2> {
+        let y = product(x.clone(), self.weight.clone());
+        match &self.adapter {
+            Some([a, b]) => y + product(product(x, a.clone()), b.clone()),
+            None => y,
         }
     }
+}
+
+/// The adapters of some projections of the same input as one of all their outputs, side by side.
+fn joined_adapters(all: [&Projection; 3]) -> Option<[Tensor<2>; 2]> {
+    let adapters: Vec<&Adapter> = all.iter().filter_map(|projection| projection.adapter.as_ref()).collect();
+    if adapters.is_empty() {
+        return None;
+    }
+    let a: Vec<Tensor<2>> = adapters.iter().map(|adapter| adapter.a.val()).collect();
+    let a = Tensor::cat(a, 1);
+    let [_, ranks] = a.dims();
+    let mut before = 0;
+    let columns = all.map(|projection| {
+        let [_, out] = projection.dims();
+        let block = Tensor::zeros([ranks, out], (&a.device(), a.dtype()));
+        let Some(adapter) = &projection.adapter else { return block };
+        let rows = before..before + adapter.rank();
+        before = rows.end;
+        block.slice_assign([rows, 0..out], adapter.b.val().mul_scalar(adapter.scale()))
+    });
+    Some([a, Tensor::cat(columns.to_vec(), 1)])
 }
 
 /// Draws tokens where the logits are.

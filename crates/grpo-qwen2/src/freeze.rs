@@ -11,18 +11,18 @@ use crate::{Qwen2, Table};
 const F16_ROUNDING: f32 = 1.0 / (1 << 16) as f32;
 
 impl Qwen2 {
-    /// The model as a frozen reference, without adapters: the same as what [`load_frozen`](Self::load_frozen) returns for the
-    /// same weights. Matrices are held in half precision under its conditions; every other tensor is shared with clones of the
-    /// model, not copied.
+    /// The model as a frozen reference: the same as what [`load_frozen`](Self::load_frozen) returns for the same weights, and the
+    /// adapters, unless they change nothing, as new ones do. Matrices are held in half precision under its conditions; every other
+    /// tensor is shared with clones of the model, not copied.
     ///
     /// It takes the model by value, so that a call never resolves to [`Module::freeze`], which it replaces.
     pub fn freeze(self) -> Self {
-        let base = self.without_lora().no_grad();
+        let model = if self.is_changed_by_lora() { self } else { self.without_lora() }.no_grad();
         Self {
-            embed_tokens: base.embed_tokens.freeze(),
-            layers: base.layers.map(&mut Freeze),
-            lm_head: base.lm_head.map(Table::freeze),
-            ..base
+            embed_tokens: model.embed_tokens.freeze(),
+            layers: model.layers.map(&mut Freeze),
+            lm_head: model.lm_head.map(Table::freeze),
+            ..model
         }
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
+use grpo_kernels::to_host;
 use grpo_rollout::InvalidOption;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -205,6 +206,11 @@ impl Qwen2 {
     /// Whether adapters are trained instead of the weights.
     pub fn has_lora(&self) -> bool {
         self.adapters().next().is_some()
+    }
+
+    /// Whether any adapter changes what the model computes: new ones have zeros in their second matrix.
+    pub(crate) fn is_changed_by_lora(&self) -> bool {
+        self.adapters().any(|(_, _, adapter)| to_host(adapter.b.val()).iter().any(|value| *value != 0.0))
     }
 
     /// The matrices `[in, rank]` and `[rank, out]` of an adapter; none if there is no adapter.

@@ -34,7 +34,7 @@ impl Adapter {
         self.a.val().dims()[1]
     }
 
-    fn scale(&self) -> f64 {
+    pub(crate) fn scale(&self) -> f64 {
         let rank = self.rank() as f64;
         self.alpha / if self.rank_stabilized { rank.sqrt() } else { rank }
     }

@@ -15,10 +15,14 @@ use cubek::matmul::routine::BlueprintStrategy;
 use cubek::std::InputBinding;
 use half::bf16;
 
-use super::ops::{element, elementwise, empty_like, whole};
+use super::THREADS;
+use super::ops::{element, elementwise, empty_like, groups, whole};
 
 /// Numbers in BF16, of 8 bits each, whose sum is a number in f32.
 const PARTS: usize = 3;
+
+/// The most columns of a matrix that is narrow, as those of adapters are.
+const NARROW: usize = 64;
 
 /// Whether burn's product of f32 rounds to TF32 on `device`.
 pub(super) fn rounds_to_tf32(device: &Device) -> bool {
@@ -32,10 +36,16 @@ fn has_tensor_cores(client: &Client) -> bool {
 
 /// `a · b` over the last two dimensions, of factors in any of these dtypes; products and sums are in f32.
 pub(super) fn product(a: CubeTensor, b: CubeTensor) -> CubeTensor {
-    if can_be_split(&a, &b) { product_of_parts(a, b) } else { product_of_units(a, b) }
+    if can_be_split(&a, &b) {
+        product_of_parts(a, b)
+    } else if is_narrow(&a, &b) {
+        narrow_product(a, b)
+    } else {
+        product_of_units(a, b)
+    }
 }
 
-/// Without tensor cores, which would round f32.
+/// Without tensor cores, which would round f32. A group of threads computes a tile, so that a narrow matrix occupies few of them.
 fn product_of_units(a: CubeTensor, b: CubeTensor) -> CubeTensor {
     launch(Strategy::SimpleUnit(Default::default()), a, b).expect("this strategy takes every shape")
 }
@@ -47,6 +57,28 @@ fn can_be_split(a: &CubeTensor, b: &CubeTensor) -> bool {
     }
     let [[rows, inner], [_, columns]] = [a, b].map(|x| x.meta.shape().dims::<2>());
     has_tensor_cores(&a.client) && PARTS * rows * inner.max(columns) <= u32::MAX as usize
+}
+
+/// Whether `b` has few columns, and 32-bit indices can count the numbers of both.
+fn is_narrow(a: &CubeTensor, b: &CubeTensor) -> bool {
+    if a.meta.shape().num_dims() != 2 || a.dtype != DType::F32 || b.dtype != DType::F32 {
+        return false;
+    }
+    let [[rows, inner], [_, columns]] = [a, b].map(|x| x.meta.shape().dims::<2>());
+    columns <= NARROW && inner * rows.max(columns) <= u32::MAX as usize
+}
+
+/// `a · b` of a narrow matrix: a group of threads computes a row.
+fn narrow_product(a: CubeTensor, b: CubeTensor) -> CubeTensor {
+    let (a, b) = (whole(a), whole(b));
+    let [[rows, inner], [_, columns]] = [&a, &b].map(|x| x.meta.shape().dims::<2>());
+    let out = empty_like(&a, [rows, columns]);
+    let (client, count, threads) = (a.client.clone(), groups(&a, rows), CubeDim::new_1d(THREADS as u32));
+    let (a, b) = (a.into_tensor_arg(), b.into_tensor_arg());
+    let to = out.clone().into_tensor_arg();
+    let width = columns.next_power_of_two();
+    narrow_kernel::launch(&client, count, threads, a, b, to, rows, inner, columns, width, THREADS);
+    out
 }
 
 /// `a · b` of a matrix in f32 and one in BF16, on tensor cores: they multiply numbers in BF16 exactly and add in f32, so the product is
@@ -109,5 +141,47 @@ fn sum_kernel(products: &Tensor<f32>, sums: &mut Tensor<f32>, n: usize, #[compti
             sum += products[(parts - 1 - part) * n + i];
         }
         sums[i] = sum;
+    }
+}
+
+/// `width` threads beside each other compute the columns, and those with the same column share its sum.
+#[cube(launch)]
+fn narrow_kernel(
+    a: &Tensor<f32>,
+    b: &Tensor<f32>,
+    out: &mut Tensor<f32>,
+    rows: usize,
+    inner: usize,
+    columns: usize,
+    #[comptime] width: usize,
+    #[comptime] threads: usize,
+) {
+    let row = CUBE_POS;
+    if row >= rows {
+        terminate!();
+    }
+    let unit = UNIT_POS_X as usize;
+    let column = unit % width;
+    let mut shared = Shared::<[f32]>::new_slice(threads);
+    let mut sum = 0.0f32;
+    if column < columns {
+        let mut i = unit / width;
+        while i < inner {
+            sum += a[row * inner + i] * b[i * columns + column];
+            i += threads / width;
+        }
+    }
+    shared[unit] = sum;
+    sync_cube();
+    let mut half = (threads / 2).runtime();
+    while half >= width {
+        if unit < half {
+            shared[unit] += shared[unit + half];
+        }
+        sync_cube();
+        half /= 2;
+    }
+    if unit < columns {
+        out[row * columns + unit] = shared[unit];
     }
 }

@@ -12,6 +12,7 @@ use crate::common::{
     CHECKPOINTS, TIED, assert_unchanged, change_tensors, files, fixture, load, random_tokens, token_logprobs,
     values,
 };
+use crate::lora::adapted;
 
 /// Every weight: its name, its dtype, whether it is trained, and its values.
 fn weights(model: &Qwen2) -> Vec<(String, DType, bool, Vec<f32>)> {
@@ -78,7 +79,7 @@ fn each_matrix_is_held_in_its_own_dtype() {
 }
 
 #[test]
-fn a_model_with_adapters_is_frozen_as_its_base() {
+fn new_adapters_are_left_out_of_a_frozen_model_and_others_stay() {
     let folder = saved(TIED, Dtype::Bf16);
     for load in [Qwen2::load, Qwen2::load_frozen] {
         let base = load(folder.path(), &device()).unwrap();
@@ -89,4 +90,9 @@ fn a_model_with_adapters_is_frozen_as_its_base() {
         let tokens = random_tokens(4, 30);
         assert_unchanged("", &token_logprobs(&frozen, &tokens), &token_logprobs(&base, &tokens));
     }
+    let model = adapted(TIED);
+    let frozen = model.clone().freeze();
+    assert!(frozen.has_lora());
+    let tokens = random_tokens(4, 30);
+    assert_unchanged("", &token_logprobs(&frozen, &tokens), &token_logprobs(&model, &tokens));
 }

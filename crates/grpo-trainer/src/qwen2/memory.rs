@@ -28,8 +28,14 @@ const BUFFERS: u64 = 20;
 /// #     rms_norm_eps: 1e-6, rope_theta: 1e6, tie_word_embeddings: true,
 /// # };
 /// let (config, policy) = (TrainerConfig::default(), Qwen2PolicyConfig::default());
-/// let workload =
-///     Workload { problems: 1, prompt: 200, is_half: true, on_gpu: false, activation_checkpointing: false };
+/// let workload = Workload {
+///     problems: 1,
+///     prompt: 200,
+///     is_half: true,
+///     on_gpu: false,
+///     activation_checkpointing: false,
+///     continues_adapter: false,
+/// };
 /// let full = MemoryPlan::new(&model, &config, &policy, &workload);
 /// let lora = Qwen2PolicyConfig { lora: Some(LoraConfig::default()), ..policy };
 /// assert!(MemoryPlan::new(&model, &config, &lora, &workload).total() < full.total() / 2);
@@ -54,6 +60,8 @@ pub struct Workload {
     pub on_gpu: bool,
     /// Whether only the input of every layer is stored for the backward pass.
     pub activation_checkpointing: bool,
+    /// Whether the run continues adapters, of which the reference has a copy.
+    pub continues_adapter: bool,
 }
 
 impl MemoryPlan {
@@ -64,16 +72,22 @@ impl MemoryPlan {
         policy: &Qwen2PolicyConfig,
         workload: &Workload,
     ) -> Self {
-        let Workload { problems, prompt, is_half, on_gpu, activation_checkpointing } = *workload;
+        let Workload { problems, prompt, is_half, on_gpu, activation_checkpointing, continues_adapter } =
+            *workload;
         let all = model.parameters() as u64;
         let frozen = if is_half { F32 / 2 } else { F32 };
         let (weights, trained) = match &policy.lora {
             Some(lora) => (frozen * all, model.adapter_parameters(lora) as u64),
             None => (F32 * all, all),
         };
-        let own_reference = config.needs_reference() && policy.lora.is_none();
-        // A reference that moves no longer equals its checkpoint.
-        let reference = if config.reference_sync.is_some() { F32 } else { frozen };
+        let reference = match &policy.lora {
+            _ if !config.needs_reference() => 0,
+            Some(_) if continues_adapter => F32 * trained,
+            Some(_) => 0,
+            // A reference that moves no longer equals its checkpoint.
+            None if config.reference_sync.is_some() => F32 * all,
+            None => frozen * all,
+        };
         let rows = (problems * config.group_size).min(config.batch_rows) as u64;
         let length = prompt + config.max_completion_length;
         let step = problems * (prompt + config.group_size * config.max_completion_length);
@@ -85,7 +99,7 @@ impl MemoryPlan {
         let parts = vec![
             ("weights", weights),
             ("adapters", adapters),
-            ("reference", if own_reference { reference * all } else { 0 }),
+            ("reference", reference),
             ("rounded copy", F32 / 2 * copied),
             ("gradients", F32 * trained),
             ("optimizer", 2 * F32 * trained),
@@ -131,7 +145,9 @@ impl<X, T> Trainer<Policy<X, TrainedQwen2, AdamW, Qwen2Reference>, T> {
         let frozen = reference.as_ref().map_or(model.get(), Qwen2Reference::model);
         let (is_half, activation_checkpointing) = (frozen.is_half(), model.activation_checkpointing());
         let on_gpu = DeviceMemory::of(&model.get().device()).largest_tensor.is_some();
-        let workload = Workload { problems, prompt, is_half, on_gpu, activation_checkpointing };
+        let continues_adapter = reference.as_ref().is_some_and(|reference| reference.model().has_lora());
+        let workload =
+            Workload { problems, prompt, is_half, on_gpu, activation_checkpointing, continues_adapter };
         MemoryPlan::new(model.get().config(), self.config(), &policy, &workload)
     }
 }

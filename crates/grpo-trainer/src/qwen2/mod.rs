@@ -1,5 +1,5 @@
 //! Qwen2 as a policy, with AdamW. Either all weights are trained, with a frozen copy as the reference; or adapters are trained
-//! next to frozen weights, which are also the reference.
+//! next to frozen weights, which the reference shares.
 
 mod config;
 mod memory;

@@ -2,19 +2,21 @@ use std::path::Path;
 
 use grpo_qwen2::{Dtype, ModelError, Qwen2};
 use grpo_rollout::{PromptCompletions, TokenLogProbs};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Reference, Resumable, TrainedQwen2};
 
 /// Its folder in a checkpoint.
 const REFERENCE: &str = "reference";
 
-/// The model that a run started from, without adapters, or the one it has been moved to since.
+/// The model that a run started from, with the adapters that it continues (as TRL's `ref` adapter), or the one it has been moved to
+/// since.
 pub struct Qwen2Reference {
     model: Qwen2,
     /// Whether it differs from the model that the run started from.
     moved: bool,
-    has_lora: bool,
+    /// Whether adapters are trained.
+    of_lora: bool,
 }
 
 impl Qwen2Reference {
@@ -25,13 +27,13 @@ impl Qwen2Reference {
 
     /// A reference that has moved to `model`.
     fn moved(model: Qwen2) -> Self {
-        Self { model, moved: true, has_lora: false }
+        Self { model, moved: true, of_lora: false }
     }
 }
 
 impl Reference<TrainedQwen2> for Qwen2Reference {
     fn freeze(model: &TrainedQwen2) -> Self {
-        Self { model: model.get().clone().freeze(), moved: false, has_lora: model.get().has_lora() }
+        Self { model: model.get().clone().freeze(), moved: false, of_lora: model.get().has_lora() }
     }
 
     fn logprobs(&self, batch: &[PromptCompletions<'_>], temperature: f32) -> Vec<TokenLogProbs> {
@@ -43,16 +45,17 @@ impl Reference<TrainedQwen2> for Qwen2Reference {
     }
 
     fn cannot_move(&self) -> Option<&'static str> {
-        self.has_lora.then_some("with LoRA the reference is the model without adapters, which cannot move")
+        self.of_lora
+            .then_some("with LoRA the reference shares the frozen weights of the policy, which cannot move")
     }
 }
 
 impl Resumable<TrainedQwen2> for Qwen2Reference {
     type Error = ModelError;
 
-    /// The reference starts from the same weights as the model.
+    /// The reference starts from the same weights as the model, and has its adapters or none.
     fn settings(&self) -> Value {
-        Value::Null
+        json!({ "adapters": self.model.has_lora() })
     }
 
     fn save_state(&self, model: &TrainedQwen2, folder: &Path) -> Result<(), ModelError> {

@@ -12,7 +12,7 @@ use grpo_trainer::{
     Qwen2PolicyConfig, ReferenceSync, RunLog, Schedule, Times, Trainer, TrainerConfig,
 };
 
-use crate::common::{Run, config, even, half, of, problems, trainer, trainer_with};
+use crate::common::{Run, config, even, half, of, policy, problems, trainer, trainer_with};
 
 fn checkpoints(folder: &Path) -> Checkpoints {
     Checkpoints::new(folder.join("checkpoints"), NonZeroUsize::new(2).unwrap())
@@ -36,10 +36,14 @@ fn bits(trainer: &Run) -> Vec<u8> {
     std::fs::read(folder.path().join(name).with_extension("safetensors")).unwrap()
 }
 
-/// Seven steps in one go, and the same with a new trainer after the third and the fifth.
 #[track_caller]
 fn goes_on(config: &TrainerConfig, of_policy: &Qwen2PolicyConfig) {
-    let fresh = || trainer_with(config.clone(), of_policy);
+    goes_on_from(|| trainer_with(config.clone(), of_policy));
+}
+
+/// Seven steps in one go, and the same with a new trainer after the third and the fifth.
+#[track_caller]
+fn goes_on_from(fresh: impl Fn() -> Run) {
     let mut whole = fresh();
     let expected: Vec<Metrics> = (0..7).map(|_| step(&mut whole)).collect();
 
@@ -76,6 +80,27 @@ fn adapters_go_on_to_the_bit() {
     let lora =
         LoraConfig { rank: 3, alpha: 0.7, targets: vec![LoraTarget::QProj, LoraTarget::DownProj], seed: 5 };
     goes_on(&config(), &Qwen2PolicyConfig { lora: Some(lora), ..Qwen2PolicyConfig::default() });
+}
+
+#[test]
+fn the_reference_has_the_adapters_that_a_run_continues() {
+    let lora = Qwen2PolicyConfig { lora: Some(LoraConfig::default()), ..Qwen2PolicyConfig::default() };
+    let config = TrainerConfig { learning_rate: 1e-2, ..config() };
+    let mut first = trainer_with(config.clone(), &lora);
+    (0..2).for_each(|_| drop(step(&mut first)));
+    let folder = tempfile::tempdir().unwrap();
+    first.policy().save(folder.path()).unwrap();
+    let further = || {
+        let policy = policy(&lora).with_adapter(folder.path()).unwrap();
+        Trainer::new(policy, Rubric::new().with("even", 1.0, even), config.clone()).unwrap()
+    };
+    let mut second = further();
+    assert!(step(&mut second).kl.unwrap().abs() < 1e-6, "the policy is still the reference");
+    let kl = step(&mut second).kl.unwrap();
+    assert!(kl > 1e-5, "it has moved away from it: {kl}");
+    goes_on_from(further);
+    let checkpoint = saved(&second, folder.path());
+    assert!(trainer_with(config.clone(), &lora).resume(&checkpoint).is_err(), "its reference is another");
 }
 
 #[test]

@@ -250,6 +250,7 @@ fn proven(kind: DeviceKind, model: &Path, config: &RunConfig) -> Result<Proof, E
         is_half: true,
         on_gpu: kind != DeviceKind::Cpu,
         activation_checkpointing: config.execution.activation_checkpointing,
+        continues_adapter: config.task.adapter.is_some(),
     };
     let least = MemoryPlan::new(&subject.model, &config.algorithm, &config.policy, &workload);
     Ok(prove(kind, &subject, Some(least.total()))?)
