@@ -15,7 +15,7 @@ use grpo::{
     Device, DeviceKind, Hub, Problems, Question, Qwen2Policy, Qwen2PolicyConfig, Trainer, gsm8k,
     resolve_model,
 };
-use grpo_cli::{report, say};
+use grpo_cli::{say, summary};
 use grpo_examples::embedded;
 use grpo_rollout::{Request, SampleKey, Sampler, Sampling};
 use grpo_trainer::Text;
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
             Some(trained) => answer(&load(trained)?)?,
             None => answer(train(&device, args.steps)?.policy())?,
         };
-        say!("{question}\n{}", report::side_by_side(&before, &after));
+        say!("{question}\n{}", summary::side_by_side(&before, &after));
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -11,11 +11,13 @@ mod evaluation_text;
 pub mod memory;
 pub mod output;
 mod replay;
-pub mod report;
+mod report;
 mod rewards;
 mod screen;
 mod sft;
+pub mod summary;
 pub mod train;
+mod view;
 mod warnings;
 
 use std::process::ExitCode;
@@ -24,8 +26,10 @@ pub use audit::{AuditArgs, audit};
 pub use doctor::{DoctorArgs, doctor};
 pub use evaluate::{EvaluateArgs, evaluate};
 pub use replay::{ReplayArgs, replay};
+pub use report::{ReportArgs, report};
 pub use rewards::rewards;
 pub use sft::{SftArgs, sft};
+pub use view::{ViewArgs, view};
 
 /// Runs a program: sets up the caching allocator, shows warnings, and prints errors in readable form.
 pub fn run(program: impl FnOnce() -> anyhow::Result<ExitCode>) -> ExitCode {

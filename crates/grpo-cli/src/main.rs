@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use grpo::Settings;
 use grpo_cli::args::{DisplayArgs, ExecutionArgs, TrainArgs};
 use grpo_cli::train::Program;
-use grpo_cli::{AuditArgs, DoctorArgs, EvaluateArgs, ReplayArgs, SftArgs};
+use grpo_cli::{AuditArgs, DoctorArgs, EvaluateArgs, ReplayArgs, ReportArgs, SftArgs, ViewArgs};
 
 const PROGRAM: Program = Program { train: "grpo train", resume: "grpo resume", fallback: None };
 
@@ -38,6 +38,10 @@ enum Command {
     /// Fine-tune a model on its own completions that are right and in the format: a cold start for training.
     #[command(args_override_self = true)]
     Sft(SftArgs),
+    /// Show runs in a browser while they go on: curves, and every completion with its rewards.
+    View(ViewArgs),
+    /// Write the page of `grpo view` as one file that needs no network.
+    Report(ReportArgs),
     /// Repeat a step of a run and compare it with the record, byte for byte.
     Replay(ReplayArgs),
     /// List every reward that a configuration can have, with examples.
@@ -98,6 +102,8 @@ fn main() -> ExitCode {
         }
         Command::Evaluate(args) => grpo_cli::evaluate(&args),
         Command::Sft(args) => grpo_cli::sft(&args),
+        Command::View(args) => grpo_cli::view(&args),
+        Command::Report(args) => grpo_cli::report(&args),
         Command::Replay(args) => grpo_cli::replay(&args),
         Command::Rewards => grpo_cli::rewards(),
         Command::Audit(args) => grpo_cli::audit(&args),

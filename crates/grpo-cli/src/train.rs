@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::args::{DisplayArgs, TrainArgs};
 use crate::screen::Screen;
-use crate::{display, memory, report, say, warn};
+use crate::{display, memory, say, summary, warn};
 
 /// The program that trains.
 pub struct Program {
@@ -199,14 +199,14 @@ impl Session<'_> {
         }
         // None if no step could be recorded.
         if let Some(rewards) = rewards(self.run.folder().path()).filter(|rewards| !rewards.is_empty()) {
-            say!("\n{}", report::plot(&rewards));
+            say!("\n{}", summary::plot(&rewards));
         }
         if let Some(first) = outcome.comparisons.first() {
-            say!("{}\n", report::table(&outcome.comparisons));
-            let (i, why) = report::example(first);
+            say!("{}\n", summary::table(&outcome.comparisons));
+            let (i, why) = summary::example(first);
             let (before, after) = (&first.before.completions[i], &first.after.completions[i]);
             say!("{why}: {}\nGold answer: {}", before.text.question, display::truth(&before.text.truth));
-            say!("{}", report::side_by_side(&before.completion, &after.completion));
+            say!("{}", summary::side_by_side(&before.completion, &after.completion));
         }
         say!("\n{}", self.farewell(outcome));
         Ok(())

@@ -146,20 +146,14 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// The diagnoses of a step. A persistent condition is reported again once per detection window. `trained` says whether
-    /// the step trained on any token.
-    pub(crate) fn observe(
-        &mut self,
-        metrics: &Metrics,
-        trained: bool,
-        config: &TrainerConfig,
-    ) -> Vec<Diagnosis> {
+    /// The diagnoses of a step. A persistent condition is reported again once per detection window.
+    pub(crate) fn observe(&mut self, metrics: &Metrics, config: &TrainerConfig) -> Vec<Diagnosis> {
         let mut found = Vec::new();
         if metrics.skipped_steps > 0 {
             let Metrics { loss, grad_norm, skipped_steps: skipped, .. } = *metrics;
             found.push(Diagnosis::NonFinite { loss, grad_norm, skipped });
-        } else if trained && metrics.entropy.is_finite() {
-            found.extend(self.entropy(metrics.entropy));
+        } else if let Some(entropy) = metrics.entropy.filter(|entropy| entropy.is_finite()) {
+            found.extend(self.entropy(entropy));
         }
         if lasts(&mut self.kl, metrics.kl.is_some_and(|kl| kl > KL_CEILING), KL_STEPS) {
             found.push(Diagnosis::KlBlowUp { kl: metrics.kl.unwrap_or(0.0), steps: self.kl });

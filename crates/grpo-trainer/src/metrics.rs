@@ -29,8 +29,9 @@ pub struct Metrics {
     /// Mean over tokens of the objective's estimate of KL(policy ‖ reference), in nats; absent without a KL term.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kl: Option<f64>,
-    /// Mean over tokens of the policy's entropy, in nats.
-    pub entropy: f64,
+    /// Mean over tokens of the policy's entropy, in nats; absent if no token was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entropy: Option<f64>,
     /// Share of ratios clipped from below (TRL counts where clipping changes the loss); only where ratios are clipped.
     #[serde(rename = "clip_ratio/low_mean", skip_serializing_if = "Option::is_none")]
     pub clip_ratio_low_mean: Option<f64>,
@@ -120,7 +121,7 @@ impl Metrics {
             rewards: by_reward(trainer.rubric.names(), experiences),
             frac_reward_zero_std: flat_groups(experiences),
             kl: objective.needs_reference().then(|| of_tokens(observed.kl)),
-            entropy: of_tokens(observed.entropy),
+            entropy: observed.trained().then(|| of_tokens(observed.entropy)),
             clip_ratio_low_mean: is_clipped.then_some(low),
             clip_ratio_high_mean: is_clipped.then_some(high),
             clip_ratio_region_mean: is_clipped.then_some(low + high),

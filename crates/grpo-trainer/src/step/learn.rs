@@ -50,7 +50,7 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
             self.policy.reference = reference.map(|r| r.lerp(&self.policy.model, sync.mixup_alpha));
         }
         let mut metrics = Metrics::new(self, experiences, &observed, learning_rate);
-        metrics.diagnoses = self.progress.health.observe(&metrics, observed.trained(), &self.config);
+        metrics.diagnoses = self.progress.health.observe(&metrics, &self.config);
         for diagnosis in &metrics.diagnoses {
             tracing::warn!(step = self.progress.step, "{diagnosis}");
         }

@@ -1,0 +1,99 @@
+"""Uses the page of two runs in Chromium: check.py PAGE ADDRESS SCREENSHOTS, as a file and from the server of `grpo view`."""
+
+import shutil
+import sys
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+PAGE, ADDRESS, SCREENSHOTS = sys.argv[1:]
+options = webdriver.ChromeOptions()
+for argument in ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1300,1000"]:
+    options.add_argument(argument)
+options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+
+
+def all_of(selector):
+    return browser.find_elements(By.CSS_SELECTOR, selector)
+
+
+def one(selector):
+    return browser.find_element(By.CSS_SELECTOR, selector)
+
+
+def until(condition, what):
+    WebDriverWait(browser, 20).until(lambda _: condition(), what)
+
+
+def found():
+    return one("#found").text
+
+
+def check(address, name):
+    browser.get(address)
+    until(lambda: one("html").get_attribute("data-ready"), "the page is not ready")
+    # Curves: canvases that have been drawn on, both runs, and intervals of held-out problems.
+    titles = [title.text for title in all_of("#charts h3")]
+    for title in ["Reward", "correctness", "correctness, test problems", "Tokens per completion", "KL", "Seconds per step"]:
+        assert title in titles, (title, titles)
+    assert len(all_of("#charts canvas")) == len(titles)
+    drawn = "return [...document.querySelectorAll('#charts canvas')].every(c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v))"
+    assert browser.execute_script(drawn), "a chart is empty"
+    browser.save_screenshot(f"{SCREENSHOTS}/{name}-curves.png")
+    all_of("#runs input")[1].click()
+    until(lambda: "run1" not in one("#charts").text, "a hidden run is still drawn")
+    all_of("#runs input")[1].click()
+    # Completions: a step, the next one by a key, one problem over all steps.
+    one("#tab-completions").click()
+    until(lambda: found().startswith("Step 1 of 4: 3 problems, 24 completions"), "the first step is not shown")
+    assert len(all_of("#groups article")) == 24
+    browser.save_screenshot(f"{SCREENSHOTS}/{name}-completions.png")
+    one("body").send_keys(Keys.ARROW_RIGHT)
+    until(lambda: found().startswith("Step 2"), "the key does not go to the next step")
+    all_of("#groups .group .facts button")[0].click()
+    until(lambda: "of 96 completions" in found(), "the problem is not shown over all steps")
+    # Filters and search.
+    for chosen, condition in [("+correctness", "correctness 2"), ("-correctness", "correctness 0")]:
+        Select(one("#filter")).select_by_value(chosen)
+        until(lambda: "of 96 completions" in found() and one("#filter").get_attribute("value") == chosen, chosen)
+        until(lambda: all_of("#groups article"), chosen)
+        assert all(condition in card.text for card in all_of("#groups article")), chosen
+    Select(one("#filter")).select_by_value("step")
+    one("#query").send_keys("<reasoning>")
+    until(lambda: "contain the text" in found(), "nothing is found")
+    one("#query").clear()
+    one("#query").send_keys("no such text is anywhere")
+    until(lambda: found().startswith("0 completions"), "something is found")
+    # Hostile texts are shown, and do nothing.
+    Select(one("#run")).select_by_visible_text("run1")
+    until(lambda: found().startswith("Step 1"), "the other run is not shown")
+    text = one("#groups").text
+    for shown in ["</script><script>document.title", "<img src=x onerror=", "⟨U+001B⟩[31mred", "⟨U+202E⟩backwards", "a⟨U+0000⟩b", "Show all 200000 characters"]:
+        assert shown in text, shown
+    assert browser.title == "GRPO runs", "a completion has run as a script"
+    assert not all_of("#groups img") and not all_of("#groups script")
+    width = browser.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert width <= 0, f"the page is {width} pixels too wide"
+    # Options: the runs differ in their seeds.
+    one("#tab-options").click()
+    rows = [row.text for row in all_of("#tables tbody tr.differs")]
+    assert rows == ["algorithm.seed 0 1"], rows
+    # An address leads back to the same place, and a phone is wide enough.
+    browser.set_window_size(500, 900)
+    browser.get("about:blank")
+    browser.get(f"{address}#view=completions&run=0&step=3")
+    until(lambda: found().startswith("Step 3"), "the address is not followed")
+    width = browser.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert width <= 0, f"on a phone, the page is {width} pixels too wide"
+    browser.set_window_size(1300, 1000)
+    errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not errors, errors
+
+
+check(PAGE, "file")
+check(ADDRESS, "served")
+browser.quit()
+print("the page works as a file and from the server")

@@ -1,0 +1,178 @@
+//! The completions of a run, step by step.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use grpo_reward::LastNumber;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::PageError;
+use crate::lines::{Lines, Place};
+
+/// A line of `completions.jsonl`.
+#[derive(Deserialize)]
+struct Record {
+    step: u64,
+    problem: u64,
+    question: String,
+    truth: Value,
+    prompt: String,
+    completion: String,
+    tokens: u64,
+    finish: String,
+    reward: Option<f64>,
+    rewards: BTreeMap<String, Option<f64>>,
+    #[serde(default)]
+    advantage: Option<f64>,
+}
+
+/// The completions of a step.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Step {
+    pub(crate) step: u64,
+    /// Where they begin.
+    #[serde(skip)]
+    pub(crate) place: Place,
+    pub(crate) groups: Vec<Group>,
+}
+
+/// The completions of a problem in a step.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Group {
+    problem: u64,
+    question: String,
+    truth: Value,
+    prompt: String,
+    completions: Vec<Completion>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Completion {
+    text: String,
+    tokens: u64,
+    finish: String,
+    reward: Option<f64>,
+    /// In the order of the run's rewards.
+    rewards: Vec<Option<f64>>,
+    advantage: Option<f64>,
+    /// Whether its last number is the truth; none if the truth is no text.
+    lenient: Option<bool>,
+}
+
+/// The numbers of a run's completions by which they are found, a column each.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Index {
+    step: Vec<u64>,
+    problem: Vec<u64>,
+    tokens: Vec<u64>,
+    truncated: Vec<u8>,
+    reward: Vec<Option<f64>>,
+    /// A column for each of the run's rewards.
+    rewards: Vec<Vec<Option<f64>>>,
+    advantage: Vec<Option<f64>>,
+    lenient: Vec<Option<bool>>,
+}
+
+/// Reads the steps of a run one after the other.
+pub(crate) struct Steps<'a> {
+    lines: Option<Lines>,
+    rewards: &'a [String],
+    /// The first record of the next step, and where it begins.
+    next: Option<(Place, Record)>,
+}
+
+impl<'a> Steps<'a> {
+    /// The steps of a run from some place on.
+    pub(crate) fn open(folder: &Path, rewards: &'a [String], place: Place) -> Result<Self, PageError> {
+        let lines = Lines::open(&folder.join("completions.jsonl"), place)?;
+        let mut steps = Self { lines, rewards, next: None };
+        steps.next = steps.record()?;
+        Ok(steps)
+    }
+
+    fn record(&mut self) -> Result<Option<(Place, Record)>, PageError> {
+        let Some(lines) = &mut self.lines else { return Ok(None) };
+        let place = lines.place();
+        Ok(lines.next()?.map(|record| (place, record)))
+    }
+
+    /// The next step; none at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Step>, PageError> {
+        let Some((place, first)) = self.next.take() else { return Ok(None) };
+        let mut step = Step { step: first.step, place, groups: Vec::new() };
+        step.add(first, self.rewards);
+        while let Some((place, record)) = self.record()? {
+            if record.step != step.step {
+                self.next = Some((place, record));
+                break;
+            }
+            step.add(record, self.rewards);
+        }
+        Ok(Some(step))
+    }
+
+    /// Where the record ends, once all steps have been read.
+    pub(crate) fn end(&self) -> Place {
+        self.lines.as_ref().map_or_else(Place::default, Lines::place)
+    }
+}
+
+impl Step {
+    fn add(&mut self, record: Record, rewards: &[String]) {
+        let Record {
+            problem, question, truth, prompt, completion, tokens, finish, reward, advantage, ..
+        } = record;
+        let lenient = truth.as_str().map(|truth| {
+            let found = LastNumber::of(&completion);
+            found.is_some() && found == LastNumber::of_truth(truth)
+        });
+        let rewards = rewards.iter().map(|name| record.rewards.get(name).copied().flatten()).collect();
+        let completion = Completion { text: completion, tokens, finish, reward, rewards, advantage, lenient };
+        match self.groups.last_mut().filter(|group| group.problem == problem) {
+            Some(group) => group.completions.push(completion),
+            None => {
+                let completions = vec![completion];
+                self.groups.push(Group { problem, question, truth, prompt, completions });
+            }
+        }
+    }
+}
+
+impl Index {
+    /// Of no completions, each of which has this many rewards.
+    pub(crate) fn new(rewards: usize) -> Self {
+        Self {
+            step: Vec::new(),
+            problem: Vec::new(),
+            tokens: Vec::new(),
+            truncated: Vec::new(),
+            reward: Vec::new(),
+            rewards: vec![Vec::new(); rewards],
+            advantage: Vec::new(),
+            lenient: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, step: &Step) {
+        for group in &step.groups {
+            for completion in &group.completions {
+                self.step.push(step.step);
+                self.problem.push(group.problem);
+                self.tokens.push(completion.tokens);
+                self.truncated.push((completion.finish == "length").into());
+                self.reward.push(completion.reward);
+                self.advantage.push(completion.advantage);
+                self.lenient.push(completion.lenient);
+                for (column, reward) in self.rewards.iter_mut().zip(&completion.rewards) {
+                    column.push(*reward);
+                }
+            }
+        }
+    }
+
+    /// How many completions it has.
+    pub(crate) fn completions(&self) -> usize {
+        self.step.len()
+    }
+}

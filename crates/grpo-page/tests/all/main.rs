@@ -1,0 +1,5 @@
+//! Pages, as a user and a browser meet them.
+
+mod common;
+mod page;
+mod serve;
