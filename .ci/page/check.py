@@ -77,6 +77,14 @@ def check(address, name):
     assert not all_of("#groups img") and not all_of("#groups script")
     width = browser.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert width <= 0, f"the page is {width} pixels too wide"
+    # Before and after: what was gained is wrong before and right after.
+    one("#tab-held-out").click()
+    until(lambda: one("#changed").text == "10 of 10 problems.", "held-out problems are not shown")
+    assert len(all_of("#pairs article")) == 20
+    Select(one("#change")).select_by_value("+correctness")
+    until(lambda: one("#changed").text != "10 of 10 problems.", "what was gained is not shown")
+    for before, after in zip(all_of("#pairs article")[::2], all_of("#pairs article")[1::2]):
+        assert "correctness 0" in before.text and "correctness 2" in after.text
     # Options: the runs differ in their seeds.
     one("#tab-options").click()
     rows = [row.text for row in all_of("#tables tbody tr.differs")]

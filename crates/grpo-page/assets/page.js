@@ -210,7 +210,7 @@ function drawCurves() {
 
 // Completions
 
-const state = { view: 'curves', run: 0, step: null, filter: 'step', query: '', problem: null, listed: LISTED };
+const state = { view: 'curves', run: 0, step: null, filter: 'step', query: '', problem: null, change: 'all', listed: LISTED };
 const indices = new Map();
 const index = run => indices.get(run) ?? indices.set(run, load(run, 'index')).get(run);
 const cache = new Map();
@@ -263,6 +263,7 @@ function text(whole) {
   return make('div', '', box, all);
 }
 const chip = (kind, value) => make('span', `chip ${kind}`, value);
+const truthChip = truth => chip('', `truth ${typeof truth === 'string' ? truth : JSON.stringify(truth)}`);
 function card(run, completion, heading) {
   const names = runs[run].rewards;
   const facts = make('div', 'facts',
@@ -279,7 +280,7 @@ function groupBox(run, step, group) {
   const over = make('button', '', 'Over all steps');
   over.onclick = () => look({ run, problem: group.problem, filter: 'all' });
   const prompt = make('details', '', make('summary', '', 'Prompt'), text(group.prompt));
-  const head = make('div', 'facts', make('h3', '', `Problem ${group.problem}`), chip('', `truth ${typeof group.truth === 'string' ? group.truth : JSON.stringify(group.truth)}`), over);
+  const head = make('div', 'facts', make('h3', '', `Problem ${group.problem}`), truthChip(group.truth), over);
   const question = text(group.question);
   question.classList.add('question');
   return make('section', 'group', head, question, prompt, make('div', 'cards', ...group.completions.map(c => card(run, c))));
@@ -344,7 +345,7 @@ async function list(mine, run, found, places, query, problem) {
       const { question } = all[group];
       const asked = text(question);
       asked.classList.add('question');
-      groups.append(make('section', 'group', make('div', 'facts', make('h3', '', problem == null ? `Step ${step}, problem ${all[group].problem}` : `Problem ${problem} over all steps`), chip('', `truth ${typeof all[group].truth === 'string' ? all[group].truth : JSON.stringify(all[group].truth)}`)), asked, box));
+      groups.append(make('section', 'group', make('div', 'facts', make('h3', '', problem == null ? `Step ${step}, problem ${all[group].problem}` : `Problem ${problem} over all steps`), truthChip(all[group].truth)), asked, box));
     }
     heading = make('button', '', `step ${step}`);
     heading.onclick = () => look({ run, step });
@@ -362,6 +363,45 @@ function look(change) {
   const other = run !== state.run;
   Object.assign(state, { view: 'completions', filter: 'step', query: '', problem: null, listed: LISTED }, other ? { step: null } : {}, change);
   draw();
+}
+
+// Before and after
+
+/** What can be listed of held-out problems: a name, and which pairs it is. */
+function changes(run) {
+  const earned = (completion, k) => completion.rewards[k] > 0;
+  return [
+    ['all', 'all problems', () => true],
+    ...runs[run].rewards.flatMap((name, k) => [
+      [`+${name}`, `${name}: gained`, ({ before, after }) => !earned(before, k) && earned(after, k)],
+      [`-${name}`, `${name}: lost`, ({ before, after }) => earned(before, k) && !earned(after, k)],
+    ]),
+  ];
+}
+async function drawHeldOut() {
+  const mine = ++turn;
+  const { run, change } = state;
+  const tests = await load(run, 'held-out');
+  if (mine !== turn) return;
+  element('held-out-run').value = run;
+  const pairs = tests.flatMap(({ test, problems }) => problems.map(pair => ({ test, ...pair })));
+  const known = changes(run);
+  element('change').replaceChildren(...known.map(([value, name, accept]) => Object.assign(make('option', '', `${name} (${pairs.filter(accept).length})`), { value })));
+  const [value, , accept] = known.find(([value]) => value === change) ?? known[0];
+  element('change').value = value;
+  const chosen = pairs.filter(accept);
+  const listed = chosen.slice(0, state.listed);
+  element('changed').textContent = pairs.length
+    ? `${listed.length} of ${chosen.length} problems.`
+    : 'This run has no answers to held-out problems from before and after training: it goes on, or has no eval_problems.';
+  element('pairs').replaceChildren(...listed.map(({ test, problem, question, truth, prompt, before, after }) => {
+    const asked = text(question);
+    asked.classList.add('question');
+    const head = make('div', 'facts', make('h3', '', `${test}, problem ${problem}`), truthChip(truth));
+    return make('section', 'group', head, asked, make('details', '', make('summary', '', 'Prompt'), text(prompt)),
+      make('div', 'cards', card(run, before, chip('', 'before')), card(run, after, chip('', 'after'))));
+  }));
+  element('more-pairs').hidden = listed.length === chosen.length;
 }
 
 // Options
@@ -386,7 +426,7 @@ function drawOptions() {
 
 // The page
 
-const VIEWS = ['curves', 'completions', 'options'];
+const VIEWS = ['curves', 'completions', 'held-out', 'options'];
 function draw() {
   for (const view of VIEWS) {
     element(view).hidden = view !== state.view;
@@ -394,10 +434,12 @@ function draw() {
   }
   if (state.view === 'curves') drawCurves();
   if (state.view === 'completions') drawCompletions();
+  if (state.view === 'held-out') drawHeldOut();
   if (state.view === 'options') drawOptions();
   const place = new URLSearchParams({ view: state.view });
-  if (state.view === 'completions') {
-    for (const key of ['run', 'step', 'filter', 'query', 'problem']) if (state[key] != null && state[key] !== '') place.set(key, state[key]);
+  const keys = { completions: ['run', 'step', 'filter', 'query', 'problem'], 'held-out': ['run', 'change'] }[state.view];
+  if (keys) {
+    for (const key of keys) if (state[key] != null && state[key] !== '') place.set(key, state[key]);
   }
   history.replaceState(null, '', `#${place}`);
 }
@@ -405,7 +447,7 @@ function restore() {
   const place = new URLSearchParams(location.hash.slice(1));
   if (VIEWS.includes(place.get('view'))) state.view = place.get('view');
   for (const key of ['run', 'step', 'problem']) if (/^\d+$/.test(place.get(key) ?? '')) state[key] = Number(place.get(key));
-  for (const key of ['filter', 'query']) if (place.has(key)) state[key] = place.get(key);
+  for (const key of ['filter', 'query', 'change']) if (place.has(key)) state[key] = place.get(key);
   if (!runs[state.run]) state.run = 0;
 }
 async function move(by) {
@@ -428,10 +470,13 @@ function listen() {
   element('more').onclick = () => { state.listed += LISTED; drawCompletions(); };
   element('previous').onclick = () => move(-1);
   element('next').onclick = () => move(1);
+  element('held-out-run').onchange = event => { Object.assign(state, { run: Number(event.target.value), step: null, listed: LISTED }); draw(); };
+  element('change').onchange = event => { Object.assign(state, { change: event.target.value, listed: LISTED }); draw(); };
+  element('more-pairs').onclick = () => { state.listed += LISTED; drawHeldOut(); };
   element('differing').onchange = drawOptions;
   document.onkeydown = event => {
     if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
-    if (event.key >= '1' && event.key <= '3') element(`tab-${VIEWS[event.key - 1]}`).click();
+    if (event.key >= '1' && event.key <= '4') element(`tab-${VIEWS[event.key - 1]}`).click();
     else if (event.key === '/') { event.preventDefault(); if (state.view !== 'completions') look({}); element('query').focus(); }
     else if (state.view === 'completions' && event.key === 'ArrowLeft') move(-1);
     else if (state.view === 'completions' && event.key === 'ArrowRight') move(1);
@@ -470,7 +515,9 @@ async function follow() {
 (async () => {
   runs = await load('runs');
   drawRuns();
-  element('run').append(...runs.map((run, i) => Object.assign(make('option', '', run.name), { value: i })));
+  for (const id of ['run', 'held-out-run']) {
+    element(id).append(...runs.map((run, i) => Object.assign(make('option', '', run.name), { value: i })));
+  }
   element('differing').checked = runs.length > 1;
   restore();
   listen();

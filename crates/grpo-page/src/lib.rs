@@ -7,7 +7,9 @@
 //! A completion is untrusted text: the page shows it as text only, and its content security policy allows no script but its own and no
 //! request but to its own server.
 
+mod completion;
 mod error;
+mod held_out;
 mod lines;
 mod page;
 mod run;

@@ -11,6 +11,7 @@ use grpo_files::write_atomically;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::held_out::tests;
 use crate::lines::Place;
 use crate::steps::{Index, Steps};
 use crate::{PageError, Run};
@@ -42,6 +43,7 @@ pub fn write_page(runs: &[Run], path: &Path) -> Result<Size, PageError> {
         for (i, run) in runs.iter().enumerate() {
             let index = write_steps(i, run, &mut out)?;
             block(&mut out, &format!("data-{i}-index"), &index)?;
+            block(&mut out, &format!("data-{i}-held-out"), &tests(run).map_err(io::Error::other)?)?;
             size.completions += index.completions();
         }
         out.write_all(end().as_bytes())?;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use tiny_http::{Header, Request, Response};
 
+use crate::held_out::tests;
 use crate::lines::Place;
 use crate::page::{begin, compressed, end};
 use crate::steps::{Index, Steps};
@@ -36,6 +37,7 @@ enum Wanted {
     Runs,
     Index(usize),
     Step(usize, u64),
+    HeldOut(usize),
 }
 
 impl Server {
@@ -102,6 +104,10 @@ impl Server {
                 let Some(place) = run.places.get(&step) else { return Ok(None) };
                 compressed(&Steps::open(&run.folder, &run.rewards, *place)?.next()?)
             }
+            Wanted::HeldOut(run) => {
+                let Some(run) = self.runs.get(run) else { return Ok(None) };
+                compressed(&tests(&Run::read(&run.folder)?)?)
+            }
         };
         let data = data.expect("memory can be written to and numbers are finite");
         Ok(Some(Response::from_data(data).with_header(header("Content-Type", "application/gzip"))))
@@ -134,6 +140,7 @@ impl Wanted {
             ["", ""] => Some(Self::Page),
             ["", "data", "runs"] => Some(Self::Runs),
             ["", "data", run, "index"] => Some(Self::Index(run.parse().ok()?)),
+            ["", "data", run, "held-out"] => Some(Self::HeldOut(run.parse().ok()?)),
             ["", "data", run, "step", step] => Some(Self::Step(run.parse().ok()?, step.parse().ok()?)),
             _ => None,
         }

@@ -1,31 +1,13 @@
 //! The completions of a run, step by step.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use grpo_reward::LastNumber;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::PageError;
+use crate::completion::{Completion, Record};
 use crate::lines::{Lines, Place};
-
-/// A line of `completions.jsonl`.
-#[derive(Deserialize)]
-struct Record {
-    step: u64,
-    problem: u64,
-    question: String,
-    truth: Value,
-    prompt: String,
-    completion: String,
-    tokens: u64,
-    finish: String,
-    reward: Option<f64>,
-    rewards: BTreeMap<String, Option<f64>>,
-    #[serde(default)]
-    advantage: Option<f64>,
-}
 
 /// The completions of a step.
 #[derive(Debug, PartialEq, Serialize)]
@@ -45,19 +27,6 @@ pub(crate) struct Group {
     truth: Value,
     prompt: String,
     completions: Vec<Completion>,
-}
-
-#[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct Completion {
-    text: String,
-    tokens: u64,
-    finish: String,
-    reward: Option<f64>,
-    /// In the order of the run's rewards.
-    rewards: Vec<Option<f64>>,
-    advantage: Option<f64>,
-    /// Whether its last number is the truth; none if the truth is no text.
-    lenient: Option<bool>,
 }
 
 /// The numbers of a run's completions by which they are found, a column each.
@@ -120,20 +89,12 @@ impl<'a> Steps<'a> {
 
 impl Step {
     fn add(&mut self, record: Record, rewards: &[String]) {
-        let Record {
-            problem, question, truth, prompt, completion, tokens, finish, reward, advantage, ..
-        } = record;
-        let lenient = truth.as_str().map(|truth| {
-            let found = LastNumber::of(&completion);
-            found.is_some() && found == LastNumber::of_truth(truth)
-        });
-        let rewards = rewards.iter().map(|name| record.rewards.get(name).copied().flatten()).collect();
-        let completion = Completion { text: completion, tokens, finish, reward, rewards, advantage, lenient };
-        match self.groups.last_mut().filter(|group| group.problem == problem) {
+        let completion = Completion::new(&record, rewards);
+        match self.groups.last_mut().filter(|group| group.problem == record.problem) {
             Some(group) => group.completions.push(completion),
             None => {
-                let completions = vec![completion];
-                self.groups.push(Group { problem, question, truth, prompt, completions });
+                let Record { problem, question, truth, prompt, .. } = record;
+                self.groups.push(Group { problem, question, truth, prompt, completions: vec![completion] });
             }
         }
     }
@@ -160,7 +121,7 @@ impl Index {
                 self.step.push(step.step);
                 self.problem.push(group.problem);
                 self.tokens.push(completion.tokens);
-                self.truncated.push((completion.finish == "length").into());
+                self.truncated.push(completion.is_truncated().into());
                 self.reward.push(completion.reward);
                 self.advantage.push(completion.advantage);
                 self.lenient.push(completion.lenient);

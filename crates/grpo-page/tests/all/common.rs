@@ -18,6 +18,17 @@ pub(crate) fn run_folder(steps: u64, completion: impl Fn(u64) -> String) -> Temp
         "processes": [{ "began": "2026-11-27T07:38:28Z", "after_step": 0, "platform": "linux x86_64", "threads": 2 }],
     });
     write("run.json", run.to_string());
+    let answers = |text: &str, correctness: f64| {
+        let completion = json!({
+            "step": 0, "problem": 4, "sample": 0, "question": "1 + 6?", "truth": "7", "prompt": "1 + 6?", "completion": text,
+            "tokens": 2, "finish": "stop", "reward": correctness, "rewards": { "correctness": correctness, "format": 0.0 },
+        });
+        let share = json!({ "successes": u8::from(correctness > 0.0), "trials": 1 });
+        let rewarded = json!([{ "name": "correctness", "share": share }]);
+        json!({ "test": "sums", "step": 0, "rewarded": rewarded, "completions": [completion] })
+    };
+    let evaluation = json!([{ "before": answers("6", 0.0), "after": answers("7", 2.0) }]);
+    write("evaluation.json", evaluation.to_string());
     let lines = |line: &dyn Fn(u64) -> Value| (1..=steps).map(|step| line(step).to_string() + "\n").collect();
     write(
         "metrics.jsonl",

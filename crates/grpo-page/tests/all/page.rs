@@ -53,6 +53,11 @@ fn a_page_has_the_whole_record() {
     let completion = &step["groups"][1]["completions"][0];
     assert_eq!(completion["text"], "so <answer>7</answer>");
     assert_eq!(completion["rewards"], json!([2.0, 0.5]));
+    let held_out = block(&page, "data-0-held-out");
+    let answered = &held_out[0]["problems"][0];
+    assert_eq!((&held_out[0]["test"], &answered["question"]), (&json!("sums"), &json!("1 + 6?")));
+    assert_eq!([&answered["before"]["text"], &answered["after"]["text"]], ["6", "7"]);
+    assert_eq!(runs[0]["evaluations"][0]["successes"], 1);
     assert_eq!([&completion["lenient"], &step["groups"][1]["completions"][2]["lenient"]], [true, false]);
 }
 

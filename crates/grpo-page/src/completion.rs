@@ -1,0 +1,61 @@
+//! A completion, as the record has it and as the page shows it.
+
+use std::collections::BTreeMap;
+
+use grpo_reward::LastNumber;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A completion in `completions.jsonl` and in `evaluation.json`.
+#[derive(Deserialize)]
+pub(crate) struct Record {
+    pub(crate) step: u64,
+    pub(crate) problem: u64,
+    pub(crate) question: String,
+    pub(crate) truth: Value,
+    pub(crate) prompt: String,
+    completion: String,
+    tokens: u64,
+    finish: String,
+    reward: Option<f64>,
+    rewards: BTreeMap<String, Option<f64>>,
+    #[serde(default)]
+    advantage: Option<f64>,
+}
+
+/// What the page shows of it.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Completion {
+    text: String,
+    pub(crate) tokens: u64,
+    finish: String,
+    pub(crate) reward: Option<f64>,
+    /// In the order of the run's rewards.
+    pub(crate) rewards: Vec<Option<f64>>,
+    pub(crate) advantage: Option<f64>,
+    /// Whether its last number is the truth; none if the truth is no text.
+    pub(crate) lenient: Option<bool>,
+}
+
+impl Completion {
+    /// With the rewards of these names.
+    pub(crate) fn new(record: &Record, rewards: &[String]) -> Self {
+        let lenient = record.truth.as_str().map(|truth| {
+            let found = LastNumber::of(&record.completion);
+            found.is_some() && found == LastNumber::of_truth(truth)
+        });
+        Self {
+            text: record.completion.clone(),
+            tokens: record.tokens,
+            finish: record.finish.clone(),
+            reward: record.reward,
+            rewards: rewards.iter().map(|name| record.rewards.get(name).copied().flatten()).collect(),
+            advantage: record.advantage,
+            lenient,
+        }
+    }
+
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.finish == "length"
+    }
+}
