@@ -47,7 +47,7 @@ def check(address, name):
     until(lambda: "run1" not in one("#charts").text, "a hidden run is still drawn")
     all_of("#runs input")[1].click()
     # Completions: a step, the next one by a key, one problem over all steps.
-    one("#tab-completions").click()
+    one("#to-completions").click()
     until(lambda: found().startswith("Step 1 of 4: 3 problems, 24 completions"), "the first step is not shown")
     assert len(all_of("#groups article")) == 24
     browser.save_screenshot(f"{SCREENSHOTS}/{name}-completions.png")
@@ -63,13 +63,20 @@ def check(address, name):
         assert all(condition in card.text for card in all_of("#groups article")), chosen
     Select(one("#filter")).select_by_value("step")
     one("#query").send_keys("<reasoning>")
-    until(lambda: "contain the text" in found(), "nothing is found")
+    until(lambda: "contain the text" in found() and not found().startswith("0 "), "nothing is found")
     one("#query").clear()
     one("#query").send_keys("no such text is anywhere")
-    until(lambda: found().startswith("0 completions"), "something is found")
+    until(lambda: found().startswith("0 of these 96 completions"), "something is found")
+    one("#query").clear()
+    one("#query").send_keys(Keys.SPACE, Keys.BACKSPACE)
+    Select(one("#filter")).select_by_value("step")
     # Hostile texts are shown, and do nothing.
     Select(one("#run")).select_by_visible_text("run1")
-    until(lambda: found().startswith("Step 1"), "the other run is not shown")
+    until(lambda: found().startswith("Step"), "the other run is not shown")
+    while not found().startswith("Step 1"):
+        step = found().split()[1]
+        one("#previous").click()
+        until(lambda: found().split()[1] != step, "there is no step before")
     text = one("#groups").text
     for shown in ["</script><script>document.title", "<img src=x onerror=", "⟨U+001B⟩[31mred", "⟨U+202E⟩backwards", "a⟨U+0000⟩b", "Show all 200000 characters"]:
         assert shown in text, shown
@@ -78,7 +85,7 @@ def check(address, name):
     width = browser.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert width <= 0, f"the page is {width} pixels too wide"
     # Before and after: what was gained is wrong before and right after.
-    one("#tab-held-out").click()
+    one("#to-held-out").click()
     until(lambda: one("#changed").text == "10 of 10 problems.", "held-out problems are not shown")
     assert len(all_of("#pairs article")) == 20
     Select(one("#change")).select_by_value("+correctness")
@@ -86,7 +93,7 @@ def check(address, name):
     for before, after in zip(all_of("#pairs article")[::2], all_of("#pairs article")[1::2]):
         assert "correctness 0" in before.text and "correctness 2" in after.text
     # Options: the runs differ in their seeds.
-    one("#tab-options").click()
+    one("#to-options").click()
     rows = [row.text for row in all_of("#tables tbody tr.differs")]
     assert rows == ["algorithm.seed 0 1"], rows
     # An address leads back to the same place, and a phone is wide enough.

@@ -11,6 +11,7 @@ use serde_json::Value;
 pub(crate) struct Record {
     pub(crate) step: u64,
     pub(crate) problem: u64,
+    pub(crate) sample: u64,
     pub(crate) question: String,
     pub(crate) truth: Value,
     pub(crate) prompt: String,
@@ -27,23 +28,21 @@ pub(crate) struct Record {
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Completion {
     text: String,
-    pub(crate) tokens: u64,
+    tokens: u64,
     finish: String,
-    pub(crate) reward: Option<f64>,
+    reward: Option<f64>,
     /// In the order of the run's rewards.
     pub(crate) rewards: Vec<Option<f64>>,
     pub(crate) advantage: Option<f64>,
-    /// Whether its last number is the truth; none if the truth is no text.
+    /// Whether its last number is the truth; none if the truth is no number.
     pub(crate) lenient: Option<bool>,
 }
 
 impl Completion {
     /// With the rewards of these names.
     pub(crate) fn new(record: &Record, rewards: &[String]) -> Self {
-        let lenient = record.truth.as_str().map(|truth| {
-            let found = LastNumber::of(&record.completion);
-            found.is_some() && found == LastNumber::of_truth(truth)
-        });
+        let number = record.truth.as_str().and_then(LastNumber::of_truth);
+        let lenient = number.map(|truth| LastNumber::of(&record.completion) == Some(truth));
         Self {
             text: record.completion.clone(),
             tokens: record.tokens,

@@ -1,11 +1,13 @@
 //! Held-out problems, answered before and after training.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::PageError;
 use crate::completion::{Completion, Record};
 use crate::run::read;
-use crate::{PageError, Run};
 
 /// An item of `evaluation.json`.
 #[derive(Deserialize)]
@@ -38,12 +40,12 @@ struct Answered {
     after: Completion,
 }
 
-/// The tests of a run; none if it has not ended.
-pub(crate) fn tests(run: &Run) -> Result<Vec<Test>, PageError> {
-    let comparisons: Option<Vec<Comparison>> = read(&run.folder.join("evaluation.json"))?;
+/// The tests of a run with these rewards; none if it has not ended.
+pub(crate) fn tests(folder: &Path, rewards: &[String]) -> Result<Vec<Test>, PageError> {
+    let comparisons: Option<Vec<Comparison>> = read(&folder.join("evaluation.json"))?;
     let answered = |(before, after): (Record, Record)| Answered {
-        before: Completion::new(&before, &run.rewards),
-        after: Completion::new(&after, &run.rewards),
+        before: Completion::new(&before, rewards),
+        after: Completion::new(&after, rewards),
         problem: before.problem,
         question: before.question,
         truth: before.truth,

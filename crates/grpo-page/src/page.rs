@@ -21,7 +21,14 @@ const STYLE: &str =
 const CHARTS: &str = include_str!("../assets/uplot/uPlot.iife.min.js");
 /// Goes with every copy of the charts' code.
 const CHARTS_LICENSE: &str = include_str!("../assets/uplot/LICENSE");
-const SCRIPT: &str = include_str!("../assets/page.js");
+const SCRIPT: &str = concat!(
+    include_str!("../assets/base.js"),
+    include_str!("../assets/curves.js"),
+    include_str!("../assets/completions.js"),
+    include_str!("../assets/held_out.js"),
+    include_str!("../assets/options.js"),
+    include_str!("../assets/page.js"),
+);
 const BODY: &str = include_str!("../assets/page.html");
 
 /// What a page holds.
@@ -43,7 +50,8 @@ pub fn write_page(runs: &[Run], path: &Path) -> Result<Size, PageError> {
         for (i, run) in runs.iter().enumerate() {
             let index = write_steps(i, run, &mut out)?;
             block(&mut out, &format!("data-{i}-index"), &index)?;
-            block(&mut out, &format!("data-{i}-held-out"), &tests(run).map_err(io::Error::other)?)?;
+            let held_out = tests(&run.folder, &run.rewards).map_err(io::Error::other)?;
+            block(&mut out, &format!("data-{i}-held-out"), &held_out)?;
             size.completions += index.completions();
         }
         out.write_all(end().as_bytes())?;

@@ -1,6 +1,6 @@
 //! What a page shows of a run besides its completions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ pub struct Run {
     pub began: String,
     /// Its options by their keys, such as `algorithm.group_size`.
     pub options: BTreeMap<String, Value>,
-    /// The names of its rewards.
+    /// The names of its rewards, in the order of its configuration.
     pub rewards: Vec<String>,
     /// The processes that have worked on it, and their machines.
     pub processes: Vec<Value>,
@@ -91,6 +91,7 @@ impl Run {
         let missing = || PageError::NoRun { path: folder.into() };
         let Description { began, config, rewards, processes } =
             read(&folder.join("run.json"))?.ok_or_else(missing)?;
+        let rewards = in_order(&config, rewards);
         let mut options = BTreeMap::new();
         flatten("", config, &mut options);
         let canonical = folder.canonicalize().map_err(PageError::io(folder))?;
@@ -100,7 +101,7 @@ impl Run {
             name,
             began,
             options,
-            rewards: rewards.into_iter().map(|(name, _)| name).collect(),
+            rewards,
             processes,
             steps: Vec::new(),
             columns: BTreeMap::new(),
@@ -108,7 +109,7 @@ impl Run {
             evaluations: evaluations(folder)?,
         };
         let metrics: Vec<Map<String, Value>> = lines::all(&folder.join("metrics.jsonl"))?;
-        run.steps = metrics.iter().filter_map(step).collect();
+        run.steps = metrics.iter().filter_map(step).collect::<BTreeSet<_>>().into_iter().collect();
         let places: BTreeMap<u64, usize> = run.steps.iter().enumerate().map(|(i, step)| (*step, i)).collect();
         let times: Vec<Map<String, Value>> = lines::all(&folder.join("times.jsonl"))?;
         for line in metrics.into_iter().chain(times) {
@@ -135,6 +136,14 @@ impl Run {
             }
         }
     }
+}
+
+/// The names of the rewards: those of the configuration first, in its order.
+fn in_order(config: &Value, mut rewards: Map<String, Value>) -> Vec<String> {
+    let named = config["task"]["rewards"].as_array().into_iter().flatten();
+    let first: Vec<String> = named.filter_map(|reward| reward["name"].as_str()).map(str::to_owned).collect();
+    let first: Vec<String> = first.into_iter().filter(|name| rewards.remove(name).is_some()).collect();
+    first.into_iter().chain(rewards.into_iter().map(|(name, _)| name)).collect()
 }
 
 fn step(line: &Map<String, Value>) -> Option<u64> {
@@ -171,6 +180,12 @@ fn evaluations(folder: &Path) -> Result<Vec<Evaluation>, PageError> {
         }
     }
     Ok(found.into_values().collect())
+}
+
+/// How many processes have worked on the run in a folder.
+pub(crate) fn processes(folder: &Path) -> Result<usize, PageError> {
+    let description: Option<Description> = read(&folder.join("run.json"))?;
+    description.map(|run| run.processes.len()).ok_or_else(|| PageError::NoRun { path: folder.into() })
 }
 
 /// A JSON file; none if there is no such file.

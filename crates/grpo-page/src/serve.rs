@@ -5,11 +5,12 @@ use std::io::{self, Cursor};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use tiny_http::{Header, Request, Response};
+use tiny_http::{Header, Method, Request, Response};
 
 use crate::held_out::tests;
 use crate::lines::Place;
 use crate::page::{begin, compressed, end};
+use crate::run::processes;
 use crate::steps::{Index, Steps};
 use crate::{PageError, Run};
 
@@ -24,6 +25,8 @@ pub struct Server {
 struct Served {
     folder: PathBuf,
     rewards: Vec<String>,
+    /// How many processes have worked on it: a new one may have begun at an earlier step.
+    processes: usize,
     index: Index,
     /// Where each step begins.
     places: BTreeMap<u64, Place>,
@@ -74,9 +77,15 @@ impl Server {
         if !host.is_some_and(|host| hosts.iter().any(|own| host.value.as_str().eq_ignore_ascii_case(own))) {
             return plain(403, "this server is for 127.0.0.1 alone");
         }
+        if *request.method() != Method::Get {
+            return plain(405, "this server answers GET alone");
+        }
         let Some(wanted) = Wanted::of(request.url()) else { return plain(404, "there is no such page") };
         match self.find(wanted) {
-            Ok(Some(answer)) => answer.with_header(header("Cache-Control", "no-store")),
+            Ok(Some(answer)) => answer
+                .with_header(header("Cache-Control", "no-store"))
+                .with_header(header("Cross-Origin-Resource-Policy", "same-origin"))
+                .with_header(header("X-Content-Type-Options", "nosniff")),
             Ok(None) => plain(404, "the run has no such step"),
             Err(error) => plain(500, &error.to_string()),
         }
@@ -102,11 +111,13 @@ impl Server {
                 let Some(run) = self.runs.get_mut(run) else { return Ok(None) };
                 run.follow()?;
                 let Some(place) = run.places.get(&step) else { return Ok(None) };
-                compressed(&Steps::open(&run.folder, &run.rewards, *place)?.next()?)
+                let found = Steps::open(&run.folder, &run.rewards, *place)?.next()?;
+                let Some(found) = found.filter(|found| found.step == step) else { return Ok(None) };
+                compressed(&found)
             }
             Wanted::HeldOut(run) => {
                 let Some(run) = self.runs.get(run) else { return Ok(None) };
-                compressed(&tests(&Run::read(&run.folder)?)?)
+                compressed(&tests(&run.folder, &run.rewards)?)
             }
         };
         let data = data.expect("memory can be written to and numbers are finite");
@@ -116,19 +127,23 @@ impl Server {
 
 impl Served {
     fn read(folder: PathBuf) -> Result<Self, PageError> {
-        let Run { rewards, .. } = Run::read(&folder)?;
+        let Run { rewards, processes, .. } = Run::read(&folder)?;
         let index = Index::new(rewards.len());
-        Ok(Self { folder, rewards, index, places: BTreeMap::new(), end: Place::default() })
+        let (processes, places) = (processes.len(), BTreeMap::new());
+        Ok(Self { folder, rewards, processes, index, places, end: Place::default() })
     }
 
     /// Reads what has been recorded since.
     fn follow(&mut self) -> Result<(), PageError> {
+        if processes(&self.folder)? != self.processes {
+            *self = Self::read(self.folder.clone())?;
+        }
         let mut steps = Steps::open(&self.folder, &self.rewards, self.end)?;
         while let Some(step) = steps.next()? {
             self.index.add(&step);
             self.places.entry(step.step).or_insert(step.place);
+            self.end = steps.place();
         }
-        self.end = steps.end();
         Ok(())
     }
 }

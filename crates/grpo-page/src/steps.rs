@@ -34,12 +34,11 @@ pub(crate) struct Group {
 pub(crate) struct Index {
     step: Vec<u64>,
     problem: Vec<u64>,
-    tokens: Vec<u64>,
     truncated: Vec<u8>,
-    reward: Vec<Option<f64>>,
+    /// Whether its group has a signal: an advantage that is not 0.
+    signal: Vec<u8>,
     /// A column for each of the run's rewards.
     rewards: Vec<Vec<Option<f64>>>,
-    advantage: Vec<Option<f64>>,
     lenient: Vec<Option<bool>>,
 }
 
@@ -81,16 +80,18 @@ impl<'a> Steps<'a> {
         Ok(Some(step))
     }
 
-    /// Where the record ends, once all steps have been read.
-    pub(crate) fn end(&self) -> Place {
-        self.lines.as_ref().map_or_else(Place::default, Lines::place)
+    /// Where the next step begins.
+    pub(crate) fn place(&self) -> Place {
+        let end = || self.lines.as_ref().map_or_else(Place::default, Lines::place);
+        self.next.as_ref().map_or_else(end, |(place, _)| *place)
     }
 }
 
 impl Step {
     fn add(&mut self, record: Record, rewards: &[String]) {
         let completion = Completion::new(&record, rewards);
-        match self.groups.last_mut().filter(|group| group.problem == record.problem) {
+        let goes_on = |group: &&mut Group| group.problem == record.problem && record.sample > 0;
+        match self.groups.last_mut().filter(goes_on) {
             Some(group) => group.completions.push(completion),
             None => {
                 let Record { problem, question, truth, prompt, .. } = record;
@@ -106,24 +107,21 @@ impl Index {
         Self {
             step: Vec::new(),
             problem: Vec::new(),
-            tokens: Vec::new(),
             truncated: Vec::new(),
-            reward: Vec::new(),
+            signal: Vec::new(),
             rewards: vec![Vec::new(); rewards],
-            advantage: Vec::new(),
             lenient: Vec::new(),
         }
     }
 
     pub(crate) fn add(&mut self, step: &Step) {
         for group in &step.groups {
+            let signal = group.completions.iter().any(|completion| completion.advantage != Some(0.0));
             for completion in &group.completions {
                 self.step.push(step.step);
                 self.problem.push(group.problem);
-                self.tokens.push(completion.tokens);
                 self.truncated.push(completion.is_truncated().into());
-                self.reward.push(completion.reward);
-                self.advantage.push(completion.advantage);
+                self.signal.push(signal.into());
                 self.lenient.push(completion.lenient);
                 for (column, reward) in self.rewards.iter_mut().zip(&completion.rewards) {
                     column.push(*reward);

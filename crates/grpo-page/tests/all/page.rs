@@ -63,12 +63,13 @@ fn a_page_has_the_whole_record() {
 
 #[test]
 fn hostile_texts_are_data() {
-    let folder = run_folder(1, |i| HOSTILE[i as usize % HOSTILE.len()].into());
-    let page = page_of(folder.path());
     for text in HOSTILE {
+        let folder = run_folder(1, |_| text.into());
+        let page = page_of(folder.path());
         assert!(!page.contains(text), "{text:?} is in the page as it is");
+        assert_eq!(block(&page, "data-0-step-1")["groups"][0]["completions"][1]["text"], text);
     }
-    assert_eq!(block(&page, "data-0-step-1")["groups"][0]["completions"][1]["text"], HOSTILE[1]);
+    let page = page_of(run_folder(1, |_| String::new()).path());
     // Its own scripts and styles are all that it may use.
     let policy =
         page.split_once("Content-Security-Policy\" content=\"").unwrap().1.split_once('"').unwrap().0;
@@ -95,6 +96,20 @@ fn a_run_that_goes_on_has_a_page_of_what_is_there() {
         fs::remove_file(folder.path().join(name)).unwrap();
     }
     assert_eq!(block(&page_of(folder.path()), "data-runs")[0]["steps"], json!([]));
+}
+
+#[test]
+fn what_a_record_says_twice_counts_once_and_rewards_keep_their_order() {
+    let folder = run_folder(2, |_| "wrong".into());
+    let path = folder.path().join("metrics.jsonl");
+    fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"step\":2,\"reward\":0.75}\n").unwrap();
+    let path = folder.path().join("run.json");
+    let mut run: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    run["config"]["task"]["rewards"] = json!([{ "name": "format" }, { "name": "correctness" }]);
+    fs::write(&path, run.to_string()).unwrap();
+    let run = Run::read(folder.path()).unwrap();
+    assert_eq!((run.steps, &run.columns["reward"]), (vec![1, 2], &vec![Some(0.5), Some(0.75)]));
+    assert_eq!(run.rewards, ["format", "correctness"]);
 }
 
 #[test]

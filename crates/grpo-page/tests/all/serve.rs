@@ -89,3 +89,22 @@ fn a_port_that_is_taken_is_an_error() {
     let error = Server::bind(&[folder.path().into()], port).err().unwrap();
     assert!(matches!(error, PageError::Port { .. }) && error.to_string().contains("--port"), "{error}");
 }
+
+#[test]
+fn a_run_that_begins_again_at_an_earlier_step_is_read_anew() {
+    let folder = run_folder(3, |_| "first".into());
+    let served = Served::new(folder.path());
+    let indexed = || unpack(&served.own("/data/0/index").1)["step"].as_array().unwrap().len();
+    assert_eq!(indexed(), 18);
+    let second = run_folder(2, |_| "the second time".into());
+    std::fs::copy(second.path().join("completions.jsonl"), folder.path().join("completions.jsonl")).unwrap();
+    let path = folder.path().join("run.json");
+    let mut run: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let process = run["processes"][0].clone();
+    run["processes"].as_array_mut().unwrap().push(process);
+    std::fs::write(&path, run.to_string()).unwrap();
+    assert_eq!(served.own("/data/0/step/3").0, 404);
+    assert_eq!(indexed(), 12);
+    let step = unpack(&served.own("/data/0/step/2").1);
+    assert_eq!(step["groups"][0]["completions"][1]["text"], "the second time");
+}

@@ -1,0 +1,157 @@
+const state = { view: 'curves', run: 0, step: null, filter: 'step', query: '', problem: null, change: 'all', listed: LISTED };
+const indices = new Map();
+/** What a map has at a key, or what is loaded for it; a failure is not kept. */
+function kept(map, key, ...name) {
+  if (!map.has(key)) {
+    const loaded = load(...name);
+    loaded.catch(() => map.delete(key));
+    map.set(key, loaded);
+  }
+  return map.get(key);
+}
+const index = run => kept(indices, run, run, 'index');
+const cache = new Map();
+/** A step's completions; the last ones that were looked at are kept. */
+function completionsOf(run, step) {
+  if (cache.size > 64) cache.delete(cache.keys().next().value);
+  return kept(cache, `${run}/${step}`, run, 'step', step);
+}
+const stepsOf = found => [...new Set(found.step)];
+
+/** What can be listed besides one step: a name, and which of the index it is. */
+function filters(run) {
+  const names = runs[run].rewards;
+  const earned = k => (found, i) => found.rewards[k][i] > 0;
+  const format = names.findIndex(name => /format/.test(name));
+  return [
+    ['step', 'this step', (found, i) => found.step[i] === state.step],
+    ['all', 'all steps', () => true],
+    ...names.flatMap((name, k) => [
+      [`+${name}`, `${name}: earned`, earned(k)],
+      [`-${name}`, `${name}: not earned`, (found, i) => !earned(k)(found, i)],
+    ]),
+    ...(format > 0 ? [['form', `${names[format]} without ${names[0]}`, (found, i) => earned(format)(found, i) && !earned(0)(found, i)]] : []),
+    ['cut', 'truncated', (found, i) => found.truncated[i] === 1],
+    ['lenient', `${names[0]} and the last number disagree`, (found, i) => found.lenient[i] != null && found.lenient[i] !== earned(0)(found, i)],
+    ['flat', 'in a group without a signal', (found, i) => found.signal[i] === 0],
+  ];
+}
+/** A text with what cannot be seen made visible, and its tags marked. */
+function text(whole) {
+  const box = make('pre');
+  const fill = shown => {
+    box.replaceChildren();
+    for (const part of shown.split(/(<\/?[a-zA-Z_]+>|(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u3164])/u)) {
+      if (/^<\/?[a-zA-Z_]+>$/.test(part)) box.append(make('span', 'tag', part));
+      else if (/^(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u3164]$/u.test(part)) {
+        box.append(make('span', 'hidden', `⟨U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`));
+      } else if (part) box.append(part);
+    }
+  };
+  if (whole.length <= SHORT) {
+    fill(whole);
+    return box;
+  }
+  fill(whole.slice(0, SHORT));
+  const all = make('button', '', `Show all ${whole.length} characters`);
+  all.onclick = () => { fill(whole); all.remove(); };
+  return make('div', '', box, all);
+}
+const chip = (kind, value) => make('span', `chip ${kind}`, value);
+const truthChip = truth => chip('', `truth ${typeof truth === 'string' ? truth : JSON.stringify(truth)}`);
+function card(run, completion, heading) {
+  const names = runs[run].rewards;
+  const facts = make('div', 'facts',
+    ...(heading ? [heading] : []),
+    ...names.map((name, k) => chip(completion.rewards[k] > 0 ? 'good' : completion.rewards[k] < 0 ? 'bad' : '', `${name} ${show(completion.rewards[k])}`)),
+    chip('', `reward ${show(completion.reward)}`),
+    ...(completion.advantage == null ? [] : [chip(completion.advantage > 0 ? 'good' : completion.advantage < 0 ? 'bad' : '', `advantage ${completion.advantage > 0 ? '+' : ''}${show(completion.advantage)}`)]),
+    chip('', `${completion.tokens} tokens`),
+    ...(completion.finish === 'length' ? [chip('warn', 'truncated')] : []),
+    ...(completion.lenient != null && completion.lenient !== completion.rewards[0] > 0 ? [chip('warn', completion.lenient ? 'last number is right' : 'last number is wrong')] : []));
+  return make('article', 'card', facts, text(completion.text));
+}
+function groupBox(run, step, group) {
+  const over = make('button', '', 'Over all steps');
+  over.onclick = () => look({ run, problem: group.problem, filter: 'all', query: '' });
+  const prompt = make('details', '', make('summary', '', 'Prompt'), text(group.prompt));
+  const head = make('div', 'facts', make('h2', '', `Problem ${group.problem}`), truthChip(group.truth), over);
+  const question = text(group.question);
+  question.classList.add('question');
+  return make('section', 'group', head, question, prompt, make('div', 'cards', ...group.completions.map(c => card(run, c))));
+}
+let turn = 0;
+async function drawCompletions() {
+  const mine = ++turn;
+  const { run, query, problem } = state;
+  const found = await index(run);
+  if (mine !== turn) return;
+  const steps = stepsOf(found);
+  const groups = element('groups');
+  element('more').hidden = true;
+  if (!steps.length) {
+    groups.replaceChildren();
+    element('found').textContent = 'This run has no completions yet.';
+    return;
+  }
+  if (!steps.includes(state.step)) state.step = steps.findLast(step => step <= state.step) ?? steps[0];
+  Object.assign(element('step'), { min: steps[0], max: steps.at(-1), value: state.step });
+  element('run').value = run;
+  if (element('query').value !== query) element('query').value = query;
+  const known = filters(run);
+  element('filter').replaceChildren(...known.map(([value, name]) => Object.assign(make('option', '', name), { value })));
+  const [filter, , accept] = known.find(([value]) => value === state.filter) ?? known[0];
+  state.filter = element('filter').value = filter;
+  address();
+  if (filter === 'step' && !query && problem == null) {
+    const { groups: all } = await completionsOf(run, state.step);
+    if (mine !== turn) return;
+    element('found').textContent = `Step ${state.step} of ${steps.at(-1)}: ${all.length} problems, ${all.reduce((n, g) => n + g.completions.length, 0)} completions.`;
+    groups.replaceChildren(...all.map(group => groupBox(run, state.step, group)));
+    return;
+  }
+  const places = found.step.map((_, i) => i).filter(i => (problem == null || found.problem[i] === problem) && accept(found, i));
+  await list(mine, run, found, places, query.toLowerCase(), problem);
+}
+/** Lists the completions at some places of the index, if they contain a text. */
+async function list(mine, run, found, places, query, problem) {
+  const groups = element('groups');
+  groups.replaceChildren();
+  let shown = 0, more = false, box = null, last = null;
+  const firsts = new Map();
+  found.step.forEach((step, i) => { if (!firsts.has(step)) firsts.set(step, i); });
+  for (const i of places) {
+    const step = found.step[i];
+    if (query && step !== found.step[i - 1]) element('found').textContent = `Searching step ${step} of ${found.step.at(-1)} …`;
+    const { groups: all } = await completionsOf(run, step);
+    if (mine !== turn) return;
+    let offset = i - firsts.get(step), group = 0;
+    while (offset >= all[group].completions.length) offset -= all[group++].completions.length;
+    const { problem: id, question, truth, completions } = all[group];
+    if (query && !`${question}\n${completions[offset].text}`.toLowerCase().includes(query)) continue;
+    more = shown === state.listed;
+    if (more) break;
+    shown++;
+    const key = problem == null ? `${step}/${id}` : id;
+    if (key !== last) {
+      last = key;
+      box = make('div', 'cards');
+      const asked = text(question);
+      asked.classList.add('question');
+      const name = problem == null ? `Step ${step}, problem ${id}` : `Problem ${id} over all steps`;
+      groups.append(make('section', 'group', make('div', 'facts', make('h2', '', name), truthChip(truth)), asked, box));
+    }
+    const heading = make('button', '', `step ${step}`);
+    heading.onclick = () => look({ run, step, filter: 'step', query: '', problem: null });
+    box.append(card(run, completions[offset], heading));
+  }
+  element('found').textContent = query
+    ? `${shown} of these ${places.length} completions contain the text${more ? ', and more' : ''}.`
+    : `${places.length} of ${found.step.length} completions${more ? `, the first ${shown} of them` : ''}.`;
+  element('more').hidden = !more;
+}
+/** Opens the completions; only what is named changes. */
+function look(change) {
+  Object.assign(state, { view: 'completions', listed: LISTED }, change);
+  draw();
+}

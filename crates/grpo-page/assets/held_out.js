@@ -1,0 +1,36 @@
+/** What can be listed of held-out problems: a name, and which pairs it is. */
+function changes(run) {
+  const earned = (completion, k) => completion.rewards[k] > 0;
+  return [
+    ['all', 'all problems', () => true],
+    ...runs[run].rewards.flatMap((name, k) => [
+      [`+${name}`, `${name}: gained`, ({ before, after }) => !earned(before, k) && earned(after, k)],
+      [`-${name}`, `${name}: lost`, ({ before, after }) => earned(before, k) && !earned(after, k)],
+    ]),
+  ];
+}
+async function drawHeldOut() {
+  const mine = ++turn;
+  const { run, change } = state;
+  const tests = await load(run, 'held-out');
+  if (mine !== turn) return;
+  element('held-out-run').value = run;
+  const pairs = tests.flatMap(({ test, problems }) => problems.map(pair => ({ test, ...pair })));
+  const known = changes(run);
+  element('change').replaceChildren(...known.map(([value, name, accept]) => Object.assign(make('option', '', `${name} (${pairs.filter(accept).length})`), { value })));
+  const [value, , accept] = known.find(([value]) => value === change) ?? known[0];
+  element('change').value = value;
+  const chosen = pairs.filter(accept);
+  const listed = chosen.slice(0, state.listed);
+  element('changed').textContent = pairs.length
+    ? `${listed.length} of ${chosen.length} problems.`
+    : 'This run has no answers to held-out problems from before and after training: it goes on, or has no eval_problems.';
+  element('pairs').replaceChildren(...listed.map(({ test, problem, question, truth, prompt, before, after }) => {
+    const asked = text(question);
+    asked.classList.add('question');
+    const head = make('div', 'facts', make('h2', '', `${test}, problem ${problem}`), truthChip(truth));
+    return make('section', 'group', head, asked, make('details', '', make('summary', '', 'Prompt'), text(prompt)),
+      make('div', 'cards', card(run, before, chip('', 'before')), card(run, after, chip('', 'after'))));
+  }));
+  element('more-pairs').hidden = listed.length === chosen.length;
+}
