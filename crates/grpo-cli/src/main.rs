@@ -38,7 +38,7 @@ enum Command {
     /// Fine-tune a model on its own completions that are right and in the format: a cold start for training.
     #[command(args_override_self = true)]
     Sft(SftArgs),
-    /// Show runs in a browser while they go on: curves, and every completion with its rewards.
+    /// Show runs in a browser while they train: curves, and every completion with its rewards.
     View(ViewArgs),
     /// Write the page of `grpo view` as one file that needs no network.
     Report(ReportArgs),

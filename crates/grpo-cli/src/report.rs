@@ -12,7 +12,7 @@ use crate::say;
 /// Which runs, and where the page goes.
 #[derive(Args)]
 pub struct ReportArgs {
-    /// Run folders, also of runs that go on.
+    /// Run folders, also of runs in progress.
     #[arg(required = true)]
     runs: Vec<PathBuf>,
     /// The page.

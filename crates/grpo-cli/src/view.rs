@@ -1,4 +1,4 @@
-//! `grpo view`: the page of runs that go on, in a browser.
+//! `grpo view`: the page of runs in progress, in a browser.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -36,17 +36,20 @@ function filters(run) {
     ['flat', 'in a group without a signal', (found, i) => found.signal[i] === 0],
   ];
 }
+const TAG = /<\/?[a-zA-Z_]+>/;
+const INVISIBLE = /(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u3164]/u;
+const PARTS = new RegExp(`(${TAG.source}|${INVISIBLE.source})`, 'u');
 /** A text with what cannot be seen made visible, and its tags marked. */
 function text(whole) {
   const box = make('pre');
   const fill = shown => {
     box.replaceChildren();
-    for (const part of shown.split(/(<\/?[a-zA-Z_]+>|(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u3164])/u)) {
-      if (/^<\/?[a-zA-Z_]+>$/.test(part)) box.append(make('span', 'tag', part));
-      else if (/^(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u3164]$/u.test(part)) {
-        box.append(make('span', 'hidden', `⟨U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`));
-      } else if (part) box.append(part);
-    }
+    // Every second part is what separates the others.
+    shown.split(PARTS).forEach((part, i) => {
+      if (i % 2 === 0) box.append(part);
+      else if (TAG.test(part)) box.append(make('span', 'tag', part));
+      else box.append(make('span', 'hidden', `⟨U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`));
+    });
   };
   if (whole.length <= SHORT) {
     fill(whole);
@@ -58,27 +61,32 @@ function text(whole) {
   return make('div', '', box, all);
 }
 const chip = (kind, value) => make('span', `chip ${kind}`, value);
-const truthChip = truth => chip('', `truth ${typeof truth === 'string' ? truth : JSON.stringify(truth)}`);
+const sign = value => value > 0 ? 'good' : value < 0 ? 'bad' : '';
 function card(run, completion, heading) {
   const names = runs[run].rewards;
   const facts = make('div', 'facts',
     ...(heading ? [heading] : []),
-    ...names.map((name, k) => chip(completion.rewards[k] > 0 ? 'good' : completion.rewards[k] < 0 ? 'bad' : '', `${name} ${show(completion.rewards[k])}`)),
+    ...names.map((name, k) => chip(sign(completion.rewards[k]), `${name} ${show(completion.rewards[k])}`)),
     chip('', `reward ${show(completion.reward)}`),
-    ...(completion.advantage == null ? [] : [chip(completion.advantage > 0 ? 'good' : completion.advantage < 0 ? 'bad' : '', `advantage ${completion.advantage > 0 ? '+' : ''}${show(completion.advantage)}`)]),
+    ...(completion.advantage == null ? [] : [chip(sign(completion.advantage), `advantage ${completion.advantage > 0 ? '+' : ''}${show(completion.advantage)}`)]),
     chip('', `${completion.tokens} tokens`),
     ...(completion.finish === 'length' ? [chip('warn', 'truncated')] : []),
     ...(completion.lenient != null && completion.lenient !== completion.rewards[0] > 0 ? [chip('warn', completion.lenient ? 'last number is right' : 'last number is wrong')] : []));
   return make('article', 'card', facts, text(completion.text));
 }
+/** A problem, with what is said of it: facts beside its name, and elements below its question. */
+function problemBox(name, { question, truth }, facts, ...below) {
+  const asked = text(question);
+  asked.classList.add('question');
+  const shown = typeof truth === 'string' ? truth : JSON.stringify(truth);
+  return make('section', 'group', make('div', 'facts', make('h2', '', name), chip('', `truth ${shown}`), ...facts), asked, ...below);
+}
+const promptOf = ({ prompt }) => make('details', '', make('summary', '', 'Prompt'), text(prompt));
 function groupBox(run, step, group) {
   const over = make('button', '', 'Over all steps');
   over.onclick = () => look({ run, problem: group.problem, filter: 'all', query: '' });
-  const prompt = make('details', '', make('summary', '', 'Prompt'), text(group.prompt));
-  const head = make('div', 'facts', make('h2', '', `Problem ${group.problem}`), truthChip(group.truth), over);
-  const question = text(group.question);
-  question.classList.add('question');
-  return make('section', 'group', head, question, prompt, make('div', 'cards', ...group.completions.map(c => card(run, c))));
+  const cards = make('div', 'cards', ...group.completions.map(c => card(run, c)));
+  return problemBox(`Problem ${group.problem}`, group, [over], promptOf(group), cards);
 }
 let turn = 0;
 async function drawCompletions() {
@@ -127,7 +135,7 @@ async function list(mine, run, found, places, query, problem) {
     if (mine !== turn) return;
     let offset = i - firsts.get(step), group = 0;
     while (offset >= all[group].completions.length) offset -= all[group++].completions.length;
-    const { problem: id, question, truth, completions } = all[group];
+    const { problem: id, question, completions } = all[group];
     if (query && !`${question}\n${completions[offset].text}`.toLowerCase().includes(query)) continue;
     more = shown === state.listed;
     if (more) break;
@@ -136,10 +144,7 @@ async function list(mine, run, found, places, query, problem) {
     if (key !== last) {
       last = key;
       box = make('div', 'cards');
-      const asked = text(question);
-      asked.classList.add('question');
-      const name = problem == null ? `Step ${step}, problem ${id}` : `Problem ${id} over all steps`;
-      groups.append(make('section', 'group', make('div', 'facts', make('h2', '', name), truthChip(truth)), asked, box));
+      groups.append(problemBox(problem == null ? `Step ${step}, problem ${id}` : `Problem ${id} over all steps`, all[group], [], box));
     }
     const heading = make('button', '', `step ${step}`);
     heading.onclick = () => look({ run, step, filter: 'step', query: '', problem: null });

@@ -1,8 +1,8 @@
 /** The limits of a share: from 0, and not so close that nothing looks like much. */
 const share = (low, high) => [0, Math.max(0.1, Math.min(1, high * 1.1))];
 /** What is drawn: a title, a column, what it means; also the columns of a band around it, and the limits of its axis. */
-const CURVES = [
-  ['Reward', 'reward', 'mean of the weighted sum; with one run, the band is ± the standard deviation over completions', { band: c => [-1, 1].map(sign => plus(c.reward, sign, c.reward_std)) }],
+const REWARD = ['Reward', 'reward', 'mean of the weighted sum; with one run, the band is ± the standard deviation over completions', { band: c => [-1, 1].map(sign => plus(c.reward, sign, c.reward_std)) }];
+const POLICY = [
   ['Groups without a signal', 'frac_reward_zero_std', 'share of groups whose advantages are all 0', { range: share }],
   ['Tokens per completion', 'completions/mean_length', 'with one run, the band is from the shortest to the longest', { band: c => [c['completions/min_length'], c['completions/max_length']] }],
   ['Truncated', 'completions/clipped_ratio', 'share of completions that were cut off', { range: share }],
@@ -11,6 +11,8 @@ const CURVES = [
   ['Gradient norm', 'grad_norm', 'before clipping'],
   ['Loss', 'loss', 'its value says little: with one update per rollout it is near 0'],
   ['Clipped ratios', 'clip_ratio/region_mean', 'share of ratios outside the bounds', { range: share }],
+];
+const STEPS = [
   ['Learning rate', 'learning_rate', ''],
   ['Sampler and trainer', 'sampling/sampling_logp_difference/max', 'largest difference of log-probabilities'],
   ['Redrawn groups', 'redrawn_groups', 'groups drawn to replace those with one outcome'],
@@ -20,6 +22,8 @@ const CURVES = [
   ['Seconds of the reference', 'time/reference', ''],
   ['Sampled tokens per second', 'tokens_per_second', ''],
 ];
+/** A value in a legend. */
+const legend = (_, value) => show(value);
 let plots = [];
 
 /** The horizontal places of a run's steps. */
@@ -63,7 +67,7 @@ function chart(title, about, { tables, series, bands = [], points = [], range })
   const options = {
     width: 380, height: 190, scales: { x: { time: false }, ...(range ? { y: { range: (_, low, high) => range(low, high) } } : {}) }, cursor: { sync: { key: 'runs' } }, bands,
     axes: [{ ...axis, size: 34 }, { ...axis, size: 62, values: (_, ticks) => ticks.map(show) }],
-    series: [{ label: element('axis').selectedOptions[0].textContent, value: (_, v) => show(v) }, ...series],
+    series: [{ label: element('axis').selectedOptions[0].textContent, value: legend }, ...series],
     hooks: { draw: [plot => marks(plot, points)] },
   };
   return { box, place, options, data: uPlot.join(tables) };
@@ -105,14 +109,14 @@ function curve([title, key, about, { band, range } = {}]) {
   for (const i of shown) {
     const run = runs[i];
     tables.push([places(run), smooth(run.columns[key])]);
-    series.push({ label: run.name, stroke: color(i), width: 2, spanGaps: true, value: (_, v) => show(v) });
+    series.push({ label: run.name, stroke: color(i), width: 2, spanGaps: true, value: legend });
   }
   if (band && shown.length === 1) {
     const run = runs[shown[0]];
     const [low, high] = band(run.columns).map(values => values && smooth(values));
     if (low && high) {
       tables.push([places(run), low], [places(run), high]);
-      series.push(...['low', 'high'].map(label => ({ label, stroke: 'transparent', value: (_, v) => show(v) })));
+      series.push(...['low', 'high'].map(label => ({ label, stroke: 'transparent', value: legend })));
       bands.push({ series: [3, 2], fill: `${color(shown[0])}22` });
     }
   }
@@ -142,13 +146,12 @@ function drawCurves() {
   plots = [];
   const rewards = [...new Set(visible().flatMap(i => runs[i].rewards))];
   const tests = [...new Set(visible().flatMap(i => runs[i].evaluations.map(e => JSON.stringify([e.test, e.reward]))))];
-  const [first, ...rest] = CURVES;
   const stepwise = element('axis').value === 'step';
   const sections = [
-    ['Rewards', [curve(first), ...rewards.map(name => curve([name, `rewards/${name}/mean`, 'mean over completions, before weight and gate']))]],
+    ['Rewards', [curve(REWARD), ...rewards.map(name => curve([name, `rewards/${name}/mean`, 'mean over completions, before weight and gate']))]],
     ['Held-out problems', stepwise ? tests.map(key => heldOut(...JSON.parse(key))) : []],
-    ['Policy', rest.slice(0, 8).map(curve)],
-    ['Steps', rest.slice(8).map(curve)],
+    ['Policy', POLICY.map(curve)],
+    ['Steps', STEPS.map(curve)],
   ];
   element('charts').replaceChildren();
   for (const [name, charts] of sections) {

@@ -12,7 +12,7 @@ function changes(run) {
 async function drawHeldOut() {
   const mine = ++turn;
   const { run, change } = state;
-  const tests = await load(run, 'held-out');
+  const tests = await kept(cache, `${run}/held-out`, run, 'held-out');
   if (mine !== turn) return;
   element('held-out-run').value = run;
   const pairs = tests.flatMap(({ test, problems }) => problems.map(pair => ({ test, ...pair })));
@@ -24,13 +24,10 @@ async function drawHeldOut() {
   const listed = chosen.slice(0, state.listed);
   element('changed').textContent = pairs.length
     ? `${listed.length} of ${chosen.length} problems.`
-    : 'This run has no answers to held-out problems from before and after training: it goes on, or has no eval_problems.';
-  element('pairs').replaceChildren(...listed.map(({ test, problem, question, truth, prompt, before, after }) => {
-    const asked = text(question);
-    asked.classList.add('question');
-    const head = make('div', 'facts', make('h2', '', `${test}, problem ${problem}`), truthChip(truth));
-    return make('section', 'group', head, asked, make('details', '', make('summary', '', 'Prompt'), text(prompt)),
-      make('div', 'cards', card(run, before, chip('', 'before')), card(run, after, chip('', 'after'))));
+    : 'This run has no answers to held-out problems from before and after training: it is in progress, or has no eval_problems.';
+  element('pairs').replaceChildren(...listed.map(pair => {
+    const cards = make('div', 'cards', card(run, pair.before, chip('', 'before')), card(run, pair.after, chip('', 'after')));
+    return problemBox(`${pair.test}, problem ${pair.problem}`, pair, [], promptOf(pair), cards);
   }));
   element('more-pairs').hidden = listed.length === chosen.length;
 }

@@ -91,10 +91,8 @@ function drawRuns() {
 async function follow() {
   if (!document.hidden) {
     try {
-      const found = await load('runs');
-      if (JSON.stringify(found) !== known) {
-        const began = runs.some(run => run.steps.length);
-        take(found);
+      const began = runs.some(run => run.steps.length);
+      if (take(await load('runs'))) {
         indices.clear();
         cache.clear();
         if (state.view !== 'completions' || !began) draw();
@@ -107,11 +105,15 @@ async function follow() {
   setTimeout(follow, 2000);
 }
 let known;
+/** Takes what has been read of the runs; whether it is anything new. */
 function take(found) {
-  known = JSON.stringify(found);
+  const text = JSON.stringify(found);
+  if (text === known) return false;
+  known = text;
   runs = found;
   tellApart();
   drawRuns();
+  return true;
 }
 (async () => {
   if (!window.DecompressionStream) throw new Error('This browser is too old: the page needs DecompressionStream.');

@@ -1,6 +1,6 @@
 //! Runs as a page: the curves of their metrics, and every completion with its rewards.
 //!
-//! A page is one file that needs no network, or is served on this machine while a run goes on. Completions are in it step by step, compressed, and are unpacked when they are looked at.
+//! A page is one file that needs no network, or is served on this machine while a run is in progress. Completions are in it step by step, compressed, and are unpacked when they are looked at.
 //! It is made from the files of a run folder alone (`run.json`, `metrics.jsonl`, `times.jsonl`, `completions.jsonl`,
 //! `evaluations.jsonl`, `before.json`, `evaluation.json`), whether the run has ended or not.
 //!

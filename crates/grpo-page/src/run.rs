@@ -52,11 +52,11 @@ pub struct Evaluation {
 
 /// The part of `run.json` that is shown.
 #[derive(Deserialize)]
-struct Description {
+pub(crate) struct Description {
     began: String,
     config: Value,
     rewards: Map<String, Value>,
-    processes: Vec<Value>,
+    pub(crate) processes: Vec<Value>,
 }
 
 /// A test's results, in `before.json` and in each line of `evaluations.jsonl`.
@@ -85,13 +85,28 @@ struct Comparison {
     after: TestResult,
 }
 
+impl Description {
+    pub(crate) fn read(folder: &Path) -> Result<Self, PageError> {
+        let missing = || PageError::NoRun { path: folder.into() };
+        read(&folder.join("run.json"))?.ok_or_else(missing)
+    }
+
+    /// The names of the rewards: those of the configuration first, in its order.
+    pub(crate) fn rewards(&self) -> Vec<String> {
+        let configured = self.config["task"]["rewards"].as_array().into_iter().flatten();
+        let named = configured.filter_map(|reward| reward["name"].as_str());
+        let first: Vec<&str> = named.filter(|name| self.rewards.contains_key(*name)).collect();
+        let rest = self.rewards.keys().map(String::as_str).filter(|name| !first.contains(name));
+        first.iter().copied().chain(rest).map(str::to_owned).collect()
+    }
+}
+
 impl Run {
     /// Reads a run folder, whether the run has ended or not.
     pub fn read(folder: &Path) -> Result<Self, PageError> {
-        let missing = || PageError::NoRun { path: folder.into() };
-        let Description { began, config, rewards, processes } =
-            read(&folder.join("run.json"))?.ok_or_else(missing)?;
-        let rewards = in_order(&config, rewards);
+        let description = Description::read(folder)?;
+        let rewards = description.rewards();
+        let Description { began, config, processes, .. } = description;
         let mut options = BTreeMap::new();
         flatten("", config, &mut options);
         let canonical = folder.canonicalize().map_err(PageError::io(folder))?;
@@ -138,14 +153,6 @@ impl Run {
     }
 }
 
-/// The names of the rewards: those of the configuration first, in its order.
-fn in_order(config: &Value, mut rewards: Map<String, Value>) -> Vec<String> {
-    let named = config["task"]["rewards"].as_array().into_iter().flatten();
-    let first: Vec<String> = named.filter_map(|reward| reward["name"].as_str()).map(str::to_owned).collect();
-    let first: Vec<String> = first.into_iter().filter(|name| rewards.remove(name).is_some()).collect();
-    first.into_iter().chain(rewards.into_iter().map(|(name, _)| name)).collect()
-}
-
 fn step(line: &Map<String, Value>) -> Option<u64> {
     line.get("step")?.as_u64()
 }
@@ -180,12 +187,6 @@ fn evaluations(folder: &Path) -> Result<Vec<Evaluation>, PageError> {
         }
     }
     Ok(found.into_values().collect())
-}
-
-/// How many processes have worked on the run in a folder.
-pub(crate) fn processes(folder: &Path) -> Result<usize, PageError> {
-    let description: Option<Description> = read(&folder.join("run.json"))?;
-    description.map(|run| run.processes.len()).ok_or_else(|| PageError::NoRun { path: folder.into() })
 }
 
 /// A JSON file; none if there is no such file.

@@ -1,4 +1,4 @@
-//! The page of runs that go on, served to a browser on this machine.
+//! The page of runs in progress, served to a browser on this machine.
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor};
@@ -10,7 +10,7 @@ use tiny_http::{Header, Method, Request, Response};
 use crate::held_out::tests;
 use crate::lines::Place;
 use crate::page::{begin, compressed, end};
-use crate::run::processes;
+use crate::run::Description;
 use crate::steps::{Index, Steps};
 use crate::{PageError, Run};
 
@@ -38,9 +38,14 @@ struct Served {
 enum Wanted {
     Page,
     Runs,
-    Index(usize),
-    Step(usize, u64),
-    HeldOut(usize),
+    Of(usize, Part),
+}
+
+/// What is asked for of a run.
+enum Part {
+    Index,
+    Step(u64),
+    HeldOut,
 }
 
 impl Server {
@@ -102,22 +107,10 @@ impl Server {
                 let runs: Result<Vec<Run>, _> = self.runs.iter().map(|run| Run::read(&run.folder)).collect();
                 compressed(&runs?)
             }
-            Wanted::Index(run) => {
+            Wanted::Of(run, part) => {
                 let Some(run) = self.runs.get_mut(run) else { return Ok(None) };
-                run.follow()?;
-                compressed(&run.index)
-            }
-            Wanted::Step(run, step) => {
-                let Some(run) = self.runs.get_mut(run) else { return Ok(None) };
-                run.follow()?;
-                let Some(place) = run.places.get(&step) else { return Ok(None) };
-                let found = Steps::open(&run.folder, &run.rewards, *place)?.next()?;
-                let Some(found) = found.filter(|found| found.step == step) else { return Ok(None) };
-                compressed(&found)
-            }
-            Wanted::HeldOut(run) => {
-                let Some(run) = self.runs.get(run) else { return Ok(None) };
-                compressed(&tests(&run.folder, &run.rewards)?)
+                let Some(data) = run.part(&part)? else { return Ok(None) };
+                data
             }
         };
         let data = data.expect("memory can be written to and numbers are finite");
@@ -127,15 +120,34 @@ impl Server {
 
 impl Served {
     fn read(folder: PathBuf) -> Result<Self, PageError> {
-        let Run { rewards, processes, .. } = Run::read(&folder)?;
-        let index = Index::new(rewards.len());
-        let (processes, places) = (processes.len(), BTreeMap::new());
-        Ok(Self { folder, rewards, processes, index, places, end: Place::default() })
+        let description = Description::read(&folder)?;
+        let rewards = description.rewards();
+        let (processes, index) = (description.processes.len(), Index::new(rewards.len()));
+        Ok(Self { folder, rewards, processes, index, places: BTreeMap::new(), end: Place::default() })
+    }
+
+    /// A part of the run as compressed JSON; none if there is no such step.
+    fn part(&mut self, part: &Part) -> Result<Option<io::Result<Vec<u8>>>, PageError> {
+        let data = match part {
+            Part::HeldOut => compressed(&tests(&self.folder, &self.rewards)?),
+            Part::Index => {
+                self.follow()?;
+                compressed(&self.index)
+            }
+            Part::Step(step) => {
+                self.follow()?;
+                let Some(place) = self.places.get(step) else { return Ok(None) };
+                let found = Steps::open(&self.folder, &self.rewards, *place)?.next()?;
+                let Some(found) = found.filter(|found| found.step == *step) else { return Ok(None) };
+                compressed(&found)
+            }
+        };
+        Ok(Some(data))
     }
 
     /// Reads what has been recorded since.
     fn follow(&mut self) -> Result<(), PageError> {
-        if processes(&self.folder)? != self.processes {
+        if Description::read(&self.folder)?.processes.len() != self.processes {
             *self = Self::read(self.folder.clone())?;
         }
         let mut steps = Steps::open(&self.folder, &self.rewards, self.end)?;
@@ -154,9 +166,11 @@ impl Wanted {
         match parts[..] {
             ["", ""] => Some(Self::Page),
             ["", "data", "runs"] => Some(Self::Runs),
-            ["", "data", run, "index"] => Some(Self::Index(run.parse().ok()?)),
-            ["", "data", run, "held-out"] => Some(Self::HeldOut(run.parse().ok()?)),
-            ["", "data", run, "step", step] => Some(Self::Step(run.parse().ok()?, step.parse().ok()?)),
+            ["", "data", run, "index"] => Some(Self::Of(run.parse().ok()?, Part::Index)),
+            ["", "data", run, "held-out"] => Some(Self::Of(run.parse().ok()?, Part::HeldOut)),
+            ["", "data", run, "step", step] => {
+                Some(Self::Of(run.parse().ok()?, Part::Step(step.parse().ok()?)))
+            }
             _ => None,
         }
     }

@@ -81,7 +81,7 @@ fn hostile_texts_are_data() {
 }
 
 #[test]
-fn a_run_that_goes_on_has_a_page_of_what_is_there() {
+fn a_run_in_progress_has_a_page_of_what_is_there() {
     let folder = run_folder(2, |_| "wrong".into());
     for name in ["metrics.jsonl", "completions.jsonl", "times.jsonl"] {
         let path = folder.path().join(name);

@@ -40,7 +40,7 @@ impl Served {
 }
 
 #[test]
-fn a_run_is_followed_while_it_goes_on() {
+fn a_run_in_progress_is_followed() {
     let folder = run_folder(2, |_| "wrong".into());
     let served = Served::new(folder.path());
     let (status, page) = served.own("/");
