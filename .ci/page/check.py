@@ -1,5 +1,7 @@
 """Uses the page of two runs in Chromium: check.py PAGE ADDRESS SCREENSHOTS, as a file and from the server of `grpo view`."""
 
+import importlib.util
+import pathlib
 import shutil
 import sys
 
@@ -32,6 +34,22 @@ def found():
     return one("#found").text
 
 
+AXE = pathlib.Path(importlib.util.find_spec("axe_playwright_python").origin).with_name("axe.min.js").read_text()
+VIOLATIONS = """
+axe.run().then(result => arguments[0](result.violations.map(v => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 200))}`)))
+"""
+
+
+def accessible(view):
+    """What axe finds wrong with a view for people who use a screen reader or see little contrast, by day and by night."""
+    browser.execute_script(AXE)
+    for scheme in ["light", "dark"]:
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        violations = browser.execute_async_script(VIOLATIONS)
+        assert not violations, (view, scheme, violations)
+
+
 def check(address, name):
     browser.get(address)
     until(lambda: one("html").get_attribute("data-ready"), "the page is not ready")
@@ -43,6 +61,7 @@ def check(address, name):
     drawn = "return [...document.querySelectorAll('#charts canvas')].every(c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v))"
     assert browser.execute_script(drawn), "a chart is empty"
     browser.save_screenshot(f"{SCREENSHOTS}/{name}-curves.png")
+    accessible("curves")
     all_of("#runs input")[1].click()
     until(lambda: "run1" not in one("#charts").text, "a hidden run is still drawn")
     all_of("#runs input")[1].click()
@@ -51,6 +70,22 @@ def check(address, name):
     until(lambda: found().startswith("Step 1 of 4: 3 problems, 24 completions"), "the first step is not shown")
     assert len(all_of("#groups article")) == 24
     browser.save_screenshot(f"{SCREENSHOTS}/{name}-completions.png")
+    accessible("completions")
+    # Tokens by what is recorded of them: together they are the text.
+    texts = "return [...document.querySelectorAll('#groups article pre')].map(text => text.textContent)"
+    plain = browser.execute_script(texts)
+    for tint in ["logprob", "entropy", "advantage"]:
+        Select(one("#tint")).select_by_value(tint)
+        until(lambda: all_of("#groups article pre span[title]"), tint)
+        assert browser.execute_script(texts) == plain, tint
+        if tint == "advantage":
+            assert all_of("#groups pre [class^=good]") and all_of("#groups pre [class^=bad]")
+        else:
+            assert all_of("#groups pre .shade1") and all_of("#groups pre .shade0")
+        accessible(tint)
+    browser.save_screenshot(f"{SCREENSHOTS}/{name}-tokens.png")
+    Select(one("#tint")).select_by_value("none")
+    until(lambda: not all_of("#groups article pre span[title]"), "tokens are still coloured")
     one("body").send_keys(Keys.ARROW_RIGHT)
     until(lambda: found().startswith("Step 2"), "the key does not go to the next step")
     all_of("#groups .group .facts button")[0].click()
@@ -88,6 +123,7 @@ def check(address, name):
     one("#to-held-out").click()
     until(lambda: one("#changed").text == "10 of 10 problems.", "held-out problems are not shown")
     assert len(all_of("#pairs article")) == 20
+    accessible("before and after")
     Select(one("#change")).select_by_value("+correctness")
     until(lambda: one("#changed").text != "10 of 10 problems.", "what was gained is not shown")
     for before, after in zip(all_of("#pairs article")[::2], all_of("#pairs article")[1::2]):
@@ -96,6 +132,7 @@ def check(address, name):
     one("#to-options").click()
     rows = [row.text for row in all_of("#tables tbody tr.differs")]
     assert rows == ["algorithm.seed 0 1"], rows
+    accessible("options")
     # An address leads back to the same place, and a phone is wide enough.
     browser.set_window_size(500, 900)
     browser.get("about:blank")

@@ -23,8 +23,6 @@ const PROBLEMS: &str = include_str!("../../peers/problems.txt");
 
 #[path = "../../../crates/grpo-cli/src/allocator.rs"]
 mod allocator;
-#[path = "../../../crates/grpo-cli/src/memory.rs"]
-mod memory;
 
 fn main() {
     allocator::keep_memory();
@@ -138,7 +136,7 @@ fn logprobs(name: &str, model: &Qwen2, shared: bool) {
 
 /// Log-probabilities of one completion; how much memory they take beside the model is the peak's growth.
 fn score(name: &str, model: &Qwen2, tokens: usize) {
-    let peak = || memory::peak().unwrap_or(0) / 1024;
+    let peak = || grpo_trainer::peak_memory().unwrap_or(0) / 1024;
     let before = peak();
     let start = Instant::now();
     let completion = ids(1..tokens + 1);

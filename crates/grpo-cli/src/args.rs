@@ -136,9 +136,18 @@ pub struct ExecutionArgs {
 /// What is shown.
 #[derive(Args, Debug, Clone, Default)]
 pub struct DisplayArgs {
-    /// Show every N-th step [default: 1].
+    /// Print the first and every N-th step with one of its completions [default: all, on a terminal none].
     #[arg(long, value_name = "STEPS", value_parser = at_least_1(), help_heading = OUTPUT)]
     pub(crate) show_every: Option<u64>,
+    /// Print only warnings and errors.
+    #[arg(long, short, conflicts_with = "json", help_heading = OUTPUT)]
+    pub(crate) quiet: bool,
+    /// Print a JSON object per step on standard output, its metrics and times, and nothing else there.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) json: bool,
+    /// Write event files for TensorBoard into the folder `tensorboard` of the run.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) tensorboard: bool,
 }
 
 /// Dtype of the weights.

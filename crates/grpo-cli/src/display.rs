@@ -39,6 +39,50 @@ pub fn step<T: Truth>(
     )
 }
 
+/// Steps whose rewards are drawn.
+const DRAWN: usize = 30;
+
+/// The figures of the last step below a progress bar, a line each, with the mean rewards of the last steps and the first of the
+/// highest of all.
+pub fn figures(metrics: &Metrics, rewards: &[(u64, f64)]) -> String {
+    let higher = |best: (u64, f64), next: &(u64, f64)| if next.1 > best.1 { *next } else { best };
+    let (best, highest) = rewards.iter().fold((metrics.step, metrics.reward), higher);
+    let highest = format!("highest {highest:.2} in step {best}");
+    let last: Vec<f64> =
+        rewards[rewards.len().saturating_sub(DRAWN)..].iter().map(|(_, reward)| *reward).collect();
+    let drawn = sparkline(&last);
+    let mut figures = format!("\nreward  {:>8.2}  {drawn}  {highest}", metrics.reward);
+    figures += &format!(
+        "\ntokens  {:>8.0}  truncated {:.0} %",
+        metrics.completions_mean_length,
+        100.0 * metrics.completions_clipped_ratio
+    );
+    if let Some(kl) = metrics.kl {
+        figures += &format!("\nKL      {:>8}", number(kl));
+    }
+    figures
+}
+
+/// Numbers as bars, from the lowest of them to the highest.
+fn sparkline(values: &[f64]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let (low, high) =
+        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
+    let bar =
+        |value: &f64| BARS[((value - low) / (high - low).max(f64::MIN_POSITIVE) * 7.0).round() as usize % 8];
+    values.iter().map(bar).collect()
+}
+
+/// A text with what would control a terminal made visible.
+pub fn visible(text: &str) -> String {
+    let controls = |c: &char| {
+        (c.is_control() && !matches!(c, '\n' | '\t'))
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let shown = |c: char| if controls(&c) { format!("⟨U+{:04X}⟩", c as u32) } else { c.to_string() };
+    text.chars().map(shown).collect()
+}
+
 /// Four decimals; no negative zero.
 fn number(value: f64) -> String {
     let text = format!("{value:.4}");
@@ -48,15 +92,15 @@ fn number(value: f64) -> String {
 /// A truth in readable form.
 pub fn truth<T: Truth>(truth: &T) -> String {
     match serde_json::to_value(truth) {
-        Ok(serde_json::Value::String(text)) => text,
-        Ok(value) => value.to_string(),
+        Ok(serde_json::Value::String(text)) => visible(&text),
+        Ok(value) => visible(&value.to_string()),
         Err(_) => format!("{truth:?}"),
     }
 }
 
 /// The first characters of a text on one line.
 pub fn head(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = visible(&text.split_whitespace().collect::<Vec<_>>().join(" "));
     match line.char_indices().nth(HEAD) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
@@ -72,6 +116,19 @@ pub fn shares(evaluated: &Evaluated) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rewards_are_drawn_from_the_lowest_to_the_highest() {
+        assert_eq!(sparkline(&[0.0, 0.5, 1.0, 0.25]), "▁▅█▃");
+        assert_eq!(sparkline(&[0.5, 0.5]), "▁▁");
+        assert_eq!(sparkline(&[]), "");
+        assert_eq!(sparkline(&[f64::NAN, 1.0]).chars().count(), 2);
+    }
+
+    #[test]
+    fn a_completion_does_not_control_the_terminal() {
+        assert_eq!(head("\u{1b}[31mred \u{202e}x\n\u{7}é"), "⟨U+001B⟩[31mred ⟨U+202E⟩x ⟨U+0007⟩é");
+    }
 
     #[test]
     fn nothing_has_no_sign() {

@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use grpo::Settings;
 use grpo_cli::args::{DisplayArgs, ExecutionArgs, TrainArgs};
 use grpo_cli::train::Program;
-use grpo_cli::{AuditArgs, DoctorArgs, EvaluateArgs, ReplayArgs, ReportArgs, SftArgs, ViewArgs};
+use grpo_cli::{AuditArgs, DoctorArgs, EvaluateArgs, ExportArgs, ReplayArgs, ReportArgs, SftArgs, ViewArgs};
 
 const PROGRAM: Program = Program { train: "grpo train", resume: "grpo resume", fallback: None };
 
@@ -42,6 +42,8 @@ enum Command {
     View(ViewArgs),
     /// Write the page of `grpo view` as one file that needs no network.
     Report(ReportArgs),
+    /// Write a run's steps or completions as a table: CSV or Parquet.
+    Export(ExportArgs),
     /// Repeat a step of a run and compare it with the record, byte for byte.
     Replay(ReplayArgs),
     /// List every reward that a configuration can have, with examples.
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
         Command::Sft(args) => grpo_cli::sft(&args),
         Command::View(args) => grpo_cli::view(&args),
         Command::Report(args) => grpo_cli::report(&args),
+        Command::Export(args) => grpo_cli::export(&args),
         Command::Replay(args) => grpo_cli::replay(&args),
         Command::Rewards => grpo_cli::rewards(),
         Command::Audit(args) => grpo_cli::audit(&args),

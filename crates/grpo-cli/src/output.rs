@@ -2,15 +2,50 @@
 
 use std::fmt::Arguments;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::ProgressBar;
+
+/// Whether lines for people are left out.
+static IS_SILENT: AtomicBool = AtomicBool::new(false);
+/// What is shown below the lines.
+static BELOW: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// From here on, lines are left out, but not data and errors.
+pub fn silence() {
+    IS_SILENT.store(true, Ordering::Relaxed);
+}
+
+/// From here on, every line appears above this bar, if there is one.
+pub(crate) fn keep_below(bar: Option<ProgressBar>) {
+    *BELOW.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+}
+
+/// Writes something above the bar.
+pub(crate) fn above<R>(write: impl FnOnce() -> R) -> R {
+    let bar = BELOW.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match bar {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
 
 /// Prints a line; ignores a closed stream.
 pub fn line(text: Arguments<'_>) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    if !IS_SILENT.load(Ordering::Relaxed) {
+        data_line(text);
+    }
+}
+
+/// Prints a line that a program reads; ignores a closed stream.
+pub fn data_line(text: Arguments<'_>) {
+    let _ = above(|| writeln!(std::io::stdout(), "{text}"));
 }
 
 /// Prints a line to standard error; ignores a closed stream.
 pub fn error_line(text: Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = above(|| writeln!(std::io::stderr(), "{text}"));
 }
 
 /// Prints a line to standard output; does not fail if it is closed.

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use grpo_page::{Run, Size, write_page};
+use grpo_page::{Size, write_page};
+use grpo_record::Run;
 
 use crate::say;
 

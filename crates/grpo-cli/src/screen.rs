@@ -1,41 +1,71 @@
-//! What is shown while a run works: lines, and a progress bar below them.
+//! What is shown while a run works: lines, and on a terminal a display below them.
 
 use std::time::Duration;
 
-use grpo::{Event, Phase, RunConfig};
-use indicatif::{ProgressBar, ProgressStyle};
+use console::Term;
+use grpo::{Event, Metrics, Phase, Times};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use serde_json::json;
 
-use crate::{display, say, warn};
+use crate::args::DisplayArgs;
+use crate::{display, output, say, warn};
 
-/// The lines and the progress bar of a run.
+/// The lines and the display of a run.
 pub(crate) struct Screen {
     bar: ProgressBar,
     steps: u64,
-    show_every: u64,
-    /// Whether a step has been taken, so that the remaining time can be estimated.
-    estimates: bool,
+    /// Every how many steps one is printed; none if it is never.
+    show_every: Option<u64>,
+    /// Whether steps are printed as JSON.
+    json: bool,
+    /// The mean reward of every recorded step.
+    rewards: Vec<(u64, f64)>,
+    /// Seconds of each step of this process, from which the remaining time is estimated.
+    times: Vec<f64>,
     tokens_per_second: Option<f64>,
     /// The command line that resumes the run.
     resume: String,
 }
 
+impl DisplayArgs {
+    /// Leaves out lines that are not wanted.
+    pub(crate) fn apply(&self) {
+        if self.quiet || self.json {
+            output::silence();
+        }
+    }
+}
+
 impl Screen {
-    pub(crate) fn new(config: &RunConfig, taken: u64, show_every: u64, resume: String) -> Self {
-        let steps = config.execution.steps;
-        let bar = ProgressBar::new(steps).with_style(style("{elapsed} elapsed")).with_position(taken);
+    /// Of a run that has taken `taken` of `steps` steps, some of which had these rewards. Where steps are printed, it is every
+    /// `by_default` unless the options say otherwise.
+    pub(crate) fn new(
+        (taken, steps): (u64, u64),
+        rewards: Vec<(u64, f64)>,
+        options: &DisplayArgs,
+        by_default: u64,
+        resume: String,
+    ) -> Self {
+        let bar = if options.quiet || options.json { ProgressBar::hidden() } else { ProgressBar::new(steps) };
+        let is_live = !bar.is_hidden() && Term::stdout().is_term();
+        let bar = bar.with_style(style("{elapsed} elapsed")).with_position(taken);
         bar.enable_steady_tick(Duration::from_secs(1));
-        Self { bar, steps, show_every, estimates: false, tokens_per_second: None, resume }
-    }
-
-    pub(crate) fn line(&self, text: &str) {
-        self.bar.suspend(|| say!("{text}"));
-    }
-
-    fn note(&self, text: &str) {
-        self.bar.suspend(|| warn!("{text}"));
+        output::keep_below(Some(bar.clone()));
+        let show_every = options.show_every.or((!is_live).then_some(by_default));
+        Self {
+            bar,
+            steps,
+            show_every,
+            json: options.json,
+            rewards,
+            times: Vec::new(),
+            tokens_per_second: None,
+            resume,
+        }
     }
 
     pub(crate) fn finish(&self) {
+        output::keep_below(None);
         self.bar.finish_and_clear();
     }
 
@@ -48,60 +78,71 @@ impl Screen {
             }
             Event::Evaluated { tests, best } => {
                 for evaluated in *tests {
-                    self.line(&format!(
+                    say!(
                         "After step {}, {} {}: {}",
                         evaluated.step,
                         evaluated.completions.len(),
                         evaluated.test,
                         display::shares(evaluated)
-                    ));
+                    );
                 }
                 if tests.first().is_some_and(|evaluated| evaluated.step == best.step) {
-                    self.line(&format!("That is the best so far by {}.", best.metric));
+                    say!("That is the best so far by {}.", best.metric);
                 }
             }
             Event::Step { metrics, times, experiences, question } => {
-                if metrics.step % self.show_every == 0 || metrics.step == 1 {
-                    self.line(&display::step(metrics, times, self.steps, experiences, question));
+                self.step(metrics, times);
+                if self.show_every.is_some_and(|n| metrics.step % n == 0 || metrics.step == 1) {
+                    say!("{}", display::step(metrics, times, self.steps, experiences, question));
                 }
                 for diagnosis in &metrics.diagnoses {
-                    self.line(&format!("Step {}: {diagnosis}.", metrics.step));
+                    warn!("Step {}: {diagnosis}.", metrics.step);
                 }
-                self.tokens_per_second = Some(times.tokens_per_second);
-                if !self.estimates {
-                    self.bar.reset_eta();
-                    self.bar.set_style(style("{elapsed} elapsed, {eta} left"));
-                    self.estimates = true;
-                }
-                self.bar.set_position(metrics.step);
             }
             Event::Failed(error) => {
                 if let Some(problem) = error.problem() {
-                    self.note(&format!(
+                    warn!(
                         "A step failed on problem {problem}. To continue without it:\n  {} --skip-problem {problem}",
                         self.resume
-                    ));
+                    );
                 }
             }
-            Event::Saved(path) => self.line(&format!("Checkpoint written: {}", path.display())),
+            Event::Saved(path) => say!("Checkpoint written: {}", path.display()),
             Event::NotRecorded(error) => {
-                self.note(&format!("Steps cannot be recorded at the moment: {error}. {LATER}"))
+                warn!("Steps cannot be recorded at the moment: {error}. {LATER}")
             }
-            Event::RecordedAgain => self.note("All steps are recorded again."),
+            Event::RecordedAgain => warn!("All steps are recorded again."),
             Event::NotSaved(error) => {
-                self.note(&format!("A checkpoint could not be written: {error}. {LATER}"))
+                warn!("A checkpoint could not be written: {error}. {LATER}")
             }
             Event::NotSavedAtLast(error) => {
-                self.note(&format!("The final checkpoint could not be written: {error}."));
+                warn!("The final checkpoint could not be written: {error}.");
             }
             Event::Rescued { error, folder } => {
-                self.note(&format!(
-                    "The model could not be saved: {error}. Saving it in {} instead.",
-                    folder.display()
-                ));
+                warn!("The model could not be saved: {error}. Saving it in {} instead.", folder.display());
             }
             _ => {}
         }
+    }
+
+    /// Takes a step's numbers into the display.
+    fn step(&mut self, metrics: &Metrics, times: &Times) {
+        if self.json {
+            let mut step = json!(metrics);
+            if let (Some(step), Some(times)) = (step.as_object_mut(), json!(times).as_object()) {
+                step.extend(times.clone());
+            }
+            output::data_line(format_args!("{step}"));
+        }
+        self.rewards.push((metrics.step, metrics.reward));
+        self.tokens_per_second = Some(times.tokens_per_second);
+        self.times.push(times.step_time);
+        let mean = self.times.iter().sum::<f64>() / self.times.len() as f64;
+        let left =
+            Duration::from_secs_f64((mean * self.steps.saturating_sub(metrics.step) as f64).clamp(0.0, 1e9));
+        self.bar.set_style(style(&format!("{{elapsed}} elapsed, {} left", HumanDuration(left))));
+        self.bar.set_prefix(display::figures(metrics, &self.rewards));
+        self.bar.set_position(metrics.step);
     }
 
     fn phase(&self, phase: Phase) {
@@ -117,6 +158,6 @@ impl Screen {
 }
 
 fn style(times: &str) -> ProgressStyle {
-    let template = format!("{{bar:30}} {{pos}}/{{len}} steps, {{msg}}, {times}");
+    let template = format!("{{bar:20}} {{pos}}/{{len}} steps, {{msg}}, {times}{{prefix}}");
     ProgressStyle::with_template(&template).expect("the template is valid")
 }

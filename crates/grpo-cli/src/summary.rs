@@ -1,9 +1,12 @@
 //! The report at the end of a run: table, plot and example answers.
 
+use console::{Alignment, measure_text_width, pad_str};
 use grpo::Comparison;
 use textplots::{Chart, Plot, Shape};
 
-/// Characters of a column of answers.
+use crate::display::visible;
+
+/// Width of a column of answers.
 const COLUMN: usize = 44;
 /// Dots in the plot; a character is 2 dots wide and 4 high.
 const PLOT: (u32, u32) = (120, 40);
@@ -41,17 +44,28 @@ pub fn side_by_side(before: &str, after: &str) -> String {
     let (left, right) = (column("before", before), column("after", after));
     let rows = left.len().max(right.len());
     let line = |lines: &[String], i: usize| lines.get(i).cloned().unwrap_or_default();
-    let rows = (0..rows).map(|i| format!("  {:<COLUMN$} | {}", line(&left, i), line(&right, i)));
-    rows.map(|row| row.trim_end().to_string()).collect::<Vec<_>>().join("\n")
+    let row =
+        |i| format!("  {} | {}", pad_str(&line(&left, i), COLUMN, Alignment::Left, None), line(&right, i));
+    (0..rows).map(row).map(|row| row.trim_end().to_string()).collect::<Vec<_>>().join("\n")
 }
 
 /// A heading and a text, wrapped to the column.
 fn column(heading: &str, text: &str) -> Vec<String> {
-    let wrapped = text.lines().flat_map(|line| {
-        let characters: Vec<char> = line.chars().collect();
-        characters.chunks(COLUMN).map(|part| part.iter().collect()).collect::<Vec<String>>()
-    });
-    [heading.to_string(), "-".repeat(heading.len())].into_iter().chain(wrapped).collect()
+    let mut lines = vec![heading.to_string(), "-".repeat(heading.len())];
+    for line in visible(text).lines() {
+        lines.push(String::new());
+        let mut width = 0;
+        for character in line.chars() {
+            let of_this = measure_text_width(character.encode_utf8(&mut [0; 4]));
+            if width + of_this > COLUMN {
+                lines.push(String::new());
+                width = 0;
+            }
+            width += of_this;
+            lines.last_mut().expect("a line was begun").push(character);
+        }
+    }
+    lines
 }
 
 /// The problem to show, and why: the first whose answer training corrected in the same format, or corrected at all, or else
@@ -84,6 +98,14 @@ mod tests {
         assert_eq!(lines.len(), 4);
         assert!(lines[2].starts_with("  one ") && lines[2].ends_with(&"x".repeat(COLUMN)));
         assert!(lines[3].starts_with("  two ") && lines[3].ends_with("| x"));
+    }
+
+    #[test]
+    fn columns_align_with_wide_characters() {
+        let shown = side_by_side(&"漢".repeat(COLUMN / 2 + 1), "one\ntwo");
+        let bars = shown.lines().map(|line| measure_text_width(line.split_once('|').unwrap().0));
+        assert!(bars.clone().all(|width| width == COLUMN + 3), "{shown}");
+        assert_eq!(bars.count(), 4);
     }
 
     #[test]

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use grpo::{
     Checks, Hub, Interrupt, Outcome, Preflight, Prepared, Rubric, Run, RunConfig, RunFolder, Settings, Task,
-    resolve_model,
+    peak_memory, resolve_model,
 };
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use serde_json::Value;
 
 use crate::args::{DisplayArgs, TrainArgs};
 use crate::screen::Screen;
-use crate::{display, memory, say, summary, warn};
+use crate::tensorboard::TensorBoard;
+use crate::{display, say, summary, warn};
 
 /// The program that trains.
 pub struct Program {
@@ -83,6 +83,7 @@ impl Begin {
 
 /// Starts a run on word problems, and trains.
 pub fn train(args: &TrainArgs, program: &Program) -> anyhow::Result<ExitCode> {
+    args.display.apply();
     let out = args.out.clone().unwrap_or_else(|| new_folder("runs"));
     if out.exists() {
         // Before downloading and loading anything.
@@ -114,7 +115,7 @@ const BRIEFLY: Duration = Duration::from_secs(20);
 fn show_preflight(preflight: &Preflight) {
     say!("Preflight: {preflight}");
     if let Some(obstacle) = preflight.obstacle() {
-        say!("Warning: {obstacle}.");
+        warn!("Warning: {obstacle}.");
     }
 }
 
@@ -126,6 +127,7 @@ pub fn resume(
     display: &DisplayArgs,
     program: &Program,
 ) -> anyhow::Result<ExitCode> {
+    display.apply();
     let rubric = RunFolder::read_config(folder)?.task.rubric()?;
     let run = Run::resume(folder, settings, rubric, skip)?;
     let (steps, of) = (run.trainer().steps(), run.config().execution.steps);
@@ -158,14 +160,33 @@ impl Session<'_> {
             }
         }
         let resume = format!("{} '{}'", self.program.resume, self.run.folder().path().display());
-        let mut screen = Screen::new(&config, self.run.trainer().steps(), self.show_every(), resume);
+        let rewards = rewards(self.run.folder().path());
+        let taken = self.run.trainer().steps();
+        let by_default = self.fallback.as_ref().map_or(1, |fallback| fallback.show_every);
+        let mut screen =
+            Screen::new((taken, config.execution.steps), rewards, self.display, by_default, resume);
+        let tensorboard = || TensorBoard::new(self.run.folder().path(), taken);
+        let mut tensorboard = self.display.tensorboard.then(tensorboard);
         let before = self.run.evaluate_before(|event| screen.show(&event))?;
-        for evaluated in before.iter().flatten() {
-            screen.line(&format!("Before training, {}: {}", evaluated.test, display::shares(evaluated)));
+        // A run that is resumed has it in an earlier file.
+        if let Some(tensorboard) = tensorboard.as_mut().filter(|_| taken == 0) {
+            tensorboard.all_held_out(before.iter().flatten());
         }
-        let outcome = self.run.train(|event| screen.show(&event));
+        for evaluated in before.iter().flatten() {
+            say!("Before training, {}: {}", evaluated.test, display::shares(evaluated));
+        }
+        let outcome = self.run.train(|event| {
+            if let Some(tensorboard) = &mut tensorboard {
+                tensorboard.add(&event);
+            }
+            screen.show(&event);
+        });
         screen.finish();
-        self.show(&outcome?)?;
+        let outcome = outcome?;
+        if let Some(tensorboard) = &mut tensorboard {
+            tensorboard.all_held_out(outcome.comparisons.iter().map(|comparison| &comparison.after));
+        }
+        self.show(&outcome)?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -186,11 +207,6 @@ impl Session<'_> {
         heading
     }
 
-    fn show_every(&self) -> u64 {
-        let default = self.fallback.as_ref().map_or(1, |fallback| fallback.show_every);
-        self.display.show_every.unwrap_or(default)
-    }
-
     /// Shows the result.
     fn show(&self, outcome: &Outcome) -> anyhow::Result<()> {
         let steps = self.run.config().execution.steps;
@@ -198,14 +214,20 @@ impl Session<'_> {
             say!("Interrupted after step {} of {steps}.", outcome.steps);
         }
         // None if no step could be recorded.
-        if let Some(rewards) = rewards(self.run.folder().path()).filter(|rewards| !rewards.is_empty()) {
+        let rewards: Vec<f64> =
+            rewards(self.run.folder().path()).into_iter().map(|(_, reward)| reward).collect();
+        if !rewards.is_empty() {
             say!("\n{}", summary::plot(&rewards));
         }
         if let Some(first) = outcome.comparisons.first() {
             say!("{}\n", summary::table(&outcome.comparisons));
             let (i, why) = summary::example(first);
             let (before, after) = (&first.before.completions[i], &first.after.completions[i]);
-            say!("{why}: {}\nGold answer: {}", before.text.question, display::truth(&before.text.truth));
+            say!(
+                "{why}: {}\nGold answer: {}",
+                display::visible(&before.text.question),
+                display::truth(&before.text.truth)
+            );
             say!("{}", summary::side_by_side(&before.completion, &after.completion));
         }
         say!("\n{}", self.farewell(outcome));
@@ -233,7 +255,7 @@ impl Session<'_> {
                 checkpoint.display()
             ));
         }
-        if let Some(peak) = memory::peak() {
+        if let Some(peak) = peak_memory() {
             lines.push(format!("Peak memory: {:.2} GiB", peak as f64 / f64::from(1 << 30)));
         }
         if !outcome.finished {
@@ -269,11 +291,11 @@ fn what_is_trained(config: &RunConfig) -> String {
     format!("Training {weights} at learning rate {:e}, seed {}", algorithm.learning_rate, algorithm.seed)
 }
 
-/// The mean reward of every recorded step.
-fn rewards(folder: &Path) -> Option<Vec<f64>> {
-    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).ok()?;
-    let lines = text.lines().map(serde_json::from_str::<Value>).filter_map(Result::ok);
-    Some(lines.filter_map(|line| line["reward"].as_f64()).collect())
+/// The mean reward of every recorded step; none if the record cannot be read.
+fn rewards(folder: &Path) -> Vec<(u64, f64)> {
+    let Ok(record) = grpo_record::Run::read(folder) else { return Vec::new() };
+    let rewards = record.columns.get("reward").into_iter().flatten();
+    record.steps.iter().zip(rewards).filter_map(|(step, reward)| Some((*step, (*reward)?))).collect()
 }
 
 /// A folder named after the time.

@@ -27,7 +27,7 @@ impl Write for NewLines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         static SEEN: LazyLock<Mutex<HashSet<Vec<u8>>>> = LazyLock::new(Mutex::default);
         if SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(line.to_vec()) {
-            io::stderr().write_all(line)?;
+            crate::output::above(|| io::stderr().write_all(line))?;
         }
         Ok(line.len())
     }

@@ -1,4 +1,4 @@
-const state = { view: 'curves', run: 0, step: null, filter: 'step', query: '', problem: null, change: 'all', listed: LISTED };
+const state = { view: 'curves', run: 0, step: null, filter: 'step', query: '', problem: null, tint: 'none', change: 'all', listed: LISTED };
 const indices = new Map();
 /** What a map has at a key, or what is loaded for it; a failure is not kept. */
 function kept(map, key, ...name) {
@@ -36,28 +36,56 @@ function filters(run) {
     ['flat', 'in a group without a signal', (found, i) => found.signal[i] === 0],
   ];
 }
+/** What tokens can be coloured by: a name, what a shade means, and the shade of a token from 0 to 8. */
+const TINTS = {
+  none: ['nothing', ''],
+  logprob: ['log-probability', 'The stronger, the less likely: each of the eight shades is half a nat.', ({ logprobs }, i) => logprobs[i] / 32],
+  entropy: ['entropy', 'The stronger, the less certain: each of the eight shades is a third of a nat.', ({ entropies }, i) => entropies[i] / 21],
+  advantage: ['advantage', 'Green is reinforced, red is discouraged, the stronger the more. All tokens of a completion have its advantage.'],
+};
 const TAG = /<\/?[a-zA-Z_]+>/;
 const INVISIBLE = /(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u3164]/u;
 const PARTS = new RegExp(`(${TAG.source}|${INVISIBLE.source})`, 'u');
-/** A text with what cannot be seen made visible, and its tags marked. */
-function text(whole) {
+/** A part of a text with what cannot be seen made visible, and its tags marked. */
+function visibly(box, shown) {
+  // Every second part is what separates the others.
+  shown.split(PARTS).forEach((part, i) => {
+    if (i % 2 === 0) box.append(part);
+    else if (TAG.test(part)) box.append(make('span', 'tag', part));
+    else box.append(make('span', 'hidden', `⟨U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`));
+  });
+}
+/** The first characters of a text, token by token, each with its shade. */
+function byToken(box, whole, end, completion) {
+  const { sampled, advantage } = completion;
+  let start = whole.length - sampled.lengths.reduce((sum, length) => sum + length, 0);
+  visibly(box, whole.slice(0, Math.min(start, end)));
+  const [, , shade] = TINTS[state.tint];
+  sampled.lengths.forEach((length, i) => {
+    const shown = whole.slice(start, Math.min(start + length, end));
+    start += length;
+    if (!shown) return;
+    const token = make('span', shade ? `shade${Math.min(8, Math.round(shade(sampled, i)))}` : `${sign(advantage)}${Math.min(8, Math.ceil(4 * Math.abs(advantage)))}`);
+    token.title = `probability ${show(Math.exp(-sampled.logprobs[i] / 64))}, entropy ${show(sampled.entropies[i] / 64)} nats`;
+    visibly(token, shown);
+    box.append(token);
+  });
+}
+/** A text, of a completion or not; a long one at first in part. */
+function text(whole, completion) {
   const box = make('pre');
-  const fill = shown => {
+  const fill = end => {
     box.replaceChildren();
-    // Every second part is what separates the others.
-    shown.split(PARTS).forEach((part, i) => {
-      if (i % 2 === 0) box.append(part);
-      else if (TAG.test(part)) box.append(make('span', 'tag', part));
-      else box.append(make('span', 'hidden', `⟨U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`));
-    });
+    if (completion?.sampled && state.tint !== 'none') byToken(box, whole, end, completion);
+    else visibly(box, whole.slice(0, end));
   };
   if (whole.length <= SHORT) {
-    fill(whole);
+    fill(whole.length);
     return box;
   }
-  fill(whole.slice(0, SHORT));
+  fill(SHORT);
   const all = make('button', '', `Show all ${whole.length} characters`);
-  all.onclick = () => { fill(whole); all.remove(); };
+  all.onclick = () => { fill(whole.length); all.remove(); };
   return make('div', '', box, all);
 }
 const chip = (kind, value) => make('span', `chip ${kind}`, value);
@@ -72,7 +100,7 @@ function card(run, completion, heading) {
     chip('', `${completion.tokens} tokens`),
     ...(completion.finish === 'length' ? [chip('warn', 'truncated')] : []),
     ...(completion.lenient != null && completion.lenient !== completion.rewards[0] > 0 ? [chip('warn', completion.lenient ? 'last number is right' : 'last number is wrong')] : []));
-  return make('article', 'card', facts, text(completion.text));
+  return make('article', 'card', facts, text(completion.text, completion));
 }
 /** A problem, with what is said of it: facts beside its name, and elements below its question. */
 function problemBox(name, { question, truth }, facts, ...below) {
@@ -110,6 +138,9 @@ async function drawCompletions() {
   element('filter').replaceChildren(...known.map(([value, name]) => Object.assign(make('option', '', name), { value })));
   const [filter, , accept] = known.find(([value]) => value === state.filter) ?? known[0];
   state.filter = element('filter').value = filter;
+  if (!TINTS[state.tint]) state.tint = 'none';
+  element('tint').value = state.tint;
+  element('shades').textContent = state.tint === 'none' ? '' : `${TINTS[state.tint][1]} What has no colour has no recorded tokens (record_tokens).`;
   address();
   if (filter === 'step' && !query && problem == null) {
     const { groups: all } = await completionsOf(run, state.step);

@@ -21,7 +21,18 @@ const STEPS = [
   ['Seconds of learning', 'time/learn', ''],
   ['Seconds of the reference', 'time/reference', ''],
   ['Sampled tokens per second', 'tokens_per_second', ''],
+  ['Peak memory', 'memory/peak', 'bytes of the process so far, without those of a device'],
 ];
+/** A reward's part. */
+const part = name => [name, `rewards/${name}/mean`, 'mean over completions, before weight and gate; with one run, the band is ± the mean standard deviation within a group', {
+  band: c => [-1, 1].map(sign => plus(c[`rewards/${name}/mean`], sign, c[`rewards/${name}/group_std`])),
+}];
+/** The other numbers of the record, by their names. */
+function others() {
+  const known = new Set([REWARD, ...POLICY, ...STEPS].map(([, key]) => key));
+  const names = [...new Set(visible().flatMap(i => Object.keys(runs[i].columns)))].sort();
+  return names.filter(name => !known.has(name) && !/^rewards\/.*\/mean$/.test(name)).map(name => [name, name, '']);
+}
 /** A value in a legend. */
 const legend = (_, value) => show(value);
 let plots = [];
@@ -148,10 +159,11 @@ function drawCurves() {
   const tests = [...new Set(visible().flatMap(i => runs[i].evaluations.map(e => JSON.stringify([e.test, e.reward]))))];
   const stepwise = element('axis').value === 'step';
   const sections = [
-    ['Rewards', [curve(REWARD), ...rewards.map(name => curve([name, `rewards/${name}/mean`, 'mean over completions, before weight and gate']))]],
+    ['Rewards', [curve(REWARD), ...rewards.map(name => curve(part(name)))]],
     ['Held-out problems', stepwise ? tests.map(key => heldOut(...JSON.parse(key))) : []],
     ['Policy', POLICY.map(curve)],
     ['Steps', STEPS.map(curve)],
+    ['Others', others().map(curve)],
   ];
   element('charts').replaceChildren();
   for (const [name, charts] of sections) {

@@ -16,16 +16,16 @@ function draw() {
 /** Writes the place into the browser's address. */
 function address() {
   const place = new URLSearchParams({ view: state.view });
-  const keys = { completions: ['run', 'step', 'filter', 'query', 'problem'], 'held-out': ['run', 'change'] }[state.view] ?? [];
+  const keys = { completions: ['run', 'step', 'filter', 'query', 'problem', 'tint'], 'held-out': ['run', 'change'] }[state.view] ?? [];
   for (const key of keys) if (state[key] != null && state[key] !== '') place.set(key, state[key]);
   history.replaceState(null, '', `#${place}`);
 }
 function restore() {
   const place = new URLSearchParams(location.hash.slice(1));
-  Object.assign(state, { filter: 'step', query: '', problem: null, change: 'all' });
+  Object.assign(state, { filter: 'step', query: '', problem: null, tint: 'none', change: 'all' });
   if (VIEWS.includes(place.get('view'))) state.view = place.get('view');
   for (const key of ['run', 'step', 'problem']) if (/^\d+$/.test(place.get(key) ?? '')) state[key] = Number(place.get(key));
-  for (const key of ['filter', 'query', 'change']) if (place.has(key)) state[key] = place.get(key);
+  for (const key of ['filter', 'query', 'tint', 'change']) if (place.has(key)) state[key] = place.get(key);
   if (!runs[state.run]) state.run = 0;
 }
 async function move(by) {
@@ -41,6 +41,7 @@ function listen() {
   element('run').onchange = event => look({ run: Number(event.target.value) });
   element('step').onchange = event => look({ step: Number(event.target.value), filter: 'step', problem: null });
   element('filter').onchange = event => look({ filter: event.target.value, ...(event.target.value === 'step' ? { problem: null } : {}) });
+  element('tint').onchange = event => look({ tint: event.target.value });
   let timer;
   element('query').oninput = event => {
     clearTimeout(timer);
@@ -121,6 +122,7 @@ function take(found) {
   for (const id of ['run', 'held-out-run']) {
     element(id).append(...runs.map((run, i) => Object.assign(make('option', '', run.name), { value: i })));
   }
+  element('tint').append(...Object.entries(TINTS).map(([value, [name]]) => Object.assign(make('option', '', name), { value })));
   element('differing').checked = runs.length > 1;
   restore();
   listen();

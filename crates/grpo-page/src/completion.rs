@@ -6,6 +6,8 @@ use grpo_reward::LastNumber;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::tokens::{TokenRecord, Tokens};
+
 /// A completion in `completions.jsonl` and in `evaluation.json`.
 #[derive(Deserialize)]
 pub(crate) struct Record {
@@ -22,6 +24,8 @@ pub(crate) struct Record {
     rewards: BTreeMap<String, Option<f64>>,
     #[serde(default)]
     advantage: Option<f64>,
+    #[serde(default)]
+    token_record: Option<TokenRecord>,
 }
 
 /// What the page shows of it.
@@ -36,6 +40,9 @@ pub(crate) struct Completion {
     pub(crate) advantage: Option<f64>,
     /// Whether its last number is the truth; none if the truth is no number.
     pub(crate) lenient: Option<bool>,
+    /// Its sampled tokens, if they are recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampled: Option<Tokens>,
 }
 
 impl Completion {
@@ -51,6 +58,7 @@ impl Completion {
             rewards: rewards.iter().map(|name| record.rewards.get(name).copied().flatten()).collect(),
             advantage: record.advantage,
             lenient,
+            sampled: record.token_record.as_ref().and_then(|tokens| Tokens::of(tokens, &record.completion)),
         }
     }
 

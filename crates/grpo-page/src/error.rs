@@ -2,19 +2,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use grpo_record::RecordError;
 use thiserror::Error;
 
 /// Why there is no page.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PageError {
-    /// The folder is not a run's.
-    #[error("{}: it has no run.json, so it is not a run folder: give the folder that `grpo train` names", path.display())]
-    NoRun {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A file could not be read or written.
+    /// The record of a run cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The page could not be written.
     #[error("{}: {cause}", path.display())]
     Io {
         /// The file.
@@ -29,16 +27,6 @@ pub enum PageError {
         address: SocketAddr,
         /// Why.
         cause: String,
-    },
-    /// A record is damaged.
-    #[error("{}, line {line}: {cause}", path.display())]
-    Record {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// Why.
-        cause: serde_json::Error,
     },
 }
 

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
+use grpo_record::{RecordError, read_json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::PageError;
 use crate::completion::{Completion, Record};
-use crate::run::read;
 
 /// An item of `evaluation.json`.
 #[derive(Deserialize)]
@@ -41,8 +40,8 @@ struct Answered {
 }
 
 /// The tests of a run with these rewards; none if it has not ended.
-pub(crate) fn tests(folder: &Path, rewards: &[String]) -> Result<Vec<Test>, PageError> {
-    let comparisons: Option<Vec<Comparison>> = read(&folder.join("evaluation.json"))?;
+pub(crate) fn tests(folder: &Path, rewards: &[String]) -> Result<Vec<Test>, RecordError> {
+    let comparisons: Option<Vec<Comparison>> = read_json(&folder.join("evaluation.json"))?;
     let answered = |(before, after): (Record, Record)| Answered {
         before: Completion::new(&before, rewards),
         after: Completion::new(&after, rewards),

@@ -10,13 +10,11 @@
 mod completion;
 mod error;
 mod held_out;
-mod lines;
 mod page;
-mod run;
 mod serve;
 mod steps;
+mod tokens;
 
 pub use error::PageError;
 pub use page::{Size, write_page};
-pub use run::{Evaluation, Run};
 pub use serve::Server;

@@ -8,13 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use grpo_files::write_atomically;
+use grpo_record::{Place, RecordError, Run};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::PageError;
 use crate::held_out::tests;
-use crate::lines::Place;
 use crate::steps::{Index, Steps};
-use crate::{PageError, Run};
 
 const STYLE: &str =
     concat!(include_str!("../assets/uplot/uPlot.min.css"), include_str!("../assets/page.css"));
@@ -58,7 +58,9 @@ pub fn write_page(runs: &[Run], path: &Path) -> Result<Size, PageError> {
         size.bytes = out.bytes;
         out.flush()
     });
-    let cause = |error: io::Error| error.downcast().unwrap_or_else(PageError::io(path));
+    let cause = |error: io::Error| {
+        error.downcast().map_or_else(PageError::io(path), |error: RecordError| error.into())
+    };
     written.map(|()| size).map_err(cause)
 }
 

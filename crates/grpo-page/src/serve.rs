@@ -5,14 +5,13 @@ use std::io::{self, Cursor};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use grpo_record::{Description, Place, RecordError, Run};
 use tiny_http::{Header, Method, Request, Response};
 
+use crate::PageError;
 use crate::held_out::tests;
-use crate::lines::Place;
 use crate::page::{begin, compressed, end};
-use crate::run::Description;
 use crate::steps::{Index, Steps};
-use crate::{PageError, Run};
 
 /// A server of a page, for this machine alone. What it sends is read from the run folders at each request.
 pub struct Server {
@@ -96,7 +95,7 @@ impl Server {
         }
     }
 
-    fn find(&mut self, wanted: Wanted) -> Result<Option<Response<Cursor<Vec<u8>>>>, PageError> {
+    fn find(&mut self, wanted: Wanted) -> Result<Option<Response<Cursor<Vec<u8>>>>, RecordError> {
         let data = match wanted {
             Wanted::Page => {
                 let page = begin("'self'") + &end();
@@ -119,7 +118,7 @@ impl Server {
 }
 
 impl Served {
-    fn read(folder: PathBuf) -> Result<Self, PageError> {
+    fn read(folder: PathBuf) -> Result<Self, RecordError> {
         let description = Description::read(&folder)?;
         let rewards = description.rewards();
         let (processes, index) = (description.processes.len(), Index::new(rewards.len()));
@@ -127,7 +126,7 @@ impl Served {
     }
 
     /// A part of the run as compressed JSON; none if there is no such step.
-    fn part(&mut self, part: &Part) -> Result<Option<io::Result<Vec<u8>>>, PageError> {
+    fn part(&mut self, part: &Part) -> Result<Option<io::Result<Vec<u8>>>, RecordError> {
         let data = match part {
             Part::HeldOut => compressed(&tests(&self.folder, &self.rewards)?),
             Part::Index => {
@@ -146,7 +145,7 @@ impl Served {
     }
 
     /// Reads what has been recorded since.
-    fn follow(&mut self) -> Result<(), PageError> {
+    fn follow(&mut self) -> Result<(), RecordError> {
         if Description::read(&self.folder)?.processes.len() != self.processes {
             *self = Self::read(self.folder.clone())?;
         }

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
+use grpo_record::{Lines, Place, RecordError};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::PageError;
 use crate::completion::{Completion, Record};
-use crate::lines::{Lines, Place};
 
 /// The completions of a step.
 #[derive(Debug, PartialEq, Serialize)]
@@ -52,21 +51,21 @@ pub(crate) struct Steps<'a> {
 
 impl<'a> Steps<'a> {
     /// The steps of a run from some place on.
-    pub(crate) fn open(folder: &Path, rewards: &'a [String], place: Place) -> Result<Self, PageError> {
+    pub(crate) fn open(folder: &Path, rewards: &'a [String], place: Place) -> Result<Self, RecordError> {
         let lines = Lines::open(&folder.join("completions.jsonl"), place)?;
         let mut steps = Self { lines, rewards, next: None };
         steps.next = steps.record()?;
         Ok(steps)
     }
 
-    fn record(&mut self) -> Result<Option<(Place, Record)>, PageError> {
+    fn record(&mut self) -> Result<Option<(Place, Record)>, RecordError> {
         let Some(lines) = &mut self.lines else { return Ok(None) };
         let place = lines.place();
         Ok(lines.next()?.map(|record| (place, record)))
     }
 
     /// The next step; none at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Step>, PageError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Step>, RecordError> {
         let Some((place, first)) = self.next.take() else { return Ok(None) };
         let mut step = Step { step: first.step, place, groups: Vec::new() };
         step.add(first, self.rewards);

@@ -76,6 +76,14 @@ impl ChatTokenizer {
         self.prefill.clone() + &self.tokenizer.decode(&said)
     }
 
+    /// The bytes that each of a sample's tokens adds to [`completion`](Self::completion), whose prefill is of none of them.
+    pub fn lengths(&self, tokens: &[u32]) -> Vec<usize> {
+        let said: Vec<u32> = tokens.iter().copied().filter(|token| !self.stop.contains(token)).collect();
+        let mut lengths = self.tokenizer.lengths(&said).into_iter();
+        let length = |token| if self.stop.contains(token) { 0 } else { lengths.next().unwrap_or(0) };
+        tokens.iter().map(length).collect()
+    }
+
     /// The token ids of a completion's text as rewards see it, and the stop token that ends an assistant's turn: `<|im_end|>`, or
     /// without it the first stop token. The opposite of [`completion`](Self::completion), except that a sample may have split the
     /// same text into other tokens.

@@ -42,6 +42,23 @@ impl Tokenizer {
         self.inner.decode(ids, false).unwrap_or_default()
     }
 
+    /// The bytes that each id adds to [`decode`](Self::decode)'s text. A character of several tokens belongs to its last one.
+    pub fn lengths(&self, ids: &[u32]) -> Vec<usize> {
+        let mut stream = self.inner.decode_stream(false);
+        let mut rest = self.decode(ids).len();
+        let mut length = |id: &u32| {
+            let length = stream.step(*id).ok().flatten().map_or(0, |text| text.len().min(rest));
+            rest -= length;
+            length
+        };
+        let mut lengths: Vec<usize> = ids.iter().map(&mut length).collect();
+        // A character that never ended.
+        if let Some(last) = lengths.last_mut() {
+            *last += rest;
+        }
+        lengths
+    }
+
     /// The id of a token, such as `<|im_end|>`.
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)

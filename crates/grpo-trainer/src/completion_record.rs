@@ -5,7 +5,7 @@ use grpo_reward::{Rubric, Scores};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Answer, Evaluation, Experience, Experiences};
+use crate::{Answer, Evaluation, Experience, Experiences, TokenRecord};
 
 /// A recorded completion, with everything needed to understand it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct CompletionRecord {
     /// Its advantage; none in an evaluation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advantage: Option<f32>,
+    /// Its tokens, if they are recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_record: Option<TokenRecord>,
 }
 
 /// A problem in readable form.
@@ -69,6 +72,7 @@ impl CompletionRecord {
                     reward: scored.scores.total,
                     rewards: by_name(rubric, &scored.scores),
                     advantage: Some(*advantage),
+                    token_record: None,
                 });
             }
         }
@@ -93,6 +97,7 @@ impl CompletionRecord {
             reward: scores.total,
             rewards: by_name(rubric, scores),
             advantage: None,
+            token_record: None,
         };
         evaluation.answers.iter().map(record).collect()
     }

@@ -5,7 +5,7 @@ use grpo_reward::RewardStatistics;
 use serde::Serialize;
 
 use crate::step::Observed;
-use crate::{Diagnosis, Experiences, Trainer};
+use crate::{Diagnosis, Experience, Experiences, Trainer};
 
 /// The metrics of a step, with TRL's names where TRL has them.
 ///
@@ -21,7 +21,8 @@ pub struct Metrics {
     pub reward: f64,
     /// Standard deviation over completions of the weighted sum of rewards (ddof 1, as in TRL).
     pub reward_std: f64,
-    /// `rewards/{name}/mean` and `rewards/{name}/std` of every reward, unweighted, over all completions.
+    /// `rewards/{name}/mean` and `rewards/{name}/std` of every reward, unweighted, over all completions, and
+    /// `rewards/{name}/group_std`, the mean over groups of the standard deviation within one (ddof 1).
     #[serde(flatten)]
     pub rewards: BTreeMap<String, f64>,
     /// Share of groups without a signal: those whose rewards are all equal, and with dynamic sampling those with one outcome.
@@ -165,9 +166,15 @@ fn cut_off(experiences: &Experiences) -> f64 {
 }
 
 fn by_reward<'a>(names: impl Iterator<Item = &'a str>, experiences: &Experiences) -> BTreeMap<String, f64> {
-    let statistics = RewardStatistics::of(names, experiences.iter().map(|e| &e.scored.scores));
-    let named = |of: RewardStatistics| {
-        [(format!("rewards/{}/mean", of.name), of.mean), (format!("rewards/{}/std", of.name), of.std)]
+    let names: Vec<&str> = names.collect();
+    let of = |completions: &mut dyn Iterator<Item = &Experience>| {
+        RewardStatistics::of(names.iter().copied(), completions.map(|e| &e.scored.scores))
     };
-    statistics.into_iter().flat_map(named).collect()
+    let groups: Vec<_> = experiences.groups.iter().map(|group| of(&mut group.completions.iter())).collect();
+    let named = |(index, all): (usize, RewardStatistics)| {
+        let within = mean(groups.iter().map(|group| group[index].std));
+        [("mean", all.mean), ("std", all.std), ("group_std", within)]
+            .map(|(statistic, value)| (format!("rewards/{}/{statistic}", all.name), value))
+    };
+    of(&mut experiences.iter()).into_iter().enumerate().flat_map(named).collect()
 }

@@ -32,6 +32,7 @@ impl<X: Text, M: Resumable, O: Resumable<M>, R: Resumable<M>, T> Trainer<Policy<
     ///
     /// The order of problems and the keys of all samples are determined by the seed and the step, so there is nothing of theirs
     /// to keep.
+    #[tracing::instrument(skip_all, name = "checkpoint")]
     pub fn save_checkpoint(
         &self,
         checkpoints: &Checkpoints,

@@ -1,10 +1,10 @@
-//! How long the parts of a step take.
+//! What a step takes: time and memory.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::RolloutTokens;
+use crate::{RolloutTokens, peak_memory};
 
 /// How long the parts of a rollout took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl std::ops::AddAssign for RolloutTimes {
     }
 }
 
-/// How long the parts of a step took. They are kept apart from its metrics, which are the same whenever the run is repeated.
+/// What a step took. It is kept apart from its metrics, which are the same whenever the run is repeated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Times {
     /// Seconds of the step.
@@ -44,10 +44,13 @@ pub struct Times {
     pub time_learn: f64,
     /// Sampled tokens per second of sampling.
     pub tokens_per_second: f64,
+    /// Peak memory of the process so far, in bytes; none if the system does not report it.
+    #[serde(rename = "memory/peak", skip_serializing_if = "Option::is_none")]
+    pub memory_peak: Option<u64>,
 }
 
 impl Times {
-    /// The times of a step whose rollout sampled `tokens`.
+    /// Those of a step whose rollout sampled `tokens`.
     pub fn new(rollout: RolloutTimes, tokens: RolloutTokens, learn: Duration) -> Self {
         let RolloutTimes { generate, reward, reference } = rollout;
         let [generate, reward, reference, learn] =
@@ -59,6 +62,7 @@ impl Times {
             time_reference: reference,
             time_learn: learn,
             tokens_per_second: tokens.sampled as f64 / generate.max(f64::MIN_POSITIVE),
+            memory_peak: peak_memory(),
         }
     }
 }

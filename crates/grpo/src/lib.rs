@@ -109,6 +109,7 @@ pub use grpo_trainer::{
     AdamWConfig, CompletionRecord, Diagnosis, Evaluation, EvaluationOptions, Experience, Experiences, Group,
     MemoryPlan, Metrics, Policy, Problem, ProblemText, Proportion, Qwen2Policy, Qwen2PolicyConfig,
     ReferenceSync, RolloutDtype, RolloutTimes, Schedule, Scored, Times, Trainer, TrainerConfig, TrainerError,
+    peak_memory,
 };
 pub use machine::{Machine, Process};
 pub use plan::Plan;

@@ -10,8 +10,10 @@ use crate::config::RunConfig;
 
 /// Bytes of an f32.
 const F32: u64 = 4;
-/// Estimated bytes in the record per character of a completion and its prompt, including the other fields.
+/// Estimated bytes in the record per token of a completion and its prompt, including the other fields.
 const RECORD: u64 = 6;
+/// Bytes in the record of a token that is recorded by itself.
+const TOKEN: u64 = 8;
 const MIB: u64 = 1 << 20;
 
 /// Estimated memory and disk usage of a run, from its configuration alone.
@@ -40,11 +42,13 @@ impl Plan {
         let checkpoints = kept.saturating_mul(3 * trained + moved);
         let result = all + if lora.is_some() { trained } else { 0 };
         let per_step = (config.task.problems_per_step * config.algorithm.group_size) as u64;
-        let characters = (prompt + config.algorithm.max_completion_length) as u64;
+        let sampled = config.algorithm.max_completion_length as u64;
         let evaluated =
             execution.eval_every.map_or(0, |every| execution.steps / every * execution.eval_subset as u64);
-        let completions = execution.steps.saturating_mul(per_step).saturating_add(evaluated);
-        let record = completions.saturating_mul(RECORD * characters);
+        let completions = execution.steps.saturating_mul(per_step);
+        let texts = completions.saturating_add(evaluated).saturating_mul(RECORD * (prompt as u64 + sampled));
+        let tokens = if execution.record_tokens { completions.saturating_mul(TOKEN * sampled) } else { 0 };
+        let record = texts.saturating_add(tokens);
         Self {
             memory,
             disk: vec![("checkpoints", checkpoints), ("trained model", result), ("record", record)],

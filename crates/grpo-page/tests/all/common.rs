@@ -43,6 +43,8 @@ pub(crate) fn run_folder(steps: u64, completion: impl Fn(u64) -> String) -> Temp
             "step": step, "problem": 10 + i / 3, "sample": i % 3, "question": "3 + 4?", "truth": "7", "prompt": "3 + 4?",
             "completion": text, "tokens": 5, "finish": if right { "stop" } else { "length" }, "reward": 2.0,
             "rewards": { "correctness": if right { 2.0 } else { 0.0 }, "format": 0.5 }, "advantage": 1.0,
+            // Five tokens of 0 bytes and 1, 2, 0, 1 and 3 nats.
+            "token_record": { "lengths": "AAAAAAAAAAAAAA==", "logprobs": "AAQACAAAAAQADA==", "entropies": "AAQACAAAAAQADA==" },
         })
         .to_string()
             + "\n"

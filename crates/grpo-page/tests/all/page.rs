@@ -5,7 +5,8 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use grpo_page::{PageError, Run, write_page};
+use grpo_page::write_page;
+use grpo_record::{RecordError, Run};
 use serde_json::{Value, json};
 
 use crate::common::{run_folder, unpack};
@@ -53,6 +54,7 @@ fn a_page_has_the_whole_record() {
     let completion = &step["groups"][1]["completions"][0];
     assert_eq!(completion["text"], "so <answer>7</answer>");
     assert_eq!(completion["rewards"], json!([2.0, 0.5]));
+    assert_eq!(completion["sampled"]["logprobs"], json!([64, 128, 0, 64, 192]));
     let held_out = block(&page, "data-0-held-out");
     let answered = &held_out[0]["problems"][0];
     assert_eq!((&held_out[0]["test"], &answered["question"]), (&json!("sums"), &json!("1 + 6?")));
@@ -128,7 +130,7 @@ fn a_page_is_smaller_than_its_record() {
 fn what_is_wrong_with_a_folder_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let error = Run::read(folder.path()).unwrap_err();
-    assert!(matches!(error, PageError::NoRun { .. }), "{error}");
+    assert!(matches!(error, RecordError::NoRun { .. }), "{error}");
     let folder = run_folder(2, |_| "wrong".into());
     fs::write(folder.path().join("metrics.jsonl"), "{\"step\":1}\n{\"step\":\n").unwrap();
     let error = Run::read(folder.path()).unwrap_err().to_string();

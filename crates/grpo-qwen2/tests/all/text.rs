@@ -77,6 +77,10 @@ fn tokens_of_a_text_and_back() {
     assert_eq!(tokenizer.decode(&[2, 500, u32::MAX, 1]), "abb");
     assert_eq!(tokenizer.decode(&[0, 4]), "a\u{fffd}", "half a character");
     assert_eq!(tokenizer.decode(&[]), "");
+    assert_eq!(tokenizer.lengths(&[6, 0, 2, 3, 1, 5]), [12, 1, 2, 1, 1, 10]);
+    assert_eq!(tokenizer.lengths(&[2, 500, u32::MAX, 1]), [2, 0, 0, 1]);
+    assert_eq!(tokenizer.lengths(&[4, 0, 4]), [0, 4, 3], "half a character belongs to what comes after it");
+    assert!(tokenizer.lengths(&[]).is_empty());
     assert_eq!((tokenizer.token_id("<|im_end|>"), tokenizer.token_id("<|none|>")), (Some(5), None));
 }
 

@@ -58,7 +58,7 @@ impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
             }
         }
         let start = Instant::now();
-        let references = self.references(&groups)?;
+        let references = tracing::info_span!("reference").in_scope(|| self.references(&groups))?;
         times.reference = start.elapsed();
         let groups = self.compare(groups, references);
         Ok((Experiences { groups, redrawn, tokens }, times))
@@ -70,15 +70,14 @@ impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
         problems: &[Problem<T>],
     ) -> Result<(Vec<Group<Scored>>, RolloutTimes), TrainerError> {
         let start = Instant::now();
-        let samples =
-            self.sample(problems, self.config.group_size, &self.config.sampling, self.progress.step)?;
+        let samples = tracing::info_span!("generate").in_scope(|| {
+            self.sample(problems, self.config.group_size, &self.config.sampling, self.progress.step)
+        })?;
         let generate = start.elapsed();
         let start = Instant::now();
-        let groups = problems
-            .iter()
-            .zip(samples)
-            .map(|(problem, samples)| self.score(problem, samples))
-            .collect::<Result<_, _>>()?;
+        let score = |(problem, samples)| self.score(problem, samples);
+        let groups = tracing::info_span!("reward")
+            .in_scope(|| problems.iter().zip(samples).map(score).collect::<Result<_, _>>())?;
         Ok((groups, RolloutTimes { generate, reward: start.elapsed(), reference: Duration::ZERO }))
     }
 

@@ -102,6 +102,7 @@ fn metrics_and_completions_are_recorded_under_their_names() {
         "reward_std",
         "rewards/even/mean",
         "rewards/even/std",
+        "rewards/even/group_std",
         "frac_reward_zero_std",
         "kl",
         "entropy",

@@ -106,6 +106,7 @@ impl Default for ExecutionConfig {
             best_metric: None,
             reward_timeout: 60,
             activation_checkpointing: false,
+            record_tokens: true,
         }
     }
 }

@@ -132,6 +132,7 @@ const ABOUT: &[(&str, &str)] = &[
     ("execution.best_metric", "Reward that decides which checkpoint is the best; the first by default."),
     ("execution.reward_timeout", "Time limit in seconds for scoring one completion."),
     ("execution.activation_checkpointing", "Less memory, more time (TRL: gradient_checkpointing)."),
+    ("execution.record_tokens", "Records each token's log-probability and entropy: 8 bytes a token."),
 ];
 
 /// Keys whose defaults are commented out: those that follow from other keys, and the list that tables are added to.

@@ -100,6 +100,9 @@ pub struct ExecutionConfig {
     /// Keeps only each layer's input for the backward pass and recomputes the rest: less memory, more time (TRL:
     /// `gradient_checkpointing`).
     pub activation_checkpointing: bool,
+    /// Records every token of a completion with its log-probability and entropy, in 8 bytes a token.
+    #[serde(default)] // earlier runs recorded none
+    pub record_tokens: bool,
 }
 
 impl RunConfig {

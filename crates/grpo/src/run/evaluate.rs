@@ -57,6 +57,7 @@ pub struct Comparison {
 }
 
 /// Answers the tests greedily; with `subset`, only that many problems of each. None if interrupted.
+#[tracing::instrument(skip_all)]
 pub(super) fn evaluate<T: Truth>(
     trainer: &Trainer<Qwen2Policy, T>,
     tests: &[Test<T>],

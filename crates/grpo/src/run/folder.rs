@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::start;
-use crate::config::RunConfig;
+use crate::config::{ExecutionConfig, RunConfig};
 use crate::device::DeviceInfo;
 use crate::{Error, Process, Task};
 
@@ -202,6 +202,12 @@ impl RunFolder {
     /// The processes that have worked on the run.
     pub fn processes(&self) -> &[Process] {
         &self.description.processes
+    }
+
+    /// How a step was executed.
+    pub(super) fn execution(&self, step: u64) -> &ExecutionConfig {
+        let process = self.processes().iter().rfind(|process| process.after_step < step);
+        process.map_or(&self.config().execution, |process| &process.execution)
     }
 
     /// The device of the latest process; none for the CPU.

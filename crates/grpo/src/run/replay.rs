@@ -81,7 +81,8 @@ impl Replay {
         loop {
             let (experiences, _) = guard(device.as_ref(), || problems.roll_out(&trainer))?;
             let figures = guard(device.as_ref(), || trainer.learn(&experiences).map_err(Error::from))?;
-            let lines = completion_lines(&records(&trainer, &task, &experiences));
+            let tokens = folder.execution(figures.step).record_tokens;
+            let lines = completion_lines(&records(&trainer, &task, &experiences, tokens));
             let completions = completions.compare(figures.step, &lines);
             let metrics = metrics.compare(figures.step, &metrics_line(&figures));
             let step = ReplayedStep { from, completions, metrics, figures };

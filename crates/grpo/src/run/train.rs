@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use grpo_trainer::{CompletionRecord, Experiences, Qwen2Policy, Times, Trainer};
+use grpo_trainer::{
+    CompletionRecord, Experience, Experiences, Qwen2Policy, Scored, Times, TokenRecord, Trainer,
+};
 
 use super::evaluate::{evaluate, problem_text};
 use super::folder::{BEFORE, EVALUATION};
@@ -167,7 +169,7 @@ impl<T: Truth> Run<T> {
             let metrics =
                 trainer.learn(&experiences).map_err(Error::from).inspect_err(|e| tell(Event::Failed(e)))?;
             let times = Times::new(times, experiences.tokens, start.elapsed());
-            let records = records(trainer, task, &experiences);
+            let records = records(trainer, task, &experiences, execution.record_tokens);
             saver.record(&metrics, &times, &records, tell);
             let question = &task.train[experiences.groups[0].problem as usize];
             tell(Event::Step { metrics: &metrics, times: &times, experiences: &experiences, question });
@@ -178,12 +180,22 @@ impl<T: Truth> Run<T> {
     }
 }
 
-/// The last step's completions in the form of the record.
+/// The last step's completions in the form of the record, with their tokens if those are recorded.
 pub(super) fn records<T: Truth>(
     trainer: &Trainer<Qwen2Policy, T>,
     task: &Task<T>,
     experiences: &Experiences,
+    tokens: bool,
 ) -> Vec<CompletionRecord> {
-    let text = |problem: u64| problem_text(&task.train[problem as usize], trainer.policy());
-    CompletionRecord::of_step(trainer.steps(), experiences, trainer.rubric(), text)
+    let policy = trainer.policy();
+    let text = |problem: u64| problem_text(&task.train[problem as usize], policy);
+    let mut records = CompletionRecord::of_step(trainer.steps(), experiences, trainer.rubric(), text);
+    if tokens {
+        for (record, Experience { scored: Scored { sample, .. }, .. }) in
+            records.iter_mut().zip(experiences.iter())
+        {
+            record.token_record = Some(TokenRecord::new(&policy.text.lengths(&sample.tokens), sample));
+        }
+    }
+    records
 }

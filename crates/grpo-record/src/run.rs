@@ -1,4 +1,4 @@
-//! What a page shows of a run besides its completions.
+//! A run, without its completions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -8,13 +8,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{PageError, lines};
+use crate::{RecordError, lines};
 
-/// A run, as its folder has it.
+/// A run, as its folder has it; its completions are read from [`folder`](Self::folder) by [`Lines`](crate::Lines).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Run {
+    /// Its folder.
     #[serde(skip)]
-    pub(crate) folder: PathBuf,
+    pub folder: PathBuf,
     /// The name of its folder.
     pub name: String,
     /// When it began.
@@ -50,13 +51,14 @@ pub struct Evaluation {
     pub trials: u64,
 }
 
-/// The part of `run.json` that is shown.
+/// What `run.json` says of a run.
 #[derive(Deserialize)]
-pub(crate) struct Description {
+pub struct Description {
     began: String,
     config: Value,
     rewards: Map<String, Value>,
-    pub(crate) processes: Vec<Value>,
+    /// The processes that have worked on it.
+    pub processes: Vec<Value>,
 }
 
 /// A test's results, in `before.json` and in each line of `evaluations.jsonl`.
@@ -86,13 +88,14 @@ struct Comparison {
 }
 
 impl Description {
-    pub(crate) fn read(folder: &Path) -> Result<Self, PageError> {
-        let missing = || PageError::NoRun { path: folder.into() };
-        read(&folder.join("run.json"))?.ok_or_else(missing)
+    /// Reads that of the run in a folder.
+    pub fn read(folder: &Path) -> Result<Self, RecordError> {
+        let missing = || RecordError::NoRun { path: folder.into() };
+        read_json(&folder.join("run.json"))?.ok_or_else(missing)
     }
 
     /// The names of the rewards: those of the configuration first, in its order.
-    pub(crate) fn rewards(&self) -> Vec<String> {
+    pub fn rewards(&self) -> Vec<String> {
         let configured = self.config["task"]["rewards"].as_array().into_iter().flatten();
         let named = configured.filter_map(|reward| reward["name"].as_str());
         let first: Vec<&str> = named.filter(|name| self.rewards.contains_key(*name)).collect();
@@ -103,13 +106,13 @@ impl Description {
 
 impl Run {
     /// Reads a run folder, whether the run has ended or not.
-    pub fn read(folder: &Path) -> Result<Self, PageError> {
+    pub fn read(folder: &Path) -> Result<Self, RecordError> {
         let description = Description::read(folder)?;
         let rewards = description.rewards();
         let Description { began, config, processes, .. } = description;
         let mut options = BTreeMap::new();
         flatten("", config, &mut options);
-        let canonical = folder.canonicalize().map_err(PageError::io(folder))?;
+        let canonical = folder.canonicalize().map_err(RecordError::io(folder))?;
         let name = canonical.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let mut run = Self {
             folder: folder.into(),
@@ -171,10 +174,10 @@ fn flatten(prefix: &str, value: Value, options: &mut BTreeMap<String, Value>) {
 }
 
 /// Before, during and after training.
-fn evaluations(folder: &Path) -> Result<Vec<Evaluation>, PageError> {
-    let before: Option<Vec<TestResult>> = read(&folder.join("before.json"))?;
+fn evaluations(folder: &Path) -> Result<Vec<Evaluation>, RecordError> {
+    let before: Option<Vec<TestResult>> = read_json(&folder.join("before.json"))?;
     let during: Vec<Vec<TestResult>> = lines::all(&folder.join("evaluations.jsonl"))?;
-    let after: Option<Vec<Comparison>> = read(&folder.join("evaluation.json"))?;
+    let after: Option<Vec<Comparison>> = read_json(&folder.join("evaluation.json"))?;
     let after = after.unwrap_or_default().into_iter().map(|comparison| comparison.after);
     let mut found: BTreeMap<(String, String, u64), Evaluation> = BTreeMap::new();
     // The last of a step is that of all problems.
@@ -190,13 +193,13 @@ fn evaluations(folder: &Path) -> Result<Vec<Evaluation>, PageError> {
 }
 
 /// A JSON file; none if there is no such file.
-pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, PageError> {
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
     let text = match std::fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(PageError::io(path)(error)),
+        Err(error) => return Err(RecordError::io(path)(error)),
     };
     let record =
-        |cause: serde_json::Error| PageError::Record { path: path.into(), line: cause.line(), cause };
+        |cause: serde_json::Error| RecordError::Damaged { path: path.into(), line: cause.line(), cause };
     serde_json::from_slice(&text).map(Some).map_err(record)
 }
