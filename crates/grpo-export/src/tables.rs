@@ -65,7 +65,7 @@ impl<'a> Completions<'a> {
         let mut records: Vec<Record> = Vec::new();
         if let Some(lines) = &mut self.lines {
             while records.len() < ROWS
-                && let Some(record) = lines.next()?
+                && let Some(record) = lines.read()?
             {
                 records.push(record);
             }

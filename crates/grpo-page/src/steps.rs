@@ -61,7 +61,7 @@ impl<'a> Steps<'a> {
     fn record(&mut self) -> Result<Option<(Place, Record)>, RecordError> {
         let Some(lines) = &mut self.lines else { return Ok(None) };
         let place = lines.place();
-        Ok(lines.next()?.map(|record| (place, record)))
+        Ok(lines.read()?.map(|record| (place, record)))
     }
 
     /// The next step; none at the end.

@@ -44,7 +44,7 @@ impl Lines {
     }
 
     /// The next value; none at the end.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, RecordError> {
+    pub fn read<T: DeserializeOwned>(&mut self) -> Result<Option<T>, RecordError> {
         self.buffer.clear();
         self.file.read_until(b'\n', &mut self.buffer).map_err(RecordError::io(&self.path))?;
         if self.buffer.last() != Some(&b'\n') {
@@ -61,7 +61,7 @@ impl Lines {
 pub(crate) fn all<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
     let mut values = Vec::new();
     if let Some(mut lines) = Lines::open(path, Place::default())? {
-        while let Some(value) = lines.next()? {
+        while let Some(value) = lines.read()? {
             values.push(value);
         }
     }
