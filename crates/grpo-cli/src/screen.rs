@@ -64,9 +64,11 @@ impl Screen {
         }
     }
 
-    pub(crate) fn finish(&self) {
+    /// Takes the display away; returns the mean reward of every step.
+    pub(crate) fn finish(self) -> Vec<f64> {
         output::keep_below(None);
         self.bar.finish_and_clear();
+        self.rewards.into_iter().map(|(_, reward)| reward).collect()
     }
 
     pub(crate) fn show(&mut self, event: &Event<'_, String>) {

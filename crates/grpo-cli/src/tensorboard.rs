@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{display, warn};
 
-/// Writes the numbers of every step, a sampled completion of it, and held-out shares. If that fails, training goes on without.
+/// Writes the numbers of every step, a sampled completion of it, and held-out shares. If a write fails, it warns, and training continues without TensorBoard.
 pub(crate) struct TensorBoard(Option<EventFile>);
 
 impl TensorBoard {

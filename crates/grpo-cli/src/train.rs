@@ -181,12 +181,12 @@ impl Session<'_> {
             }
             screen.show(&event);
         });
-        screen.finish();
+        let rewards = screen.finish();
         let outcome = outcome?;
         if let Some(tensorboard) = &mut tensorboard {
             tensorboard.all_held_out(outcome.comparisons.iter().map(|comparison| &comparison.after));
         }
-        self.show(&outcome)?;
+        self.show(&outcome, &rewards)?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -208,16 +208,13 @@ impl Session<'_> {
     }
 
     /// Shows the result.
-    fn show(&self, outcome: &Outcome) -> anyhow::Result<()> {
+    fn show(&self, outcome: &Outcome, rewards: &[f64]) -> anyhow::Result<()> {
         let steps = self.run.config().execution.steps;
         if !outcome.finished {
             say!("Interrupted after step {} of {steps}.", outcome.steps);
         }
-        // None if no step could be recorded.
-        let rewards: Vec<f64> =
-            rewards(self.run.folder().path()).into_iter().map(|(_, reward)| reward).collect();
         if !rewards.is_empty() {
-            say!("\n{}", summary::plot(&rewards));
+            say!("\n{}", summary::plot(rewards));
         }
         if let Some(first) = outcome.comparisons.first() {
             say!("{}\n", summary::table(&outcome.comparisons));

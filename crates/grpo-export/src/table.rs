@@ -20,17 +20,12 @@ pub enum Column {
 
 impl Column {
     /// Number of rows.
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         match self {
             Self::Integers(values) => values.len(),
             Self::Numbers(values) => values.len(),
             Self::Texts(values) => values.len(),
         }
-    }
-
-    /// Whether it has no rows.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The value of a row as text, which is empty if there is none.

@@ -1,9 +1,6 @@
 //! The tables of a run: its steps, and its completions.
 
-use std::collections::BTreeMap;
-
-use grpo_record::{Lines, Place, RecordError, Run};
-use serde::Deserialize;
+use grpo_record::{CompletionRecord, Lines, Place, RecordError, Run};
 use serde_json::Value;
 
 use crate::{Column, Table};
@@ -13,8 +10,7 @@ const ROWS: usize = 4096;
 
 /// The steps of a run: a row each, with a column for every metric and time, and one for what was found to go wrong.
 pub fn steps(run: &Run) -> Table {
-    let step = run.steps.iter().map(|step| i64::try_from(*step).ok()).collect();
-    let mut columns = vec![("step".to_owned(), Column::Integers(step))];
+    let mut columns = vec![("step".to_owned(), integers(run.steps.iter().copied()))];
     let numbers =
         |(name, values): (&String, &Vec<Option<f64>>)| (name.clone(), Column::Numbers(values.clone()));
     columns.extend(run.columns.iter().map(numbers));
@@ -27,6 +23,11 @@ pub fn steps(run: &Run) -> Table {
     Table { columns }
 }
 
+/// A column of whole numbers; none where one is beyond what tables can hold.
+fn integers(numbers: impl Iterator<Item = u64>) -> Column {
+    Column::Integers(numbers.map(|number| i64::try_from(number).ok()).collect())
+}
+
 /// The completions of a run in the order in which they were recorded, some thousands at a time: a row each, with a column for
 /// every reward.
 pub struct Completions<'a> {
@@ -34,23 +35,6 @@ pub struct Completions<'a> {
     lines: Option<Lines>,
     rewards: &'a [String],
     has_ended: bool,
-}
-
-/// A line of `completions.jsonl`.
-#[derive(Deserialize)]
-struct Record {
-    step: i64,
-    problem: i64,
-    sample: i64,
-    question: String,
-    truth: Value,
-    prompt: String,
-    completion: String,
-    tokens: i64,
-    finish: String,
-    reward: Option<f64>,
-    rewards: BTreeMap<String, Option<f64>>,
-    advantage: Option<f64>,
 }
 
 impl<'a> Completions<'a> {
@@ -62,7 +46,7 @@ impl<'a> Completions<'a> {
 
     /// A table of the next ones.
     fn read(&mut self) -> Result<Table, RecordError> {
-        let mut records: Vec<Record> = Vec::new();
+        let mut records: Vec<CompletionRecord> = Vec::new();
         if let Some(lines) = &mut self.lines {
             while records.len() < ROWS
                 && let Some(record) = lines.read()?
@@ -70,30 +54,28 @@ impl<'a> Completions<'a> {
                 records.push(record);
             }
         }
-        let integers = |of: fn(&Record) -> i64| {
-            Column::Integers(records.iter().map(|record| Some(of(record))).collect())
-        };
-        let texts = |of: fn(&Record) -> String| {
+        let whole = |of: fn(&CompletionRecord) -> u64| integers(records.iter().map(of));
+        let texts = |of: fn(&CompletionRecord) -> String| {
             Column::Texts(records.iter().map(|record| Some(of(record))).collect())
         };
-        let truth = |record: &Record| match &record.truth {
+        let truth = |record: &CompletionRecord| match &record.truth {
             Value::String(text) => text.clone(),
             truth => truth.to_string(),
         };
         let mut columns = vec![
-            ("step".to_owned(), integers(|record| record.step)),
-            ("problem".to_owned(), integers(|record| record.problem)),
-            ("sample".to_owned(), integers(|record| record.sample)),
+            ("step".to_owned(), whole(|record| record.step)),
+            ("problem".to_owned(), whole(|record| record.problem)),
+            ("sample".to_owned(), whole(|record| record.sample)),
             ("question".to_owned(), texts(|record| record.question.clone())),
             ("truth".to_owned(), texts(truth)),
             ("prompt".to_owned(), texts(|record| record.prompt.clone())),
             ("completion".to_owned(), texts(|record| record.completion.clone())),
-            ("tokens".to_owned(), integers(|record| record.tokens)),
+            ("tokens".to_owned(), whole(|record| record.tokens)),
             ("finish".to_owned(), texts(|record| record.finish.clone())),
             ("reward".to_owned(), Column::Numbers(records.iter().map(|record| record.reward).collect())),
         ];
         for name in self.rewards {
-            let rewards = records.iter().map(|record| record.rewards.get(name).copied().flatten());
+            let rewards = records.iter().map(|record| record.reward_of(name));
             columns.push((format!("rewards/{name}"), Column::Numbers(rewards.collect())));
         }
         let advantages = records.iter().map(|record| record.advantage);

@@ -36,7 +36,7 @@ pub fn write_csv(
         writer.flush()?;
         Ok(rows)
     };
-    written(path, write)
+    write_atomically(path, write).map_err(ExportError::write(path))
 }
 
 /// Writes tables with the same columns as one Parquet file. Returns the number of rows.
@@ -62,18 +62,7 @@ pub fn write_parquet(
         writer.close()?;
         Ok(rows)
     };
-    written(path, write)
-}
-
-/// Writes a file as a whole; returns what `write` does.
-fn written<T>(path: &Path, write: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, ExportError> {
-    let mut result = None;
-    let done = write_atomically(path, |file| {
-        result = Some(write(file)?);
-        Ok(())
-    });
-    done.map_err(ExportError::write(path))?;
-    Ok(result.expect("it has been written"))
+    write_atomically(path, write).map_err(ExportError::write(path))
 }
 
 fn batch(table: Table) -> Result<RecordBatch, impl std::error::Error + Send + Sync> {

@@ -5,14 +5,19 @@ use std::io::{Result, Write};
 use std::path::Path;
 
 /// Lets `write` fill a file next to `path`, syncs it and renames it to `path`: a write that fails (on a full disk, for example)
-/// leaves the previous file unchanged.
-pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+/// leaves the previous file unchanged. Returns what `write` does.
+pub fn write_atomically<T>(path: &Path, write: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
-    let result = File::create(partial)
-        .and_then(|mut file| write(&mut file).and_then(|()| file.sync_all()))
-        .and_then(|()| rename_durably(partial, path));
+    let fill = || {
+        let mut file = File::create(partial)?;
+        let result = write(&mut file)?;
+        file.sync_all()?;
+        rename_durably(partial, path)?;
+        Ok(result)
+    };
+    let result = fill();
     if result.is_err() {
         // The partial file is useless; the error to report is the failed write.
         let _ = std::fs::remove_file(partial);
@@ -45,7 +50,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         write_bytes(&path, "old").unwrap();
-        let full = |file: &mut File| file.write_all(b"half").and(Err(std::io::Error::other("full")));
+        let full = |file: &mut File| file.write_all(b"half").and(Err::<(), _>(std::io::Error::other("full")));
         assert_eq!(write_atomically(&path, full).unwrap_err().to_string(), "full");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         write_bytes(&path, "new").unwrap();

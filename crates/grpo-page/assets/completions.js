@@ -36,12 +36,12 @@ function filters(run) {
     ['flat', 'in a group without a signal', (found, i) => found.signal[i] === 0],
   ];
 }
-/** What tokens can be coloured by: a name, what a shade means, and the shade of a token from 0 to 8. */
+/** What tokens can be coloured by: a name, what a shade means, and the colour of a token with its strength, of which 8 is the most. */
 const TINTS = {
   none: ['nothing', ''],
-  logprob: ['log-probability', 'The stronger, the less likely: each of the eight shades is half a nat.', ({ logprobs }, i) => logprobs[i] / 32],
-  entropy: ['entropy', 'The stronger, the less certain: each of the eight shades is a third of a nat.', ({ entropies }, i) => entropies[i] / 21],
-  advantage: ['advantage', 'Green is reinforced, red is discouraged, the stronger the more. All tokens of a completion have its advantage.'],
+  logprob: ['log-probability', 'The stronger, the less likely: each of the eight shades is half a nat.', ({ sampled }, i) => ['shade', Math.round(sampled.logprobs[i] / 32)]],
+  entropy: ['entropy', 'The stronger, the less certain: each of the eight shades is a third of a nat.', ({ sampled }, i) => ['shade', Math.round(sampled.entropies[i] / 21)]],
+  advantage: ['advantage', 'Green is reinforced, red is discouraged, the stronger the more. All tokens of a completion have its advantage.', ({ advantage }) => [sign(advantage), Math.ceil(4 * Math.abs(advantage))]],
 };
 const TAG = /<\/?[a-zA-Z_]+>/;
 const INVISIBLE = /(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u3164]/u;
@@ -57,15 +57,17 @@ function visibly(box, shown) {
 }
 /** The first characters of a text, token by token, each with its shade. */
 function byToken(box, whole, end, completion) {
-  const { sampled, advantage } = completion;
+  const { sampled } = completion;
   let start = whole.length - sampled.lengths.reduce((sum, length) => sum + length, 0);
   visibly(box, whole.slice(0, Math.min(start, end)));
-  const [, , shade] = TINTS[state.tint];
+  const [, , tint] = TINTS[state.tint];
   sampled.lengths.forEach((length, i) => {
     const shown = whole.slice(start, Math.min(start + length, end));
     start += length;
     if (!shown) return;
-    const token = make('span', shade ? `shade${Math.min(8, Math.round(shade(sampled, i)))}` : `${sign(advantage)}${Math.min(8, Math.ceil(4 * Math.abs(advantage)))}`);
+    const [name, strength] = tint(completion, i);
+    const token = make('span', `${name}${Math.min(8, strength)}`);
+    token.style.setProperty('--strength', Math.min(8, strength));
     token.title = `probability ${show(Math.exp(-sampled.logprobs[i] / 64))}, entropy ${show(sampled.entropies[i] / 64)} nats`;
     visibly(token, shown);
     box.append(token);

@@ -1,34 +1,12 @@
-//! A completion, as the record has it and as the page shows it.
+//! A completion, as the page shows it.
 
-use std::collections::BTreeMap;
-
+use grpo_record::CompletionRecord;
 use grpo_reward::LastNumber;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 
-use crate::tokens::{TokenRecord, Tokens};
+use crate::tokens::Tokens;
 
-/// A completion in `completions.jsonl` and in `evaluation.json`.
-#[derive(Deserialize)]
-pub(crate) struct Record {
-    pub(crate) step: u64,
-    pub(crate) problem: u64,
-    pub(crate) sample: u64,
-    pub(crate) question: String,
-    pub(crate) truth: Value,
-    pub(crate) prompt: String,
-    completion: String,
-    tokens: u64,
-    finish: String,
-    reward: Option<f64>,
-    rewards: BTreeMap<String, Option<f64>>,
-    #[serde(default)]
-    advantage: Option<f64>,
-    #[serde(default)]
-    token_record: Option<TokenRecord>,
-}
-
-/// What the page shows of it.
+/// What the page shows of a completion.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Completion {
     text: String,
@@ -47,7 +25,7 @@ pub(crate) struct Completion {
 
 impl Completion {
     /// With the rewards of these names.
-    pub(crate) fn new(record: &Record, rewards: &[String]) -> Self {
+    pub(crate) fn new(record: &CompletionRecord, rewards: &[String]) -> Self {
         let number = record.truth.as_str().and_then(LastNumber::of_truth);
         let lenient = number.map(|truth| LastNumber::of(&record.completion) == Some(truth));
         Self {
@@ -55,7 +33,7 @@ impl Completion {
             tokens: record.tokens,
             finish: record.finish.clone(),
             reward: record.reward,
-            rewards: rewards.iter().map(|name| record.rewards.get(name).copied().flatten()).collect(),
+            rewards: rewards.iter().map(|name| record.reward_of(name)).collect(),
             advantage: record.advantage,
             lenient,
             sampled: record.token_record.as_ref().and_then(|tokens| Tokens::of(tokens, &record.completion)),

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use grpo_record::{RecordError, read_json};
+use grpo_record::{CompletionRecord, RecordError, read_json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::completion::{Completion, Record};
+use crate::completion::Completion;
 
 /// An item of `evaluation.json`.
 #[derive(Deserialize)]
@@ -18,7 +18,7 @@ struct Comparison {
 #[derive(Deserialize)]
 struct Answers {
     test: String,
-    completions: Vec<Record>,
+    completions: Vec<CompletionRecord>,
 }
 
 /// The problems of a test.
@@ -42,7 +42,7 @@ struct Answered {
 /// The tests of a run with these rewards; none if it has not ended.
 pub(crate) fn tests(folder: &Path, rewards: &[String]) -> Result<Vec<Test>, RecordError> {
     let comparisons: Option<Vec<Comparison>> = read_json(&folder.join("evaluation.json"))?;
-    let answered = |(before, after): (Record, Record)| Answered {
+    let answered = |(before, after): (CompletionRecord, CompletionRecord)| Answered {
         before: Completion::new(&before, rewards),
         after: Completion::new(&after, rewards),
         problem: before.problem,

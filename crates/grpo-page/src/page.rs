@@ -42,8 +42,8 @@ pub struct Size {
 
 /// Writes a page of some runs. The file is complete or as it was before.
 pub fn write_page(runs: &[Run], path: &Path) -> Result<Size, PageError> {
-    let mut size = Size::default();
     let written = write_atomically(path, |file| {
+        let mut size = Size::default();
         let mut out = Counted { inner: BufWriter::new(file), bytes: 0 };
         out.write_all(begin("'none'").as_bytes())?;
         block(&mut out, "data-runs", &runs)?;
@@ -56,12 +56,13 @@ pub fn write_page(runs: &[Run], path: &Path) -> Result<Size, PageError> {
         }
         out.write_all(end().as_bytes())?;
         size.bytes = out.bytes;
-        out.flush()
+        out.flush()?;
+        Ok(size)
     });
     let cause = |error: io::Error| {
         error.downcast().map_or_else(PageError::io(path), |error: RecordError| error.into())
     };
-    written.map(|()| size).map_err(cause)
+    written.map_err(cause)
 }
 
 /// Writes the completions of a run; returns their index.

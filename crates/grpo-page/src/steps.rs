@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use grpo_record::{Lines, Place, RecordError};
+use grpo_record::{CompletionRecord, Lines, Place, RecordError};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::completion::{Completion, Record};
+use crate::completion::Completion;
 
 /// The completions of a step.
 #[derive(Debug, PartialEq, Serialize)]
@@ -46,7 +46,7 @@ pub(crate) struct Steps<'a> {
     lines: Option<Lines>,
     rewards: &'a [String],
     /// The first record of the next step, and where it begins.
-    next: Option<(Place, Record)>,
+    next: Option<(Place, CompletionRecord)>,
 }
 
 impl<'a> Steps<'a> {
@@ -58,7 +58,7 @@ impl<'a> Steps<'a> {
         Ok(steps)
     }
 
-    fn record(&mut self) -> Result<Option<(Place, Record)>, RecordError> {
+    fn record(&mut self) -> Result<Option<(Place, CompletionRecord)>, RecordError> {
         let Some(lines) = &mut self.lines else { return Ok(None) };
         let place = lines.place();
         Ok(lines.read()?.map(|record| (place, record)))
@@ -87,13 +87,13 @@ impl<'a> Steps<'a> {
 }
 
 impl Step {
-    fn add(&mut self, record: Record, rewards: &[String]) {
+    fn add(&mut self, record: CompletionRecord, rewards: &[String]) {
         let completion = Completion::new(&record, rewards);
         let goes_on = |group: &&mut Group| group.problem == record.problem && record.sample > 0;
         match self.groups.last_mut().filter(goes_on) {
             Some(group) => group.completions.push(completion),
             None => {
-                let Record { problem, question, truth, prompt, .. } = record;
+                let CompletionRecord { problem, question, truth, prompt, .. } = record;
                 self.groups.push(Group { problem, question, truth, prompt, completions: vec![completion] });
             }
         }

@@ -1,16 +1,9 @@
-//! The tokens of a completion, as the record has them and as the page shows them.
+//! The tokens of a completion, as the page shows them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
-
-/// Three lists of little-endian `u16` in base64.
-#[derive(Deserialize)]
-pub(crate) struct TokenRecord {
-    lengths: String,
-    logprobs: String,
-    entropies: String,
-}
+use grpo_record::TokenRecord;
+use serde::Serialize;
 
 /// The tokens of a text, a number each.
 #[derive(Debug, PartialEq, Serialize)]
