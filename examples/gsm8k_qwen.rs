@@ -47,6 +47,6 @@ fn main() -> ExitCode {
         if args.train.out.is_some() {
             bail!("--out cannot be combined with --resume: a run stays in its folder");
         }
-        resume(folder, &args.train.settings()?, &args.skip_problem, &args.train.display, &PROGRAM)
+        resume(folder, &args.train.config.settings()?, &args.skip_problem, &args.train.display, &PROGRAM)
     })
 }

@@ -65,6 +65,13 @@ def check(address, name):
     all_of("#runs input")[1].click()
     until(lambda: "run1" not in one("#charts").text, "a hidden run is still drawn")
     all_of("#runs input")[1].click()
+    # What is zoomed to stays when the curves are drawn again.
+    limits = "return [plots[0].scales.x.min, plots[0].scales.x.max]"
+    assert browser.execute_script(limits) == [1, 4]
+    browser.execute_script("plots[0].setScale('x', { min: 2, max: 3 })")
+    browser.execute_script("drawCurves()")
+    until(lambda: browser.execute_script(limits) == [2, 3], "the zoom is lost")
+    browser.execute_script("plots[0].setScale('x', { min: 1, max: 4 })")
     # Completions: a step, the next one by a key, one problem over all steps.
     one("#to-completions").click()
     until(lambda: found().startswith("Step 1 of 4: 3 problems, 24 completions"), "the first step is not shown")
@@ -88,6 +95,10 @@ def check(address, name):
     until(lambda: not all_of("#groups article pre span[title]"), "tokens are still coloured")
     one("body").send_keys(Keys.ARROW_RIGHT)
     until(lambda: found().startswith("Step 2"), "the key does not go to the next step")
+    browser.back()
+    until(lambda: found().startswith("Step 1"), "Back does not go to the step before")
+    browser.forward()
+    until(lambda: found().startswith("Step 2"), "Forward does not undo Back")
     all_of("#groups .group .facts button")[0].click()
     until(lambda: "of 96 completions" in found(), "the problem is not shown over all steps")
     # Filters and search.

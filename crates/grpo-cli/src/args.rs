@@ -14,9 +14,26 @@ const LORA: &str = "LoRA";
 const EXECUTION: &str = "Execution (may change when a run is resumed; then the default is what it was)";
 const OUTPUT: &str = "Output";
 
-/// Options for starting a run. Omitted options come from the --config file or have their defaults.
+/// Options for starting a run.
 #[derive(Args, Debug, Clone, Default)]
 pub struct TrainArgs {
+    /// What the run is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What is shown.
+    #[command(flatten)]
+    pub display: DisplayArgs,
+    /// Run folder [default: runs/DATE-TIME].
+    #[arg(long, value_name = "FOLDER", help_heading = OUTPUT)]
+    pub out: Option<PathBuf>,
+    /// Skip the preflight rollouts before training.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) no_preflight: bool,
+}
+
+/// What a run is. Omitted options come from the --config file or have their defaults.
+#[derive(Args, Debug, Clone, Default)]
+pub struct ConfigArgs {
     /// TOML file with any of the keys that `grpo config` lists.
     #[arg(long, value_name = "FILE", help_heading = MODEL)]
     pub config: Option<PathBuf>,
@@ -89,18 +106,9 @@ pub struct TrainArgs {
     lora_targets: Vec<LoraTarget>,
     #[command(flatten)]
     execution: ExecutionArgs,
-    /// What is shown.
-    #[command(flatten)]
-    pub display: DisplayArgs,
-    /// Run folder [default: runs/DATE-TIME].
-    #[arg(long, value_name = "FOLDER", help_heading = OUTPUT)]
-    pub out: Option<PathBuf>,
     /// Skip the reward audit on right answers and known tricks.
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) no_audit: bool,
-    /// Skip the preflight rollouts before training.
-    #[arg(long, help_heading = OUTPUT)]
-    pub(crate) no_preflight: bool,
     /// Any keys that `grpo config` lists, such as beta=0.01 or weight_decay=0.1.
     #[arg(value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -180,7 +188,7 @@ fn papers() -> String {
     format!("Paper whose recipe the run follows [default: grpo]:\n{}", list.join("\n"))
 }
 
-impl TrainArgs {
+impl ConfigArgs {
     /// The settings: those of the --config file, overridden by the options.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         let file = self.config.as_ref().map_or(Ok(Settings::default()), |file| Settings::read(file))?;
@@ -266,7 +274,7 @@ mod tests {
     #[derive(Parser)]
     struct Program {
         #[command(flatten)]
-        args: TrainArgs,
+        args: ConfigArgs,
     }
 
     #[test]

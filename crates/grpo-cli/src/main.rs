@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use grpo::Settings;
-use grpo_cli::args::{DisplayArgs, ExecutionArgs, TrainArgs};
+use grpo_cli::args::{ConfigArgs, DisplayArgs, ExecutionArgs, TrainArgs};
 use grpo_cli::train::Program;
 use grpo_cli::{AuditArgs, DoctorArgs, EvaluateArgs, ExportArgs, ReplayArgs, ReportArgs, SftArgs, ViewArgs};
 
@@ -28,7 +28,7 @@ enum Command {
     Train(Box<TrainArgs>),
     /// Show a model's rewards before training and the resources a run needs, without writing anything.
     #[command(args_override_self = true)]
-    Preflight(Box<TrainArgs>),
+    Preflight(Box<ConfigArgs>),
     /// Resume a run bit-exactly from its newest checkpoint.
     #[command(args_override_self = true)]
     Resume(ResumeArgs),
@@ -53,7 +53,7 @@ enum Command {
     /// Show this machine's devices, test whether they compute correctly, and measure them.
     Doctor(DoctorArgs),
     /// Show every configuration key with its default and description, as TOML for `train`.
-    Config(ConfigArgs),
+    Config(KeyArgs),
     /// Print shell completions.
     Completions {
         /// The shell.
@@ -78,7 +78,7 @@ struct ResumeArgs {
 }
 
 #[derive(Args)]
-struct ConfigArgs {
+struct KeyArgs {
     /// Keys to set, such as recipe=dapo or lora.rank=16; dependent defaults follow.
     #[arg(value_name = "KEY=VALUE")]
     settings: Vec<String>,

@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 
+use crate::display::visible;
+
 /// Whether lines for people are left out.
 static IS_SILENT: AtomicBool = AtomicBool::new(false);
 /// What is shown below the lines.
@@ -43,8 +45,9 @@ pub fn data_line(text: Arguments<'_>) {
     let _ = above(|| writeln!(std::io::stdout(), "{text}"));
 }
 
-/// Prints a line to standard error; ignores a closed stream.
+/// Prints a line to standard error, where a text of the data that it quotes cannot control the terminal; ignores a closed stream.
 pub fn error_line(text: Arguments<'_>) {
+    let text = visible(&text.to_string());
     let _ = above(|| writeln!(std::io::stderr(), "{text}"));
 }
 

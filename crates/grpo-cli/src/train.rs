@@ -10,7 +10,7 @@ use grpo::{
 };
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
-use crate::args::{DisplayArgs, TrainArgs};
+use crate::args::{ConfigArgs, DisplayArgs, TrainArgs};
 use crate::screen::Screen;
 use crate::tensorboard::TensorBoard;
 use crate::{display, say, summary, warn};
@@ -49,7 +49,7 @@ struct Begin {
 }
 
 impl Begin {
-    fn new(args: &TrainArgs, program: &Program) -> anyhow::Result<Self> {
+    fn new(args: &ConfigArgs, program: &Program) -> anyhow::Result<Self> {
         let settings = args.settings()?;
         let fallback = match program.fallback {
             Some(fallback) if !settings.has("task.model") => Some(fallback(&settings)?),
@@ -89,13 +89,13 @@ pub fn train(args: &TrainArgs, program: &Program) -> anyhow::Result<ExitCode> {
         // Before downloading and loading anything.
         RunFolder::check_free(&out)?;
     }
-    let Begin { fallback, config, task, rubric, checks } = Begin::new(args, program)?;
+    let Begin { fallback, config, task, rubric, checks } = Begin::new(&args.config, program)?;
     let run = Run::begin(&out, config, task, rubric, &checks)?;
     Session { program, fallback, display: &args.display, run }.train(!args.no_preflight)
 }
 
 /// Shows a model's rewards before training and the resources a run needs; writes nothing.
-pub fn preflight(args: &TrainArgs, program: &Program) -> anyhow::Result<ExitCode> {
+pub fn preflight(args: &ConfigArgs, program: &Program) -> anyhow::Result<ExitCode> {
     let Begin { config, task, rubric, checks, .. } = Begin::new(args, program)?;
     let steps = config.execution.steps;
     let prepared = Prepared::new(config, task, rubric, &checks)?;

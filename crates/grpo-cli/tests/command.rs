@@ -35,6 +35,7 @@ fn bad_input_is_refused_once_and_leaves_no_trace() {
         (&["--dataset", "/no/such/place"], "/no/such/place"),
         (&["--model", "/no/such/place"], "/no/such/place"),
         (&["--config", "/no/such/place"], "/no/such/place"),
+        (&["--config", "/no/\u{1b}[31m"], "/no/⟨U+001B⟩[31m"),
         (&["--eval-problems", "3", "--dataset", "examples/embedded/problems/train.parquet"], "single file"),
         (&["learning_rat=1"], "did you mean `learning_rate`?"),
         (&["--learning-rate", "nan"], "it must be a number"),

@@ -19,4 +19,15 @@ impl DeviceMemory {
         let _ = device;
         Self::default()
     }
+
+    /// Bytes that this process has reserved on `device`, in use or kept for later; none for the CPU.
+    pub fn reserved(device: &Device) -> Option<u64> {
+        #[cfg(feature = "cube")]
+        return crate::cube::reserved(device);
+        #[cfg(not(feature = "cube"))]
+        {
+            let _ = device;
+            None
+        }
+    }
 }

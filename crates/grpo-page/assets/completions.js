@@ -190,6 +190,5 @@ async function list(mine, run, found, places, query, problem) {
 }
 /** Opens the completions; only what is named changes. */
 function look(change) {
-  Object.assign(state, { view: 'completions', listed: LISTED }, change);
-  draw();
+  go({ view: 'completions', ...change });
 }

@@ -22,6 +22,7 @@ const STEPS = [
   ['Seconds of the reference', 'time/reference', ''],
   ['Sampled tokens per second', 'tokens_per_second', ''],
   ['Peak memory', 'memory/peak', 'bytes of the process so far, without those of a device'],
+  ['Device memory', 'memory/device', 'bytes reserved on the device'],
 ];
 /** A reward's part. */
 const part = name => [name, `rewards/${name}/mean`, 'mean over completions, before weight and gate; with one run, the band is ± the mean standard deviation within a group', {
@@ -151,7 +152,14 @@ function heldOut(test, reward) {
   const range = () => [Math.min(...points.map(p => p.low)), Math.max(...points.map(p => p.high))];
   return tables.length ? chart(`${reward}, ${test}`, about, { tables, series, points, range }) : null;
 }
-function drawCurves() {
+/** The part of the horizontal axis that is zoomed to; none if it is all. */
+function zoomed() {
+  if (!plots.length) return null;
+  const { data: [all], scales: { x: { min, max } } } = plots[0];
+  return min > all[0] || max < all.at(-1) ? { min, max } : null;
+}
+/** Draws all curves, in the same part of the horizontal axis as before. */
+function drawCurves(limits = zoomed()) {
   const scrolled = scrollY;
   for (const plot of plots) plot.destroy();
   plots = [];
@@ -175,6 +183,7 @@ function drawCurves() {
       plots.push(new uPlot({ ...options, width: Math.max(place.clientWidth, 200) }, data, place));
     }
   }
+  if (limits) for (const plot of plots) plot.setScale('x', limits);
   scrollTo(0, scrolled);
   element('diagnoses').replaceChildren(...visible().flatMap(i => runs[i].diagnoses.map(([step, text]) => {
     const link = make('button', '', `Step ${step}`);

@@ -13,12 +13,18 @@ function draw() {
   fail();
   Promise.resolve().then(DRAWN[state.view]).catch(fail);
 }
+/** Goes to another place, from which the browser's Back leads here again. */
+function go(change) {
+  Object.assign(state, { listed: LISTED }, change);
+  address('pushState');
+  draw();
+}
 /** Writes the place into the browser's address. */
-function address() {
+function address(write = 'replaceState') {
   const place = new URLSearchParams({ view: state.view });
   const keys = { completions: ['run', 'step', 'filter', 'query', 'problem', 'tint'], 'held-out': ['run', 'change'] }[state.view] ?? [];
   for (const key of keys) if (state[key] != null && state[key] !== '') place.set(key, state[key]);
-  history.replaceState(null, '', `#${place}`);
+  if (location.hash !== `#${place}`) history[write](null, '', `#${place}`);
 }
 function restore() {
   const place = new URLSearchParams(location.hash.slice(1));
@@ -34,10 +40,10 @@ async function move(by) {
   look({ step: next, filter: 'step', problem: null });
 }
 function listen() {
-  for (const view of VIEWS) element(`to-${view}`).onclick = () => { state.view = view; draw(); };
+  for (const view of VIEWS) element(`to-${view}`).onclick = () => go({ view });
   window.onhashchange = () => { restore(); draw(); };
-  element('smoothing').oninput = drawCurves;
-  element('axis').onchange = drawCurves;
+  element('smoothing').oninput = () => drawCurves();
+  element('axis').onchange = () => drawCurves(null);
   element('run').onchange = event => look({ run: Number(event.target.value) });
   element('step').onchange = event => look({ step: Number(event.target.value), filter: 'step', problem: null });
   element('filter').onchange = event => look({ filter: event.target.value, ...(event.target.value === 'step' ? { problem: null } : {}) });
@@ -48,13 +54,14 @@ function listen() {
     state.query = event.target.value;
     // A text is looked for everywhere, unless a filter says where.
     if (state.query && state.filter === 'step') state.filter = 'all';
-    timer = setTimeout(look, 250, {});
+    state.listed = LISTED;
+    timer = setTimeout(draw, 250);
   };
   element('more').onclick = () => { state.listed += LISTED; draw(); };
   element('previous').onclick = () => move(-1);
   element('next').onclick = () => move(1);
-  element('held-out-run').onchange = event => { Object.assign(state, { run: Number(event.target.value), step: null, listed: LISTED }); draw(); };
-  element('change').onchange = event => { Object.assign(state, { change: event.target.value, listed: LISTED }); draw(); };
+  element('held-out-run').onchange = event => go({ run: Number(event.target.value), step: null });
+  element('change').onchange = event => go({ change: event.target.value });
   element('more-pairs').onclick = () => { state.listed += LISTED; draw(); };
   element('differing').onchange = drawOptions;
   document.onkeydown = event => {

@@ -47,10 +47,13 @@ pub struct Times {
     /// Peak memory of the process so far, in bytes; none if the system does not report it.
     #[serde(rename = "memory/peak", skip_serializing_if = "Option::is_none")]
     pub memory_peak: Option<u64>,
+    /// Bytes that the process has reserved on its device after the step; none on the CPU.
+    #[serde(rename = "memory/device", skip_serializing_if = "Option::is_none")]
+    pub memory_device: Option<u64>,
 }
 
 impl Times {
-    /// Those of a step whose rollout sampled `tokens`.
+    /// Those of a step whose rollout sampled `tokens`, on the CPU.
     pub fn new(rollout: RolloutTimes, tokens: RolloutTokens, learn: Duration) -> Self {
         let RolloutTimes { generate, reward, reference } = rollout;
         let [generate, reward, reference, learn] =
@@ -63,6 +66,7 @@ impl Times {
             time_learn: learn,
             tokens_per_second: tokens.sampled as f64 / generate.max(f64::MIN_POSITIVE),
             memory_peak: peak_memory(),
+            memory_device: None,
         }
     }
 }

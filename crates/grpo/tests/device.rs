@@ -6,6 +6,7 @@ use grpo::{
     Columns, Hub, LoraConfig, Metrics, Problem, Qwen2Policy, Qwen2PolicyConfig, Rubric, Split, Trainer,
     TrainerConfig, questions, resolve_dataset,
 };
+use grpo_kernels::DeviceMemory;
 use grpo_test_device::device;
 
 fn embedded(name: &str) -> PathBuf {
@@ -46,6 +47,12 @@ fn train(device: &grpo::device::Device, lora: Option<LoraConfig>) -> (Vec<Vec<u3
         tokens.extend(experiences.iter().map(|experience| experience.scored.sample.tokens.clone()));
         metrics.push(trainer.learn(&experiences).unwrap());
     }
+    // A GPU has at least the weights that are trained, and their moments.
+    let is_gpu = DeviceMemory::of(device).largest_tensor.is_some();
+    assert_eq!(trainer.device_memory().is_some(), is_gpu);
+    let trained = std::fs::metadata(embedded("model/model.safetensors")).unwrap().len();
+    let least = if of_policy.lora.is_none() { 3 * trained } else { trained };
+    assert!(trainer.device_memory().is_none_or(|reserved| (least..1 << 30).contains(&reserved)));
     (tokens, metrics)
 }
 

@@ -15,6 +15,7 @@ mod swiglu;
 
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{DType, Device, Int, Tensor};
+use cubecl::MemoryScope;
 use cubecl::client::Client;
 use cubecl::prelude::*;
 
@@ -51,6 +52,11 @@ pub(crate) fn limits(device: &Device) -> Option<(Option<u64>, u64)> {
         let memory = &client.properties().memory;
         (memory.max_memory(), memory.max_page_size)
     })
+}
+
+/// Bytes that this process has reserved on a device of CubeCL.
+pub(crate) fn reserved(device: &Device) -> Option<u64> {
+    client(device).map(|client| client.memory_report(MemoryScope::Device).usage().bytes_reserved)
 }
 
 /// Whether a product with a matrix in `dtype` on `device` uses the kernel of this crate.

@@ -150,6 +150,11 @@ impl<X, T> Trainer<Policy<X, TrainedQwen2, AdamW, Qwen2Reference>, T> {
             Workload { problems, prompt, is_half, on_gpu, activation_checkpointing, continues_adapter };
         MemoryPlan::new(model.get().config(), self.config(), &policy, &workload)
     }
+
+    /// Bytes that this process has reserved on the device of the policy; none on the CPU.
+    pub fn device_memory(&self) -> Option<u64> {
+        DeviceMemory::reserved(&self.policy().model.get().device())
+    }
 }
 
 impl fmt::Display for MemoryPlan {

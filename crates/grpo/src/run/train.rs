@@ -168,7 +168,10 @@ impl<T: Truth> Run<T> {
             // No checkpoint here: there may have been updates of a step that was not finished.
             let metrics =
                 trainer.learn(&experiences).map_err(Error::from).inspect_err(|e| tell(Event::Failed(e)))?;
-            let times = Times::new(times, experiences.tokens, start.elapsed());
+            let times = Times {
+                memory_device: trainer.device_memory(),
+                ..Times::new(times, experiences.tokens, start.elapsed())
+            };
             let records = records(trainer, task, &experiences, execution.record_tokens);
             saver.record(&metrics, &times, &records, tell);
             let question = &task.train[experiences.groups[0].problem as usize];
