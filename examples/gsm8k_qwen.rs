@@ -20,6 +20,7 @@ use grpo_examples::embedded;
 const PROGRAM: Program = Program {
     train: "cargo run --release --example gsm8k_qwen --",
     resume: "cargo run --release --example gsm8k_qwen -- --resume",
+    view: "cargo run --release -p grpo-cli -- view",
     fallback: Some(embedded::fallback),
 };
 

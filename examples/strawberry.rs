@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use grpo::device::{Subject, prove};
 use grpo::{
-    Device, DeviceKind, Hub, Problems, Question, Qwen2Policy, Qwen2PolicyConfig, Trainer, gsm8k,
+    Device, DeviceKind, Hub, Problems, Question, Qwen2Policy, Qwen2PolicyConfig, Row, Trainer, gsm8k,
     resolve_model,
 };
 use grpo_cli::{say, summary};
@@ -84,7 +84,7 @@ fn ask(policy: &Qwen2Policy, question: &str, max_tokens: usize) -> anyhow::Resul
 }
 
 /// The embedded model after GRPO on the embedded problems.
-fn train(device: &Device, steps: u64) -> anyhow::Result<Trainer<Qwen2Policy, String>> {
+fn train(device: &Device, steps: u64) -> anyhow::Result<Trainer<Qwen2Policy, Row>> {
     eprintln!("Training the embedded model for {steps} steps.");
     let config = embedded::config()?;
     let task = embedded::task(&config)?;

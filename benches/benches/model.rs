@@ -81,7 +81,7 @@ fn step(c: &mut Criterion) {
         Trainer::new(policy, Rubric::new().with("even", 1.0, even), config).expect("valid options");
     c.bench_function("a step with 8 x at most 100 tokens", |b| {
         b.iter(|| {
-            let problem = Problem { id: 0, prompt: prompt.clone(), truth: () };
+            let problem = Problem { id: 0, prompt: prompt.clone(), messages: vec![], truth: () };
             trainer.step(&[problem]).expect("the step succeeds")
         });
     });

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use grpo::{ConfigError, Error, Hub, RunConfig, Settings, Split, Task, questions, resolve_dataset};
+use grpo::{ConfigError, Error, Hub, Row, RunConfig, Settings, Split, Task, questions, resolve_dataset};
 use grpo_cli::train::Fallback;
 
 /// Steps of a run that teaches the embedded model.
@@ -19,15 +19,12 @@ pub fn folder(name: &str) -> PathBuf {
 
 /// What teaches the embedded model in a few minutes, by adapters or by all of its weights.
 pub fn settings(adapters: bool) -> Result<Settings, ConfigError> {
-    let mut settings = Settings::default();
+    let mut settings = Settings::read(&folder("run.toml"))?;
     settings.set("model", folder("model").display().to_string())?;
     settings.set("dataset", folder("problems").display().to_string())?;
-    settings.set("eval_problems", TEST_PROBLEMS)?;
-    settings.set("problems_per_step", 16)?;
-    settings.set("max_completion_length", 80)?;
-    settings.set("learning_rate", if adapters { 3e-3 } else { 3e-4 })?;
-    settings.set("batch_rows", 128)?;
-    settings.set("steps", STEPS)?;
+    if adapters {
+        settings.set("learning_rate", 3e-3)?;
+    }
     Ok(settings)
 }
 
@@ -37,14 +34,14 @@ pub fn config() -> Result<RunConfig, ConfigError> {
 }
 
 /// The generated word problems. Two tests: one has new numbers, the other new templates, too.
-pub fn task(config: &RunConfig) -> Result<Task<String>, Error> {
+pub fn task(config: &RunConfig) -> Result<Task<Row>, Error> {
     let hub = Hub::from_env().map_err(grpo_data::Error::from)?;
-    let load = |name: &str, split| {
+    let load = |name: &str, split: &Split| {
         resolve_dataset(&folder(name).display().to_string(), split, &config.task.columns, &hub)
     };
-    let mut task = Task::of_examples(&load("problems", Split::Train)?, &config.task.system_prompt);
+    let mut task = Task::of_examples(&load("problems", &Split::train())?, &config.task.system_prompt);
     for (name, data) in [("new numbers", "problems"), ("new templates", "held_out_templates")] {
-        let mut rows = load(data, Split::Test)?;
+        let mut rows = load(data, &Split::test())?;
         rows.truncate(config.task.eval_problems);
         if !rows.is_empty() {
             task = task.with_test(name, questions(&rows, &config.task.system_prompt));

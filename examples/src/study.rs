@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use grpo::{
-    ConfigError, DeviceKind, EvaluationOptions, Experiences, Paper, Problems, Proportion, Qwen2Policy,
-    RunConfig, Test, Times, Trainer, gsm8k, problems,
+    Completion, ConfigError, DeviceKind, EvaluationOptions, Experiences, Paper, Problems, Proportion,
+    Qwen2Policy, Row, Rubric, RunConfig, Test, Times, Trainer, gsm8k, problems,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,14 @@ pub enum Variant {
     Shuffled,
     /// GRPO of adapters of rank 16 at ten times the learning rate.
     Lora,
+    /// Dynamic sampling, which replaces groups whose completions are all right or all wrong.
+    RedrawOutcome,
+    /// Dynamic sampling, which replaces only groups whose completions all have the same total.
+    RedrawTotal,
 }
+
+/// The name of the sum of all rewards.
+const TOTAL: &str = "total";
 
 /// How long a run is, and how often it is measured.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +90,8 @@ impl Variant {
             Self::Ddof1 => "ddof 1".to_string(),
             Self::Shuffled => "shuffled rewards".to_string(),
             Self::Lora => "GRPO with LoRA".to_string(),
+            Self::RedrawOutcome => "redraws by outcome".to_string(),
+            Self::RedrawTotal => "redraws by total".to_string(),
         }
     }
 
@@ -104,8 +113,26 @@ impl Variant {
             Self::Ddof1 => settings.set("ddof", "sample")?,
             Self::Lora => settings.set("lora.rank", 16)?,
             Self::Shuffled => {}
+            Self::RedrawOutcome => settings.set("max_redraws", 3)?,
+            Self::RedrawTotal => {
+                settings.set("max_redraws", 3)?;
+                settings.set("redraw_reward", TOTAL)?;
+            }
         }
         settings.config()
+    }
+
+    /// The rewards; the total is one of them where redraws look at it.
+    fn rubric(self) -> Rubric<Row> {
+        let rubric = gsm8k::rubric();
+        if self != Self::RedrawTotal {
+            return rubric;
+        }
+        let of_all = gsm8k::rubric();
+        let total = move |row: &Row, completion: &Completion| {
+            of_all.score(row, completion).expect("its verifiers do not fail").total
+        };
+        rubric.with(TOTAL, 0.0, total)
     }
 
     /// Trains the embedded model.
@@ -118,7 +145,7 @@ impl Variant {
         }
         let device = DeviceKind::Cpu.device()?;
         let policy = Qwen2Policy::load(&embedded::folder("model"), &device, &config.policy)?;
-        let mut trainer = Trainer::new(policy, gsm8k::rubric(), config.algorithm.clone())?;
+        let mut trainer = Trainer::new(policy, self.rubric(), config.algorithm.clone())?;
         let mut order = Problems::new(&task, &config);
         let mut run = Run { seed, seconds: 0.0, rewards: vec![], lengths: vec![], kl: None, scores: vec![] };
         run.scores.extend(scores(&trainer, &task.tests)?);
@@ -154,8 +181,8 @@ fn shuffle(experiences: &mut Experiences, dice: &mut Dice) {
     }
 }
 
-fn scores(trainer: &Trainer<Qwen2Policy, String>, tests: &[Test<String>]) -> anyhow::Result<Vec<TestResult>> {
-    let score = |test: &Test<String>| {
+fn scores(trainer: &Trainer<Qwen2Policy, Row>, tests: &[Test<Row>]) -> anyhow::Result<Vec<TestResult>> {
+    let score = |test: &Test<Row>| {
         let problems = problems(test.questions.iter().enumerate(), trainer.policy())?;
         let evaluation = trainer.evaluate(&problems, &EvaluationOptions::greedy())?;
         let share = |name| evaluation.share(name).expect("the rubric has it");

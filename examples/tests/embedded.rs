@@ -10,7 +10,7 @@ use grpo_examples::word_problems::{Dataset, Purpose, stream};
 
 mod common;
 
-fn committed(folder: &str, split: Split) -> Vec<Example> {
+fn committed(folder: &str, split: &Split) -> Vec<Example> {
     load(embedded::folder(folder), split, &Columns::default()).unwrap()
 }
 
@@ -27,13 +27,22 @@ fn template(question: &str) -> String {
 }
 
 #[test]
+fn the_configuration_has_the_numbers_of_the_programs() {
+    let config = embedded::config().unwrap();
+    assert_eq!(
+        (config.execution.steps, config.task.eval_problems),
+        (embedded::STEPS, embedded::TEST_PROBLEMS)
+    );
+}
+
+#[test]
 fn the_files_are_what_the_program_writes() {
     let out = tempfile::tempdir().unwrap();
     common::succeed(common::example("word_problems").args(["--out", out.path().to_str().unwrap()]));
     for dataset in Dataset::ALL {
-        let written = load(out.path().join(dataset.file()), Split::Train, &Columns::default()).unwrap();
+        let written = load(out.path().join(dataset.file()), &Split::train(), &Columns::default()).unwrap();
         let committed =
-            load(embedded::folder("").join(dataset.file()), Split::Train, &Columns::default()).unwrap();
+            load(embedded::folder("").join(dataset.file()), &Split::train(), &Columns::default()).unwrap();
         let generated: Vec<Example> = dataset.problems().into_iter().map(Into::into).collect();
         assert!(written == committed && committed == generated, "{:?}", dataset.file());
     }
@@ -41,13 +50,13 @@ fn the_files_are_what_the_program_writes() {
 
 #[test]
 fn nothing_tested_was_learned_from() {
-    let train = committed("problems", Split::Train);
+    let train = committed("problems", &Split::train());
     let learned: HashSet<Vec<u32>> = train.iter().map(numbers).collect();
     // Pretraining draws from the same stream without end.
     let demonstrated: HashSet<Vec<u32>> =
         stream(Purpose::Train, 1).take(83_200).map(|p| numbers(&p.into())).collect();
     for folder in ["problems", "held_out_templates"] {
-        let test = committed(folder, Split::Test);
+        let test = committed(folder, &Split::test());
         assert!(test.len() >= 200);
         for problem in test {
             let numbers = numbers(&problem);
@@ -57,7 +66,7 @@ fn nothing_tested_was_learned_from() {
     let templates =
         |problems: &[Example]| problems.iter().map(|p| template(&p.question)).collect::<HashSet<_>>();
     let known = templates(&train);
-    let held_out = templates(&committed("held_out_templates", Split::Test));
+    let held_out = templates(&committed("held_out_templates", &Split::test()));
     assert_eq!((known.len(), held_out.len()), (32, 8));
     assert!(known.is_disjoint(&held_out), "{:?}", known.intersection(&held_out));
 }

@@ -193,9 +193,9 @@ fn bad_arguments_are_explained() {
     assert!(text(&output).contains("already has a run"), "{}", text(&output));
     let file = material.path().join("train.jsonl");
     let fresh = tempfile::tempdir().unwrap();
-    let more = ["--dataset", file.to_str().unwrap(), "--eval-problems", "2"];
+    let more = ["--dataset", file.to_str().unwrap(), "--eval-problems", "4"];
     let output = command(material.path(), fresh.path(), &more).output().unwrap();
-    assert!(text(&output).contains("is a single file"), "{}", text(&output));
+    assert!(text(&output).contains("hold out fewer"), "{}", text(&output));
 }
 
 #[test]

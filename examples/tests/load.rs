@@ -170,7 +170,12 @@ fn load_of_many_problems() {
     let mut log = RunLog::open(folder.path()).unwrap();
     let mut taken = Taken::default();
     for step in 0..steps {
-        let problem = |i: usize| Problem { id: (step * PROBLEMS + i) as u64, prompt: vec![1; 20], truth: 0 };
+        let problem = |i: usize| Problem {
+            id: (step * PROBLEMS + i) as u64,
+            prompt: vec![1; 20],
+            messages: vec![],
+            truth: 0,
+        };
         let problems: Vec<Problem<u32>> = (0..PROBLEMS).map(problem).collect();
         let (experiences, _) = trainer.roll_out(&problems).unwrap();
         let metrics = trainer.learn(&experiences).unwrap();

@@ -104,7 +104,7 @@ fn trainer(
 }
 
 fn problems() -> Vec<Problem<u32>> {
-    vec![Problem { id: 0, prompt: vec![0, 3], truth: 0 }]
+    vec![Problem { id: 0, prompt: vec![0, 3], messages: vec![], truth: 0 }]
 }
 
 fn checkpoints(run: &Path) -> Checkpoints {

@@ -7,12 +7,16 @@ use parquet::arrow::ArrowWriter;
 
 use crate::Target;
 
-/// A dataset in either format.
+/// A dataset in each format.
 pub fn dataset() -> Target {
     let lines = "{\"question\": \"What is 2 + 2?\", \"answer\": \"4\\n#### 4\"}\n\n{\"question\": \"\\u00e9\", \"answer\": \"#### -1,000\"}\n";
     Target {
         name: "dataset",
-        files: vec![("test.parquet".into(), table()), ("test.jsonl".into(), lines.into())],
+        files: vec![
+            ("test.parquet".into(), table()),
+            ("test.jsonl".into(), lines.into()),
+            ("test.csv".into(), "question,answer\n\"2, or 3?\",\"so\n#### 2\"\n\u{e9},#### 3\n".into()),
+        ],
         read,
     }
 }
@@ -33,5 +37,5 @@ fn table() -> Vec<u8> {
 }
 
 fn read(folder: &Path, file: &str) -> bool {
-    grpo_data::load(folder.join(file), Split::Test, &Columns::default()).is_ok()
+    grpo_data::load(folder.join(file), &Split::test(), &Columns::default()).is_ok()
 }

@@ -165,7 +165,7 @@ fn step(name: &str, folder: &Path, config: &Qwen2PolicyConfig, checkpointing: bo
         Trainer::new(policy, Rubric::new().with("even", 1.0, length), config).expect("valid options");
     for id in 0..2 {
         let start = Instant::now();
-        let problem = Problem { id, prompt: ids(0..PROMPT), truth: () };
+        let problem = Problem { id, prompt: ids(0..PROMPT), messages: vec![], truth: () };
         let metrics = trainer.step(&[problem]).expect("the step succeeds");
         report(name, start, (metrics.completions_mean_length * GROUP as f64) as usize);
         eprintln!("{}", serde_json::to_string(&metrics).expect("metrics are plain data"));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use grpo::{Hub, Rubric, RunConfig, Split, Task, gsm8k, resolve_dataset};
+use grpo::{Hub, Row, Rubric, RunConfig, Task, gsm8k, resolve_dataset};
 use grpo_reward::Numeric;
 use grpo_reward::audit::{Audit, AuditReport};
 
@@ -29,10 +29,11 @@ pub struct AuditArgs {
 pub fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.as_ref().map_or(Ok(RunConfig::default()), RunConfig::read)?.task;
     let dataset = args.dataset.as_ref().unwrap_or(&config.dataset);
-    let mut rows = resolve_dataset(dataset, Split::Train, &config.columns, &Hub::from_env()?)?;
+    let mut rows =
+        resolve_dataset(dataset, &config.split(&config.train_split), &config.columns, &Hub::from_env()?)?;
     rows.truncate(args.problems);
     let task = Task::of_examples(&rows, gsm8k::SYSTEM).with_marks(config.marks());
-    let rubrics: Vec<(&str, Rubric<String>)> = match args.config {
+    let rubrics: Vec<(&str, Rubric<Row>)> = match args.config {
         Some(_) => vec![("the rewards of the configuration", config.rubric()?)],
         None => {
             let numeric = gsm8k::rubric().with("correctness", 1.0, Numeric::default());

@@ -1,6 +1,7 @@
 //! Formats a run's steps and results for display.
 
 use grpo::{Evaluated, Experiences, Metrics, Question, Times, Truth};
+use serde_json::Value;
 
 /// Characters of a response to show.
 const HEAD: usize = 300;
@@ -33,7 +34,7 @@ pub fn step<T: Truth>(
         100.0 * metrics.completions_clipped_ratio,
         times.step_time,
         head(question.text()),
-        truth(&question.truth),
+        truth(&question.recorded_truth()),
         head(response),
         rewards.join(", "),
     )
@@ -44,7 +45,7 @@ const DRAWN: usize = 30;
 
 /// The figures of the last step below a progress bar, a line each, with the mean rewards of the last steps and the first of the
 /// highest of all.
-pub fn figures(metrics: &Metrics, rewards: &[(u64, f64)]) -> String {
+pub fn figures(metrics: &Metrics, times: &Times, rewards: &[(u64, f64)]) -> String {
     let higher = |best: (u64, f64), next: &(u64, f64)| if next.1 > best.1 { *next } else { best };
     let (best, highest) = rewards.iter().fold((metrics.step, metrics.reward), higher);
     let highest = format!("highest {highest:.2} in step {best}");
@@ -53,9 +54,10 @@ pub fn figures(metrics: &Metrics, rewards: &[(u64, f64)]) -> String {
     let drawn = sparkline(&last);
     let mut figures = format!("\nreward  {:>8.2}  {drawn}  {highest}", metrics.reward);
     figures += &format!(
-        "\ntokens  {:>8.0}  truncated {:.0} %",
+        "\ntokens  {:>8.0}  truncated {:.0} %, {:.0} tokens/s",
         metrics.completions_mean_length,
-        100.0 * metrics.completions_clipped_ratio
+        100.0 * metrics.completions_clipped_ratio,
+        times.tokens_per_second
     );
     if let Some(kl) = metrics.kl {
         figures += &format!("\nKL      {:>8}", number(kl));
@@ -89,13 +91,9 @@ fn number(value: f64) -> String {
     if text == "-0.0000" { "0.0000".to_string() } else { text }
 }
 
-/// A truth in readable form.
-pub fn truth<T: Truth>(truth: &T) -> String {
-    match serde_json::to_value(truth) {
-        Ok(serde_json::Value::String(text)) => visible(&text),
-        Ok(value) => visible(&value.to_string()),
-        Err(_) => format!("{truth:?}"),
-    }
+/// A recorded truth in readable form.
+pub fn truth(truth: &Value) -> String {
+    visible(&truth.as_str().map_or_else(|| truth.to_string(), str::to_owned))
 }
 
 /// The first characters of a text on one line.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use grpo::evaluation::{EvaluationConfig, Evaluator, PairedComparison, Progress, Results, is_evaluation};
 use grpo::grpo_data::Truth;
-use grpo::{Columns, DeviceKind, Hub, Interrupt, Sampling, Split, resolve_model};
+use grpo::{Columns, DeviceKind, Hub, Interrupt, RunConfig, Sampling, resolve_model};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::at_least_1;
@@ -32,24 +32,27 @@ pub struct EvaluateArgs {
     /// Adapters of the other model.
     #[arg(long, value_name = "FOLDER", requires = "against")]
     against_adapter: Option<String>,
-    /// Problems: a Parquet or JSONL file, a folder of them, or a Hub id.
-    #[arg(long, default_value = "openai/gsm8k")]
-    dataset: String,
-    /// Name of the column of questions.
-    #[arg(long, value_name = "NAME", default_value = "question")]
-    question_column: String,
-    /// Name of the column of answers.
-    #[arg(long, value_name = "NAME", default_value = "answer")]
-    answer_column: String,
-    /// What of an answer is compared: what follows ####, all of it, or the last \boxed{…}.
-    #[arg(long, value_enum, default_value_t = TruthName::Hashes)]
-    truth: TruthName,
+    /// TOML file of a run, whose dataset, columns and system prompt are the defaults here.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Problems: a Parquet, JSONL or CSV file, a folder of them, or a Hub id [default: openai/gsm8k].
+    #[arg(long)]
+    dataset: Option<String>,
+    /// Name of the column of questions [default: question].
+    #[arg(long, value_name = "NAME")]
+    question_column: Option<String>,
+    /// Name of the column of answers [default: answer].
+    #[arg(long, value_name = "NAME")]
+    answer_column: Option<String>,
+    /// What of an answer is compared: what follows ####, all of it, or the last \boxed{…} [default: hashes].
+    #[arg(long, value_enum)]
+    truth: Option<TruthName>,
     /// The same by a regular expression: its last match, or the first group of it.
     #[arg(long, value_name = "REGEX", conflicts_with = "truth")]
     truth_pattern: Option<String>,
-    /// Split that is answered.
-    #[arg(long, value_enum, default_value_t = SplitName::Test)]
-    split: SplitName,
+    /// Split that is answered [default: test].
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
     /// Answer only the first problems of the split.
     #[arg(long, value_name = "N", value_parser = at_least_1())]
     limit: Option<u64>,
@@ -87,12 +90,6 @@ enum TruthName {
     Hashes,
     Whole,
     Boxed,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum SplitName {
-    Train,
-    Test,
 }
 
 /// Evaluates one model or two, or shows evaluations.
@@ -157,27 +154,29 @@ impl Subject {
             return Ok(Self { config, folder: model.into(), source: Source::Results(results.into()) });
         }
         let temperature = args.temperature.unwrap_or(if args.samples == 1 { 0.0 } else { 1.0 });
-        let defaults = EvaluationConfig::default();
+        let task = args.config.as_ref().map_or(Ok(RunConfig::default()), RunConfig::read)?.task;
+        let truth = match (&args.truth_pattern, args.truth) {
+            (Some(pattern), _) => Truth::Pattern(pattern.clone()),
+            (None, Some(TruthName::Hashes)) => Truth::Hashes,
+            (None, Some(TruthName::Whole)) => Truth::Whole,
+            (None, Some(TruthName::Boxed)) => Truth::Boxed,
+            (None, None) => task.columns.truth,
+        };
         let config = EvaluationConfig {
             model: model.to_string(),
             adapter: adapter.cloned(),
-            dataset: args.dataset.clone(),
+            dataset: args.dataset.clone().unwrap_or(task.dataset),
+            dataset_config: task.dataset_config,
+            dataset_revision: task.dataset_revision,
             columns: Columns {
-                question: args.question_column.clone(),
-                answer: args.answer_column.clone(),
-                truth: match (&args.truth_pattern, args.truth) {
-                    (Some(pattern), _) => Truth::Pattern(pattern.clone()),
-                    (None, TruthName::Hashes) => Truth::Hashes,
-                    (None, TruthName::Whole) => Truth::Whole,
-                    (None, TruthName::Boxed) => Truth::Boxed,
-                },
+                question: args.question_column.clone().unwrap_or(task.columns.question),
+                answer: args.answer_column.clone().unwrap_or(task.columns.answer),
+                truth,
+                ..task.columns
             },
-            split: match args.split {
-                SplitName::Train => Split::Train,
-                SplitName::Test => Split::Test,
-            },
+            split: args.split.clone().or(task.test_split).unwrap_or("test".to_string()),
             limit: args.limit.map(|n| n as usize),
-            system_prompt: args.system_prompt.clone().unwrap_or(defaults.system_prompt),
+            system_prompt: args.system_prompt.clone().unwrap_or(task.system_prompt),
             few_shot: args.few_shot,
             samples: args.samples as usize,
             sampling: Sampling { temperature, ..Sampling::default() },

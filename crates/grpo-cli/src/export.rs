@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use grpo_export::{Completions, steps, write_csv, write_parquet};
 use grpo_record::Run;
 
@@ -13,11 +13,12 @@ use crate::say;
 
 /// Which run, and where its table goes.
 #[derive(Args)]
+#[command(group(ArgGroup::new("table").required(true).multiple(true).args(["csv", "parquet"])))]
 pub struct ExportArgs {
     /// Run folder, also of a run in progress.
     run: PathBuf,
     /// A CSV file: a row per step, with every metric and time.
-    #[arg(long, value_name = "FILE", required_unless_present = "parquet")]
+    #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
     /// The same as a Parquet file.
     #[arg(long, value_name = "FILE")]

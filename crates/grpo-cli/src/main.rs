@@ -11,7 +11,8 @@ use grpo_cli::args::{ConfigArgs, DisplayArgs, ExecutionArgs, TrainArgs};
 use grpo_cli::train::Program;
 use grpo_cli::{AuditArgs, DoctorArgs, EvaluateArgs, ExportArgs, ReplayArgs, ReportArgs, SftArgs, ViewArgs};
 
-const PROGRAM: Program = Program { train: "grpo train", resume: "grpo resume", fallback: None };
+const PROGRAM: Program =
+    Program { train: "grpo train", resume: "grpo resume", view: "grpo view", fallback: None };
 
 /// Turn an instruction-following Qwen2.5 into a reasoning model by reinforcement learning with verifiable rewards (GRPO).
 #[derive(Parser)]

@@ -25,7 +25,7 @@ pub struct ReplayArgs {
 /// Succeeds if everything matches the record.
 pub fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let replay = Replay { step: args.step, from_start: args.from_start };
-    let rubric = RunFolder::read_config(&args.run)?.task.rubric::<String>()?;
+    let rubric = RunFolder::read_config(&args.run)?.task.rubric()?;
     let mut has_begun = false;
     let step = replay.run(&args.run, rubric, |step| {
         if !has_begun {

@@ -23,8 +23,11 @@ pub fn rewards() -> anyhow::Result<ExitCode> {
         if !numbers.is_empty() {
             say!("  {}", numbers.join(", "));
         }
-        if !example.truth.is_empty() {
-            say!("  truth {}", example.truth);
+        if !example.row.truth.is_empty() {
+            say!("  truth {}", example.row.truth);
+        }
+        for (column, value) in &example.row.columns {
+            say!("  column {column} {value}");
         }
         for (earned, Completion { text, .. }) in [(right, &example.right), (wrong, &example.wrong)] {
             say!("  {earned:>5} for {text:?}");

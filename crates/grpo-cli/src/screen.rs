@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use console::Term;
-use grpo::{Event, Metrics, Phase, Times};
+use grpo::{Event, Metrics, Phase, Row, Times};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -22,7 +22,6 @@ pub(crate) struct Screen {
     rewards: Vec<(u64, f64)>,
     /// Seconds of each step of this process, from which the remaining time is estimated.
     times: Vec<f64>,
-    tokens_per_second: Option<f64>,
     /// The command line that resumes the run.
     resume: String,
 }
@@ -52,16 +51,7 @@ impl Screen {
         bar.enable_steady_tick(Duration::from_secs(1));
         output::keep_below(Some(bar.clone()));
         let show_every = options.show_every.or((!is_live).then_some(by_default));
-        Self {
-            bar,
-            steps,
-            show_every,
-            json: options.json,
-            rewards,
-            times: Vec::new(),
-            tokens_per_second: None,
-            resume,
-        }
+        Self { bar, steps, show_every, json: options.json, rewards, times: Vec::new(), resume }
     }
 
     /// Takes the display away; returns the mean reward of every step.
@@ -71,7 +61,7 @@ impl Screen {
         self.rewards.into_iter().map(|(_, reward)| reward).collect()
     }
 
-    pub(crate) fn show(&mut self, event: &Event<'_, String>) {
+    pub(crate) fn show(&mut self, event: &Event<'_, Row>) {
         const LATER: &str = "Training continues; writing is retried after every step.";
         match event {
             Event::Phase(phase) => self.phase(*phase),
@@ -137,13 +127,12 @@ impl Screen {
             output::data_line(format_args!("{step}"));
         }
         self.rewards.push((metrics.step, metrics.reward));
-        self.tokens_per_second = Some(times.tokens_per_second);
         self.times.push(times.step_time);
         let mean = self.times.iter().sum::<f64>() / self.times.len() as f64;
         let left =
             Duration::from_secs_f64((mean * self.steps.saturating_sub(metrics.step) as f64).clamp(0.0, 1e9));
-        self.bar.set_style(style(&format!("{{elapsed}} elapsed, {} left", HumanDuration(left))));
-        self.bar.set_prefix(display::figures(metrics, &self.rewards));
+        self.bar.set_style(style(&format!("{{elapsed}} elapsed, {:#} left", HumanDuration(left))));
+        self.bar.set_prefix(display::figures(metrics, times, &self.rewards));
         self.bar.set_position(metrics.step);
     }
 
@@ -154,8 +143,7 @@ impl Screen {
             Phase::Learning => "learning",
             Phase::Saving => "saving",
         };
-        let speed = self.tokens_per_second.map(|speed| format!(", {speed:.0} tokens/s"));
-        self.bar.set_message(format!("{doing}{}", speed.unwrap_or_default()));
+        self.bar.set_message(doing);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use grpo::{Evaluated, Event, Experience, Experiences, Question, Rewarded};
+use grpo::{Evaluated, Event, Experience, Experiences, Question, Rewarded, Row};
 use grpo_export::{EventFile, ExportError};
 use serde_json::json;
 
@@ -22,7 +22,7 @@ impl TensorBoard {
         tensorboard
     }
 
-    pub(crate) fn add(&mut self, event: &Event<'_, String>) {
+    pub(crate) fn add(&mut self, event: &Event<'_, Row>) {
         match event {
             Event::Step { metrics, times, experiences, question } => self.write(|file| {
                 let tables = [json!(metrics), json!(times)];
@@ -63,12 +63,12 @@ impl TensorBoard {
 }
 
 /// The first completion of a step, and what it is an answer to.
-fn completion(experiences: &Experiences, question: &Question<String>) -> String {
+fn completion(experiences: &Experiences, question: &Question<Row>) -> String {
     let Experience { scored, advantage, .. } = &experiences.groups[0].completions[0];
     format!(
         "Question: {}\nTruth: {}\nReward: {}, advantage: {advantage:.3}\n\n{}",
         display::visible(question.text()),
-        display::truth(&question.truth),
+        display::truth(&question.recorded_truth()),
         scored.scores.total,
         display::visible(&scored.completion.text)
     )

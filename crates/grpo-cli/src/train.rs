@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use grpo::{
-    Checks, Hub, Interrupt, Outcome, Preflight, Prepared, Rubric, Run, RunConfig, RunFolder, Settings, Task,
-    peak_memory, resolve_model,
+    Checks, Hub, Interrupt, Outcome, Preflight, Prepared, Row, Rubric, Run, RunConfig, RunFolder, Settings,
+    Task, peak_memory, resolve_model,
 };
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
@@ -21,6 +21,8 @@ pub struct Program {
     pub train: &'static str,
     /// The command line that resumes a run, without the folder.
     pub resume: &'static str,
+    /// The command line that shows a run in a browser, without the folder.
+    pub view: &'static str,
     /// What to train if no model is given; if there is no fallback, that is an error.
     pub fallback: Option<fn(&Settings) -> anyhow::Result<Fallback>>,
 }
@@ -30,7 +32,7 @@ pub struct Fallback {
     /// Its settings, which user settings override.
     pub settings: Settings,
     /// Its problems, given the configuration.
-    pub task: fn(&RunConfig) -> anyhow::Result<Task<String>>,
+    pub task: fn(&RunConfig) -> anyhow::Result<Task<Row>>,
     /// A description.
     pub subject: &'static str,
     /// Show every n-th step.
@@ -43,8 +45,8 @@ pub struct Fallback {
 struct Begin {
     fallback: Option<Fallback>,
     config: RunConfig,
-    task: Task<String>,
-    rubric: Rubric<String>,
+    task: Task<Row>,
+    rubric: Rubric<Row>,
     checks: Checks,
 }
 
@@ -144,7 +146,7 @@ struct Session<'a> {
     program: &'a Program,
     fallback: Option<Fallback>,
     display: &'a DisplayArgs,
-    run: Run<String>,
+    run: Run<Row>,
 }
 
 impl Session<'_> {
@@ -159,7 +161,7 @@ impl Session<'_> {
                 Err(error) => warn!("Warning: the preflight failed: {error}."),
             }
         }
-        let resume = format!("{} '{}'", self.program.resume, self.run.folder().path().display());
+        let resume = self.resume();
         let rewards = rewards(self.run.folder().path());
         let taken = self.run.trainer().steps();
         let by_default = self.fallback.as_ref().map_or(1, |fallback| fallback.show_every);
@@ -204,7 +206,18 @@ impl Session<'_> {
             self.run.folder().path().display()
         );
         heading += &format!("\n{}", what_is_trained(config));
+        heading += &format!(
+            "\nTo watch it in a browser:\n  {} '{}'",
+            self.program.view,
+            self.run.folder().path().display()
+        );
         heading
+    }
+
+    /// The command line that resumes the run.
+    fn resume(&self) -> String {
+        let tensorboard = if self.display.tensorboard { " --tensorboard" } else { "" };
+        format!("{} '{}'{tensorboard}", self.program.resume, self.run.folder().path().display())
     }
 
     /// Shows the result.
@@ -233,7 +246,7 @@ impl Session<'_> {
 
     /// Where to find everything, and what to do next.
     fn farewell(&self, outcome: &Outcome) -> String {
-        let Program { train, resume, .. } = self.program;
+        let train = self.program.train;
         let folder = self.run.folder().path();
         let mut lines =
             vec![format!("Description of the run's files: {}", folder.join("README.md").display())];
@@ -256,7 +269,7 @@ impl Session<'_> {
             lines.push(format!("Peak memory: {:.2} GiB", peak as f64 / f64::from(1 << 30)));
         }
         if !outcome.finished {
-            lines.push(format!("To resume the run:\n  {resume} '{}'", folder.display()));
+            lines.push(format!("To resume the run:\n  {}", self.resume()));
         }
         if let Some(model) = &outcome.model {
             let config = self.run.config();

@@ -36,7 +36,10 @@ fn bad_input_is_refused_once_and_leaves_no_trace() {
         (&["--model", "/no/such/place"], "/no/such/place"),
         (&["--config", "/no/such/place"], "/no/such/place"),
         (&["--config", "/no/\u{1b}[31m"], "/no/⟨U+001B⟩[31m"),
-        (&["--eval-problems", "3", "--dataset", "examples/embedded/problems/train.parquet"], "single file"),
+        (
+            &["--eval-problems", "3000", "--dataset", "examples/embedded/problems/train.parquet"],
+            "hold out fewer",
+        ),
         (&["learning_rat=1"], "did you mean `learning_rate`?"),
         (&["--learning-rate", "nan"], "it must be a number"),
         (&["beta"], "not of the form key=value"),

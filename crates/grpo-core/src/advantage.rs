@@ -53,8 +53,8 @@ impl Advantage {
     /// The advantage of each completion, in the order of the given rewards of all groups of the step.
     ///
     /// Computed in double precision. If all rewards of a group are equal (as in a group of one), all its advantages are
-    /// exactly zero and it teaches nothing. Rewards must be finite: one NaN makes every advantage of the group NaN, or of the
-    /// whole step with [`BatchScaled`](Self::BatchScaled).
+    /// exactly zero and it teaches nothing. A completion whose reward is NaN was not scored: its advantage is zero, and it counts
+    /// neither in the mean nor in the standard deviation (as in TRL, where every reward function returned `None`).
     ///
     /// ```
     /// use grpo_core::{Advantage, Ddof};
@@ -66,17 +66,21 @@ impl Advantage {
     /// ```
     pub fn of_step(&self, rewards: &[Vec<f32>]) -> Vec<Vec<f32>> {
         let of_batch = match self {
-            Self::BatchScaled { ddof } => std(&double(&rewards.concat()), *ddof) + EPSILON,
+            Self::BatchScaled { ddof } => std(&scored(&rewards.concat()), *ddof) + EPSILON,
             Self::Standardized { .. } | Self::Centered => 1.0,
         };
         let of_group = |rewards: &Vec<f32>| {
-            let rewards = double(rewards);
+            let scored = scored(rewards);
             let scale = match self {
-                Self::Standardized { ddof } => std(&rewards, *ddof) + EPSILON,
+                Self::Standardized { ddof } => std(&scored, *ddof) + EPSILON,
                 Self::BatchScaled { .. } | Self::Centered => of_batch,
             };
-            let mean = mean(rewards.iter().copied());
-            rewards.iter().map(|reward| ((reward - mean) / scale) as f32).collect()
+            let mean = mean(scored.into_iter());
+            let advantage = |reward: &f32| match reward.is_nan() {
+                true => 0.0,
+                false => ((f64::from(*reward) - mean) / scale) as f32,
+            };
+            rewards.iter().map(advantage).collect()
         };
         rewards.iter().map(of_group).collect()
     }
@@ -112,7 +116,8 @@ pub enum Aggregation {
 
 impl Aggregation {
     /// The combined reward of each completion of a group. `rewards` has one row per completion, and each row one number per
-    /// entry of `reward_weights` (TRL's option of that name).
+    /// entry of `reward_weights` (TRL's option of that name). A reward that is NaN is left out, as TRL leaves out what is `None`; if
+    /// all rewards of a completion are, so is the result.
     ///
     /// # Panics
     ///
@@ -125,14 +130,22 @@ impl Aggregation {
                 Self::SumThenNormalize => of_part,
                 Self::NormalizeThenSum => Advantage::Standardized { ddof: Ddof::Sample }.of_group(&of_part),
             };
-            for (sum, value) in combined.iter_mut().zip(values) {
-                *sum += weight * value;
+            for ((sum, value), row) in combined.iter_mut().zip(values).zip(rewards) {
+                if !row[part].is_nan() {
+                    *sum += weight * value;
+                }
             }
         }
+        let is_scored = |row: &Vec<f32>| row.is_empty() || row.iter().any(|reward| !reward.is_nan());
         combined
+            .into_iter()
+            .zip(rewards)
+            .map(|(sum, row)| if is_scored(row) { sum } else { f32::NAN })
+            .collect()
     }
 }
 
-fn double(values: &[f32]) -> Vec<f64> {
-    values.iter().copied().map(f64::from).collect()
+/// The rewards of the completions that were scored.
+fn scored(rewards: &[f32]) -> Vec<f64> {
+    rewards.iter().filter(|reward| !reward.is_nan()).copied().map(f64::from).collect()
 }

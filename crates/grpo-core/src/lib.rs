@@ -76,5 +76,5 @@ pub use loss::CompletionLoss;
 pub use objective::{Kl, Normalization, Objective, Ratio, Surrogate};
 pub use paper::Paper;
 pub use recipe::Recipe;
-pub use reward::{Completion, Finish, Reward};
+pub use reward::{Asked, Completion, Finish, GroupReward, Message, Reward};
 pub use statistics::{Ddof, mean, std};

@@ -24,7 +24,41 @@ pub struct Completion {
     pub finish: Finish,
 }
 
-/// Scores one completion against the truth of its problem.
+/// A message of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Message {
+    /// `system`, `user` or `assistant`.
+    pub role: String,
+    /// The text.
+    pub content: String,
+}
+
+impl Message {
+    /// A message of the given role.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { role: role.into(), content: content.into() }
+    }
+}
+
+/// What completions answer, and what is true of their answers.
+#[derive(Debug)]
+pub struct Asked<'a, T: ?Sized> {
+    /// The conversation up to the answer.
+    pub messages: &'a [Message],
+    /// What the answer is compared with.
+    pub truth: &'a T,
+}
+
+impl<T: ?Sized> Asked<'_, T> {
+    /// The last message: the question.
+    pub fn question(&self) -> &str {
+        self.messages.last().map_or("", |message| &message.content)
+    }
+}
+
+/// Scores one completion against the truth of its problem. What needs more (the question, the other completions of the group, to
+/// abstain, to fail) is a [`GroupReward`].
 ///
 /// `T` is the truth: the right answer, the tests that code must pass, or anything else that the verifier compares with. A
 /// reward is higher for a better completion, and must be finite. A reward cannot fail: a completion that cannot be graded is a
@@ -88,5 +122,50 @@ where
 {
     fn score(&self, truth: &T, completion: &Completion) -> f32 {
         self(truth, completion)
+    }
+}
+
+/// Scores the completions of a problem together. It sees the question, may abstain, and may fail.
+///
+/// ```
+/// use grpo_core::{Asked, Completion, Finish, GroupReward};
+///
+/// /// Pays for what no other completion of the group says; abstains on completions that were cut off.
+/// struct Novelty;
+///
+/// impl GroupReward<str> for Novelty {
+///     fn score_group(&self, _: &Asked<'_, str>, completions: &[Completion]) -> Result<Vec<Option<f32>>, String> {
+///         let times = |text: &str| completions.iter().filter(|other| other.text == text).count();
+///         let score = |completion: &Completion| match completion.finish {
+///             Finish::Stop => Some(if times(&completion.text) == 1 { 1.0 } else { 0.0 }),
+///             Finish::Length => None,
+///         };
+///         Ok(completions.iter().map(score).collect())
+///     }
+/// }
+///
+/// let completion = |text: &str, finish| Completion { text: text.into(), n_tokens: 1, finish };
+/// let group = ["a", "b", "a"].map(|text| completion(text, Finish::Stop));
+/// let asked = Asked { messages: &[], truth: "" };
+/// assert_eq!(Novelty.score_group(&asked, &group), Ok(vec![Some(0.0), Some(1.0), Some(0.0)]));
+/// assert_eq!(Novelty.score_group(&asked, &[completion("a", Finish::Length)]), Ok(vec![None]));
+/// ```
+pub trait GroupReward<T: ?Sized>: Send + Sync {
+    /// The reward of each completion, in their order. Where it is none, the reward abstains: it is left out of the completion's
+    /// total and of all statistics, as TRL leaves out what is `None`.
+    ///
+    /// # Errors
+    ///
+    /// If the completions cannot be scored at all: the step then ends with this message. A completion that cannot be graded is a wrong
+    /// completion, and no error.
+    fn score_group(
+        &self,
+        asked: &Asked<'_, T>,
+        completions: &[Completion],
+    ) -> Result<Vec<Option<f32>>, String>;
+
+    /// As [`Reward::version`].
+    fn version(&self) -> String {
+        String::new()
     }
 }

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{HubError, Split};
+use crate::HubError;
+use crate::reader::{Place, Row};
 
 /// Why a dataset could not be read. Rows and lines count from 1.
 #[derive(Debug, thiserror::Error)]
@@ -43,14 +44,16 @@ pub enum LoadError {
     /// No file of the folder or repository belongs to the split.
     #[error(
         "{place}: no file of the split `{split}`; it must hold `{split}-*.parquet`, `{split}.parquet` or \
-         `{split}/*.parquet` (or `.jsonl`), itself or in `main`, `data` or `default`; found: {found}",
-        found = list(found)
+         `{split}/*.parquet` (or `.jsonl` or `.csv`), {folders}; found: {found}",
+        folders = folders(config.as_deref()), found = list(found)
     )]
     NoSplit {
         /// The folder or repository.
         place: String,
         /// The requested split.
-        split: Split,
+        split: String,
+        /// The requested configuration.
+        config: Option<String>,
         /// The names of the files there.
         found: Vec<String>,
     },
@@ -68,9 +71,9 @@ pub enum LoadError {
         /// The shards there.
         found: Vec<String>,
     },
-    /// A file is neither Parquet nor JSONL, judging by its name.
+    /// A file is neither Parquet nor JSONL nor CSV, judging by its name.
     #[error(
-        "{path}: only `.parquet` and `.jsonl` files hold datasets; convert or rename it",
+        "{path}: only `.parquet`, `.jsonl` and `.csv` files hold datasets; convert or rename it",
         path = path.display()
     )]
     Format {
@@ -99,7 +102,7 @@ pub enum LoadError {
         /// The compression's name.
         codec: &'static str,
     },
-    /// A Parquet file lacks a column.
+    /// A Parquet or CSV file lacks a column.
     #[error(
         "{path}: no column `{column}`; found: {found}; name the columns of questions and answers",
         path = path.display(), found = list(found)
@@ -112,27 +115,60 @@ pub enum LoadError {
         /// The columns there.
         found: Vec<String>,
     },
-    /// A column of a Parquet file, or a field of a JSONL line, is not text.
+    /// A question or an answer is not text.
     #[error(
-        "{place}: `{column}` is {found}; it must be a string (an answer may be a whole number if its truth is not after `####`)"
+        "{place}: `{column}` is {found}; it must be text (a question may be a conversation, and an answer a whole number if its \
+         truth is not after `####`)"
     )]
     Type {
-        /// The file, and the line of a JSONL file.
+        /// The file, and the line or row.
         place: String,
         /// The column or field.
         column: String,
         /// The type it has.
         found: String,
     },
-    /// A row has no value.
-    #[error("{path}: `{column}` of row {row} is null; fill or remove the row", path = path.display())]
-    Null {
+    /// A row of a CSV file is malformed.
+    #[error("{path}: row {row} cannot be read: {reason}", path = path.display())]
+    Csv {
         /// The file.
         path: PathBuf,
+        /// The row below the names of the columns.
+        row: usize,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A question is a list, but no conversation.
+    #[error(
+        "{place}: `{column}` {reason}; a conversation is a list of messages with a `role` and a `content`"
+    )]
+    Conversation {
+        /// The file, and the line or row.
+        place: String,
         /// The column.
         column: String,
-        /// The row.
-        row: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A template or filter is malformed.
+    #[error("`{setting}` of the dataset's columns: {reason}")]
+    Template {
+        /// `prompt`, `truth` or `filter`.
+        setting: &'static str,
+        /// What is wrong with it, and where.
+        reason: String,
+    },
+    /// A template or filter fails on a row.
+    #[error("{place}: `{setting}` fails: {reason}; the columns are {columns}", columns = list(columns))]
+    Render {
+        /// The file, and the line or row.
+        place: String,
+        /// `prompt`, `truth` or `filter`.
+        setting: &'static str,
+        /// What is wrong.
+        reason: String,
+        /// The columns of the row.
+        columns: Vec<String>,
     },
     /// A line is not a JSON object.
     #[error("{path}: line {line} is not a JSON object: {reason}", path = path.display())]
@@ -222,9 +258,29 @@ pub enum LoadError {
         /// The files.
         files: Vec<PathBuf>,
     },
+    /// The filter leaves no row.
+    #[error("`filter` is true for no row of {files}: change it", files = list(&names(files)))]
+    Filtered {
+        /// The files.
+        files: Vec<PathBuf>,
+    },
 }
 
 impl LoadError {
+    pub(crate) fn template(setting: &'static str, error: &minijinja::Error) -> Self {
+        Self::Template { setting, reason: error.to_string() }
+    }
+
+    pub(crate) fn render(
+        place: Place<'_>,
+        setting: &'static str,
+        row: &Row,
+        error: &minijinja::Error,
+    ) -> Self {
+        let columns = row.keys().cloned().collect();
+        Self::Render { place: place.to_string(), setting, reason: error.to_string(), columns }
+    }
+
     /// For `map_err`: names the file or folder that the system could not read.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |cause| match cause.kind() {
@@ -261,6 +317,10 @@ pub enum Error {
         /// The path given.
         path: PathBuf,
     },
+}
+
+fn folders(config: Option<&str>) -> String {
+    config.map_or("itself or in `main`, `data` or `default`".to_owned(), |config| format!("in `{config}`"))
 }
 
 fn names(paths: &[PathBuf]) -> Vec<String> {

@@ -9,8 +9,8 @@ use std::path::Path;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use crate::columns::Reader;
-use crate::{Columns, Example, LoadError};
+use crate::reader::{Place, Reader, Row};
+use crate::{Example, LoadError};
 
 /// What some editors put at the start of a file, and so at the start of a line if such files were joined.
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -20,15 +20,17 @@ pub(crate) fn read(path: &Path, reader: &Reader) -> Result<Vec<Example>, LoadErr
     let mut file = BufReader::new(File::open(path).map_err(LoadError::io(path))?);
     let mut examples = Vec::new();
     let mut bytes = Vec::new();
+    let required = reader.columns.required();
     for number in 1.. {
         bytes.clear();
         if file.read_until(b'\n', &mut bytes).map_err(LoadError::io(path))? == 0 {
             break;
         }
-        let line = Line { path, number, reader };
+        let line = Line { path, number, required: &required };
         let text = line.decode(&bytes)?;
         if !text.trim().is_empty() {
-            examples.push(line.parse(text.trim_end())?);
+            let row = line.parse(text.trim_end())?;
+            examples.extend(reader.example(Place { path, unit: "line", number }, row)?);
         }
     }
     Ok(examples)
@@ -37,7 +39,7 @@ pub(crate) fn read(path: &Path, reader: &Reader) -> Result<Vec<Example>, LoadErr
 struct Line<'a> {
     path: &'a Path,
     number: usize,
-    reader: &'a Reader,
+    required: &'a [&'a str],
 }
 
 impl Line<'_> {
@@ -52,52 +54,27 @@ impl Line<'_> {
         Ok(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))
     }
 
-    fn parse(&self, text: &str) -> Result<Example, LoadError> {
-        let Columns { question, answer, .. } = &self.reader.columns;
-        let bytes = with_json_numbers(text);
-        let mut json = serde_json::Deserializer::from_slice(&bytes);
-        let fields = Fields([question, answer]).deserialize(&mut json);
-        let [questions, answers] = fields.and_then(|found| json.end().map(|()| found)).map_err(|e| {
+    /// All columns; only the required ones if the others hold what no program can represent.
+    fn parse(&self, text: &str) -> Result<Row, LoadError> {
+        let bytes = with_nulls(text);
+        let read = |only_required| {
+            let mut json = serde_json::Deserializer::from_slice(&bytes);
+            let fields = Fields { required: self.required, only_required }.deserialize(&mut json)?;
+            json.end().map(|()| fields)
+        };
+        let Found { row, repeated } = read(false).or_else(|_| read(true)).map_err(|e| {
             // The parser also counts lines, and sees only one.
             let reason = e.to_string().replace(" at line 1 column ", " at column ");
             LoadError::Json { path: self.path.to_owned(), line: self.number, reason }
         })?;
-        let question = self.text(questions, question, false)?;
-        let answer = self.text(answers, answer, self.reader.takes_numbers())?;
-        self.reader.example(self.path, self.number, question, answer)
-    }
-
-    /// The text of a field, from all values that the line gives it; of a whole number, if it may be one.
-    fn text(&self, mut values: Vec<Value>, field: &str, takes_numbers: bool) -> Result<String, LoadError> {
-        let last = values.pop();
-        if values.iter().any(|value| Some(value) != last.as_ref()) {
-            return Err(LoadError::Repeated {
-                path: self.path.to_owned(),
-                line: self.number,
-                field: field.to_owned(),
-            });
+        let (path, line) = (self.path.to_owned(), self.number);
+        if let Some(field) = repeated {
+            return Err(LoadError::Repeated { path, line, field });
         }
-        let found = match last {
-            Some(Value::String(text)) => return Ok(text),
-            Some(Value::Number(number)) if takes_numbers => match number.is_i64() || number.is_u64() {
-                true => return Ok(number.to_string()),
-                false => "a number that is not whole",
-            },
-            None => {
-                return Err(LoadError::Field {
-                    path: self.path.to_owned(),
-                    line: self.number,
-                    field: field.to_owned(),
-                });
-            }
-            Some(Value::Null) => "null",
-            Some(Value::Bool(_)) => "a boolean",
-            Some(Value::Number(_)) => "a number",
-            Some(Value::Array(_)) => "a list",
-            Some(Value::Object(_)) => "an object",
-        };
-        let place = format!("{}: line {}", self.path.display(), self.number);
-        Err(LoadError::Type { place, column: field.to_owned(), found: found.to_owned() })
+        match self.required.iter().find(|field| !row.contains_key(**field)) {
+            Some(field) => Err(LoadError::Field { path, line, field: (*field).to_owned() }),
+            None => Ok(row),
+        }
     }
 }
 
@@ -112,31 +89,30 @@ fn other_encoding(start: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The line with -0 instead of the words `NaN`, `Infinity` and `-Infinity`, which Python writes although JSON has no such numbers. In
-/// a field that is read, they are an error: -0 is not a whole number.
-fn with_json_numbers(line: &str) -> Cow<'_, [u8]> {
+/// The line with null instead of the words `NaN`, `Infinity` and `-Infinity`, which Python writes although JSON has no such numbers.
+fn with_nulls(line: &str) -> Cow<'_, [u8]> {
     const WORDS: [&[u8]; 2] = [b"NaN", b"Infinity"];
     if !line.contains("NaN") && !line.contains("Infinity") {
         return line.as_bytes().into();
     }
-    let mut bytes = line.as_bytes().to_vec();
+    let (line, mut bytes) = (line.as_bytes(), Vec::with_capacity(line.len() + 1));
     let (mut in_string, mut at) = (false, 0);
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' if in_string => at += 1,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            _ => {
-                let word = WORDS.into_iter().find(|word| bytes[at..].starts_with(word));
-                if let Some(word) = word.filter(|word| begins_a_value(&bytes[..at], word)) {
-                    bytes[at..at + word.len()].fill(b' '); // keeps the columns in errors correct
-                    // The sign of `-Infinity` is there.
-                    let number = if bytes[..at].ends_with(b"-") { b"0 " } else { b"-0" };
-                    bytes[at..at + 2].copy_from_slice(number);
-                }
+    while at < line.len() {
+        let word = WORDS.into_iter().find(|word| !in_string && line[at..].starts_with(word));
+        if let Some(word) = word.filter(|word| begins_a_value(&line[..at], word)) {
+            // The sign of `-Infinity`.
+            if bytes.last() == Some(&b'-') {
+                bytes.pop();
             }
+            bytes.extend(b"null");
+            at += word.len();
+            continue;
         }
-        at += 1;
+        let escaped = usize::from(in_string && line[at] == b'\\');
+        in_string ^= line[at] == b'"';
+        let end = (at + 1 + escaped).min(line.len());
+        bytes.extend(&line[at..end]);
+        at = end;
     }
     bytes.into()
 }
@@ -147,11 +123,23 @@ fn begins_a_value(before: &[u8], word: &[u8]) -> bool {
     before.last().is_some_and(|byte| byte.is_ascii_whitespace() || b":,[".contains(byte))
 }
 
-/// Reads the values of two fields; the other fields may hold values that no program could represent.
-struct Fields<'a>([&'a str; 2]);
+/// Reads the fields of a line.
+#[derive(Clone, Copy)]
+struct Fields<'a> {
+    required: &'a [&'a str],
+    /// Whether the other fields are skipped.
+    only_required: bool,
+}
+
+/// The fields of a line.
+struct Found {
+    row: Row,
+    /// A required field that has two different values.
+    repeated: Option<String>,
+}
 
 impl<'de> DeserializeSeed<'de> for Fields<'_> {
-    type Value = [Vec<Value>; 2];
+    type Value = Found;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -159,22 +147,27 @@ impl<'de> DeserializeSeed<'de> for Fields<'_> {
 }
 
 impl<'de> Visitor<'de> for Fields<'_> {
-    type Value = [Vec<Value>; 2];
+    type Value = Found;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut values = [Vec::new(), Vec::new()];
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            match self.0.iter().position(|field| *field == name) {
-                Some(i) => values[i].push(map.next_value()?),
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+        let mut found = Found { row: Row::new(), repeated: None };
+        while let Some(name) = map.next_key::<String>()? {
+            let is_required = self.required.contains(&name.as_str());
+            if self.only_required && !is_required {
+                map.next_value::<IgnoredAny>()?;
+                continue;
             }
+            let value = map.next_value::<Value>()?;
+            let is_other = found.row.get(&name).is_some_and(|other| *other != value);
+            if is_required && is_other {
+                found.repeated = Some(name.clone());
+            }
+            found.row.insert(name, value);
         }
-        Ok(values)
+        Ok(found)
     }
 }

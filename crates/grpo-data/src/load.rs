@@ -4,21 +4,20 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::columns::Reader;
-use crate::split::FOLDERS;
-use crate::{Columns, Example, LoadError, Split, jsonl, parquet};
+use crate::reader::Reader;
+use crate::{Columns, Example, LoadError, Split, csv, jsonl, parquet};
 
 /// The start of the pointer files that remain if Git LFS was not run (<https://git-lfs.com>).
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
-/// Reads the examples at `path`: a `.parquet` or `.jsonl` file (whatever the split), or a folder that holds
-/// `{split}-*.parquet`, `{split}.parquet` or `{split}/*.parquet` (or `.jsonl` instead), either directly or in `main`,
-/// `data` or `default`.
+/// Reads the examples at `path`: a `.parquet`, `.jsonl` or `.csv` file (whatever the split), or a folder that holds
+/// `{split}-*.parquet`, `{split}.parquet` or `{split}/*.parquet` (or `.jsonl` or `.csv` instead), in the folder of the configuration,
+/// or without one either directly or in `main`, `data` or `default`.
 ///
 /// # Errors
 ///
 /// [`LoadError`] names the file and the row or line. A dataset is read completely or not at all.
-pub fn load(path: impl AsRef<Path>, split: Split, columns: &Columns) -> Result<Vec<Example>, LoadError> {
+pub fn load(path: impl AsRef<Path>, split: &Split, columns: &Columns) -> Result<Vec<Example>, LoadError> {
     let path = path.as_ref();
     let meta = fs::metadata(path).map_err(LoadError::io(path))?;
     let files = if meta.is_dir() { split_files(path, split)? } else { vec![path.to_owned()] };
@@ -31,23 +30,28 @@ pub(crate) fn load_files(files: &[PathBuf], columns: &Columns) -> Result<Vec<Exa
     let mut examples = Vec::new();
     for file in files {
         let found = load_file(file, &reader)?;
-        if found.is_empty() {
+        if found.is_empty() && columns.filter.is_none() {
             tracing::warn!("{}: has no rows", file.display());
         }
         examples.extend(found);
     }
     if examples.is_empty() {
-        return Err(LoadError::Empty { files: files.to_owned() });
+        let files = files.to_owned();
+        return Err(match columns.filter {
+            Some(_) => LoadError::Filtered { files },
+            None => LoadError::Empty { files },
+        });
     }
     Ok(examples)
 }
 
 /// The files of a split in a folder, in order.
-pub(crate) fn split_files(folder: &Path, split: Split) -> Result<Vec<PathBuf>, LoadError> {
+pub(crate) fn split_files(folder: &Path, split: &Split) -> Result<Vec<PathBuf>, LoadError> {
     let mut names = Vec::new();
-    for prefix in FOLDERS {
+    for prefix in split.folders() {
         // A Hub conversion that was cut off at a size limit is `partial-train`; it is listed, not read.
-        for inner in [String::new(), format!("{split}/"), format!("partial-{split}/")] {
+        let name = &split.name;
+        for inner in [String::new(), format!("{name}/"), format!("partial-{name}/")] {
             names.extend(file_names(folder, &format!("{prefix}{inner}"))?);
         }
     }
@@ -79,6 +83,7 @@ fn load_file(path: &Path, reader: &Reader) -> Result<Vec<Example>, LoadError> {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("parquet") => parquet::read(path, reader),
         Some("jsonl") => jsonl::read(path, reader),
+        Some("csv") => csv::read(path, reader),
         _ => Err(LoadError::Format { path: path.to_owned() }),
     }
 }

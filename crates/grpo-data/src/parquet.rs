@@ -1,20 +1,20 @@
-//! Two columns of a Parquet file.
+//! The rows of a Parquet file.
 
 use std::fs::{self, File};
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, downcast_integer_array};
+use arrow_array::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
 
-use crate::columns::Reader;
-use crate::{Columns, Example, LoadError, pages};
+use crate::cells::{can_be_read, cell};
+use crate::reader::{Place, Reader, Row};
+use crate::{Example, LoadError, pages};
 
 /// How long reading a file may take, plus an allowance per megabyte of it: many times what any intact file needs.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -22,7 +22,7 @@ const LIMIT_PER_MEGABYTE: Duration = Duration::from_secs(1);
 
 const TOO_LARGE: &str = "it unpacks to more than any real file of its size";
 
-/// Reads the columns of questions and answers; the others are never decoded.
+/// Reads every column that can be a JSON value; the others are never decoded.
 ///
 /// Runs on its own thread, because the decoder (parquet 60.1) panics on some damaged pages, and can spend hours on a few
 /// bytes that claim to be a list of billions. A thread that takes too long is left behind.
@@ -31,8 +31,9 @@ pub(crate) fn read(path: &Path, reader: &Reader) -> Result<Vec<Example>, LoadErr
     let limit = LIMIT + LIMIT_PER_MEGABYTE * u32::try_from(megabytes).unwrap_or(u32::MAX);
     let (done, result) = mpsc::channel();
     let (owned, reader) = (path.to_owned(), reader.clone());
-    // If it can no longer be sent, nobody is waiting for it.
-    let work = move || drop(done.send(panic::catch_unwind(|| read_columns(&owned, &reader))));
+    // If it can no longer be sent, nobody is waiting for it. After a panic, nothing of the reader is used.
+    let work =
+        move || drop(done.send(panic::catch_unwind(AssertUnwindSafe(|| read_columns(&owned, &reader)))));
     thread::Builder::new().name("parquet".to_owned()).spawn(work).map_err(LoadError::io(path))?;
     match result.recv_timeout(limit) {
         Ok(Ok(examples)) => examples,
@@ -52,13 +53,12 @@ fn read_columns(path: &Path, reader: &Reader) -> Result<Vec<Example>, LoadError>
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let builder =
         ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(|e| damaged(&e))?;
-    let Columns { question, answer, .. } = &reader.columns;
-    let columns = [find(&builder, path, question)?, find(&builder, path, answer)?];
-    check_pages(&builder, path, &pages, columns)?;
+    let columns = readable(&builder, path, &reader.columns.required())?;
+    check_pages(&builder, path, &pages, &columns)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
     let batches = builder.with_projection(mask).build().map_err(|e| damaged(&e))?;
     let length = pages.metadata().map_err(LoadError::io(path))?.len();
-    let mut rows = Rows { path, reader, examples: Vec::new(), left: pages::limit(length) };
+    let mut rows = Rows { path, reader, read: 0, examples: Vec::new(), left: pages::limit(length) };
     for batch in batches {
         rows.append(&batch.map_err(|e| damaged(&e))?)?;
     }
@@ -69,110 +69,93 @@ fn refused(path: &Path, reason: impl Into<String>) -> LoadError {
     LoadError::Parquet { path: path.to_owned(), reason: reason.into() }
 }
 
-fn find(
+/// The places of the columns to read: those that are required, and all others whose values and compression are known.
+fn readable(
     builder: &ParquetRecordBatchReaderBuilder<File>,
     path: &Path,
-    column: &str,
-) -> Result<usize, LoadError> {
-    let names = || builder.schema().fields().iter().map(|field| field.name());
-    if names().filter(|name| *name == column).count() > 1 {
-        return Err(refused(path, format!("it has several columns `{column}`")));
+    required: &[&str],
+) -> Result<Vec<usize>, LoadError> {
+    let fields = builder.schema().fields();
+    let times = |column: &str| fields.iter().filter(|field| field.name() == column).count();
+    for column in required {
+        match times(column) {
+            1 => {}
+            0 => {
+                let found = fields.iter().map(|field| field.name().clone()).collect();
+                return Err(LoadError::Column { path: path.to_owned(), column: (*column).to_owned(), found });
+            }
+            _ => return Err(refused(path, format!("it has several columns `{column}`"))),
+        }
     }
-    builder.schema().index_of(column).map_err(|_| LoadError::Column {
-        path: path.to_owned(),
-        column: column.to_owned(),
-        found: names().cloned().collect(),
-    })
+    let (metadata, schema) = (builder.metadata(), builder.parquet_schema());
+    let is_packed_with_lzo = |root: usize| {
+        let leaves = (0..schema.num_columns()).filter(|leaf| schema.get_column_root_idx(*leaf) == root);
+        let mut chunks =
+            leaves.flat_map(|leaf| metadata.row_groups().iter().map(move |group| group.column(leaf)));
+        chunks.any(|chunk| chunk.compression() == Compression::LZO)
+    };
+    let mut columns = Vec::new();
+    for (i, field) in fields.iter().enumerate() {
+        let is_required = required.contains(&field.name().as_str());
+        if is_required && is_packed_with_lzo(i) {
+            return Err(LoadError::Codec { path: path.to_owned(), codec: "LZO" });
+        }
+        if is_required && !can_be_read(field.data_type()) {
+            return Err(LoadError::Type {
+                place: path.display().to_string(),
+                column: field.name().clone(),
+                found: format!("of type {}", field.data_type()),
+            });
+        }
+        let is_known =
+            || can_be_read(field.data_type()) && times(field.name()) == 1 && !is_packed_with_lzo(i);
+        if is_required || is_known() {
+            columns.push(i);
+        }
+    }
+    Ok(columns)
 }
 
-/// Refuses what cannot be unpacked or would fill the memory.
+/// Refuses what would fill the memory.
 fn check_pages(
     builder: &ParquetRecordBatchReaderBuilder<File>,
     path: &Path,
     file: &File,
-    columns: [usize; 2],
+    columns: &[usize],
 ) -> Result<(), LoadError> {
     let (metadata, schema) = (builder.metadata(), builder.parquet_schema());
     let is_read = |leaf: &usize| columns.contains(&schema.get_column_root_idx(*leaf));
     let leaves: Vec<usize> = (0..schema.num_columns()).filter(is_read).collect();
-    let mut chunks = metadata.row_groups().iter().flat_map(|group| leaves.iter().map(|&i| group.column(i)));
-    if chunks.any(|chunk| chunk.compression() == Compression::LZO) {
-        return Err(LoadError::Codec { path: path.to_owned(), codec: "LZO" });
+    match pages::are_bounded(file, metadata, &leaves).map_err(LoadError::io(path))? {
+        true => Ok(()),
+        false => Err(refused(path, TOO_LARGE)),
     }
-    if !pages::are_bounded(file, metadata, &leaves).map_err(LoadError::io(path))? {
-        return Err(refused(path, TOO_LARGE));
-    }
-    Ok(())
 }
 
 /// What has been read from a file so far.
 struct Rows<'a> {
     path: &'a Path,
     reader: &'a Reader,
+    read: usize,
     examples: Vec<Example>,
-    /// Bytes of text that may still be read: rows can repeat text that the file holds only once.
+    /// Bytes that may still be read: rows can repeat text that the file holds only once.
     left: u64,
 }
 
 impl Rows<'_> {
     fn append(&mut self, batch: &RecordBatch) -> Result<(), LoadError> {
-        let Columns { question, answer, .. } = &self.reader.columns;
-        let questions = Texts::new(batch, self.path, question, false)?;
-        let answers = Texts::new(batch, self.path, answer, self.reader.takes_numbers())?;
+        let schema = batch.schema();
+        let columns: Vec<_> = schema.fields().iter().zip(batch.columns()).collect();
         for i in 0..batch.num_rows() {
-            let row = self.examples.len() + 1;
-            let null =
-                |column: &str| LoadError::Null { path: self.path.to_owned(), column: column.to_owned(), row };
-            let question = questions.text(i).ok_or_else(|| null(question))?;
-            let answer = answers.text(i).ok_or_else(|| null(answer))?;
-            let left = self.left.checked_sub((question.len() + answer.len()) as u64);
-            self.left = left.ok_or_else(|| refused(self.path, TOO_LARGE))?;
-            self.examples.push(self.reader.example(self.path, row, question, answer)?);
+            self.read += 1;
+            let mut row = Row::new();
+            for (field, column) in &columns {
+                let value = cell(column.as_ref(), i, &mut self.left);
+                row.insert(field.name().clone(), value.ok_or_else(|| refused(self.path, TOO_LARGE))?);
+            }
+            let place = Place { path: self.path, unit: "row", number: self.read };
+            self.examples.extend(self.reader.example(place, row)?);
         }
         Ok(())
-    }
-}
-
-/// A column of texts, or of whole numbers that are read as texts.
-enum Texts<'a> {
-    Strings(&'a StringArray),
-    Numbers(&'a ArrayRef),
-}
-
-impl<'a> Texts<'a> {
-    fn new(
-        batch: &'a RecordBatch,
-        path: &Path,
-        column: &str,
-        takes_numbers: bool,
-    ) -> Result<Self, LoadError> {
-        let array = batch.column_by_name(column);
-        if let Some(strings) = array.and_then(|array| array.as_string_opt()) {
-            return Ok(Self::Strings(strings));
-        }
-        match array {
-            Some(array) if takes_numbers && array.data_type().is_integer() => Ok(Self::Numbers(array)),
-            _ => {
-                let found = array.map(|array| format!("of type {}", array.data_type()));
-                Err(LoadError::Type {
-                    place: path.display().to_string(),
-                    column: column.to_owned(),
-                    found: found.unwrap_or_else(|| "missing".to_owned()),
-                })
-            }
-        }
-    }
-
-    /// None if it is null.
-    fn text(&self, i: usize) -> Option<String> {
-        match self {
-            Self::Strings(strings) => strings.is_valid(i).then(|| strings.value(i).to_owned()),
-            Self::Numbers(numbers) => numbers.is_valid(i).then(|| {
-                downcast_integer_array!(
-                    numbers => numbers.value(i).to_string(),
-                    other => unreachable!("{other} has been checked to be a whole number"),
-                )
-            }),
-        }
     }
 }

@@ -29,7 +29,12 @@ pub fn resolve_model(arg: &str, hub: &Hub) -> Result<PathBuf, Error> {
 ///
 /// [`Error::Unresolved`] if `arg` is neither a path nor of the form `owner/name`; else the error of the dataset
 /// or of the Hub.
-pub fn resolve_dataset(arg: &str, split: Split, columns: &Columns, hub: &Hub) -> Result<Vec<Example>, Error> {
+pub fn resolve_dataset(
+    arg: &str,
+    split: &Split,
+    columns: &Columns,
+    hub: &Hub,
+) -> Result<Vec<Example>, Error> {
     if Path::new(arg).exists() {
         Ok(load(arg, split, columns)?)
     } else if is_id(arg) {

@@ -1,15 +1,15 @@
 //! The parts of a dataset, and which files hold them.
 
 use std::collections::BTreeSet;
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
 
 use crate::LoadError;
 
 /// Folders that a dataset keeps its files in, best first: `main` is GSM8K's configuration of that name, `default` is
 /// the Hub's name for an unnamed one.
-pub(crate) const FOLDERS: [&str; 4] = ["main/", "", "data/", "default/"];
+const FOLDERS: [&str; 4] = ["main/", "", "data/", "default/"];
+
+/// Endings of files, best first.
+const EXTENSIONS: [&str; 3] = ["parquet", "jsonl", "csv"];
 
 /// How the files of a split are named.
 #[derive(Clone, Copy)]
@@ -22,32 +22,48 @@ enum Layout {
     Folder,
 }
 
-/// A part of a dataset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    /// The examples to learn from.
-    Train,
-    /// The examples to measure on.
-    Test,
+/// Which part of a dataset is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Its name: files of the split `train` begin with that.
+    pub name: String,
+    /// The configuration (a subset, a language): the folder that holds its files; none for the main one.
+    pub config: Option<String>,
+    /// The commit, branch or tag of a dataset on the Hub; none for the newest commit.
+    pub revision: Option<String>,
 }
 
 impl Split {
-    /// The name that files of this split start with.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Test => "test",
+    /// A split of the main configuration.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), config: None, revision: None }
+    }
+
+    /// The examples to learn from.
+    pub fn train() -> Self {
+        Self::new("train")
+    }
+
+    /// The examples to measure on.
+    pub fn test() -> Self {
+        Self::new("test")
+    }
+
+    /// The folders that may hold its files, best first, each with a `/` at its end.
+    pub(crate) fn folders(&self) -> Vec<String> {
+        match &self.config {
+            Some(config) => vec![format!("{config}/"), format!("data/{config}/")],
+            None => FOLDERS.map(str::to_owned).to_vec(),
         }
     }
 
     /// Chooses the files of this split from `names` (with `/` between folders): all shards, in order.
     /// `place` is for errors.
-    pub(crate) fn choose(self, place: &str, names: &[String]) -> Result<Vec<String>, LoadError> {
-        for folder in FOLDERS {
-            for extension in ["parquet", "jsonl"] {
+    pub(crate) fn choose(&self, place: &str, names: &[String]) -> Result<Vec<String>, LoadError> {
+        for folder in self.folders() {
+            for extension in EXTENSIONS {
                 for layout in [Layout::Shards, Layout::File, Layout::Folder] {
-                    let fits = |name: &&String| self.fits(name, folder, layout, extension);
+                    let fits = |name: &&String| self.fits(name, &folder, layout, extension);
                     let mut files: Vec<String> = names.iter().filter(fits).cloned().collect();
                     if !files.is_empty() {
                         files.sort();
@@ -58,25 +74,20 @@ impl Split {
         }
         let mut found = names.to_vec();
         found.sort();
-        Err(LoadError::NoSplit { place: place.to_owned(), split: self, found })
+        let (split, config) = (self.name.clone(), self.config.clone());
+        Err(LoadError::NoSplit { place: place.to_owned(), split, config, found })
     }
 
-    fn fits(self, name: &str, folder: &str, layout: Layout, extension: &str) -> bool {
+    fn fits(&self, name: &str, folder: &str, layout: Layout, extension: &str) -> bool {
         let stem = name.strip_prefix(folder).and_then(|file| file.rsplit_once('.'));
         let Some((stem, found)) = stem else { return false };
-        let rest = stem.strip_prefix(self.name());
+        let rest = stem.strip_prefix(self.name.as_str());
         found == extension
             && rest.is_some_and(|rest| match layout {
                 Layout::Shards => rest.starts_with('-') && !rest.contains('/'),
                 Layout::File => rest.is_empty(),
                 Layout::Folder => rest.strip_prefix('/').is_some_and(|file| !file.contains('/')),
             })
-    }
-}
-
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -107,7 +118,7 @@ mod tests {
 
     fn choose(names: &[&str]) -> Result<Vec<String>, LoadError> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        Split::Train.choose("here", &names)
+        Split::train().choose("here", &names)
     }
 
     #[test]

@@ -7,13 +7,28 @@ const MARK: &str = "####";
 const LINE_ENDS: [char; 7] = ['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'];
 
 /// The rest of the line after the last mark, in the form that rewards compare; `None` if it is empty.
-pub(crate) fn truth(solution: &str) -> Option<String> {
+pub(crate) fn after_hashes(solution: &str) -> Option<String> {
     let (_, rest) = solution.rsplit_once(MARK)?;
     let line = rest.split(LINE_ENDS).next()?;
     let truth = ungrouped(&without_dollars(trimmed(line)));
     // A comma at the end separates nothing.
     let truth = truth.trim_end_matches(|c: char| c == ',' || is_blank(c)).to_owned();
     (!truth.is_empty() && truth != "$").then_some(truth)
+}
+
+/// The content of the last `\boxed{…}` whose braces are balanced.
+pub(crate) fn boxed(solution: &str) -> Option<&str> {
+    solution.rmatch_indices("\\boxed{").find_map(|(at, start)| {
+        let content = &solution[at + start.len()..];
+        let mut depth = 1;
+        for (end, c) in content.char_indices() {
+            depth += i32::from(c == '{') - i32::from(c == '}');
+            if depth == 0 {
+                return Some(&content[..end]);
+            }
+        }
+        None
+    })
 }
 
 fn trimmed(text: &str) -> &str {
@@ -87,7 +102,7 @@ mod tests {
 
     fn check(cases: &[(&str, &str)]) {
         for (solution, right) in cases {
-            assert_eq!(truth(solution).as_deref(), Some(*right), "{solution:?}");
+            assert_eq!(after_hashes(solution).as_deref(), Some(*right), "{solution:?}");
         }
     }
 
@@ -109,7 +124,7 @@ mod tests {
         for solution in
             ["5", "### 5", "", "#### ", "#### ,", "#### $", "#### \u{200b}", "#### 5\n####", "####\n5"]
         {
-            assert_eq!(truth(solution), None, "{solution:?}");
+            assert_eq!(after_hashes(solution), None, "{solution:?}");
         }
     }
 

@@ -12,7 +12,7 @@ pub enum ExportError {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// A file could not be written.
-    #[error("{}: {cause}; free up space or choose another place", path.display())]
+    #[error("{}: {cause}; check that its folder exists and has space", path.display())]
     Write {
         /// The file.
         path: PathBuf,

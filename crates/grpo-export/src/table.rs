@@ -32,7 +32,8 @@ impl Column {
     pub(crate) fn text(&self, row: usize) -> String {
         match self {
             Self::Integers(values) => values[row].map(|value| value.to_string()),
-            Self::Numbers(values) => values[row].map(|value| value.to_string()),
+            // With a point, so that readers take the column for numbers that are not whole.
+            Self::Numbers(values) => values[row].map(|value| format!("{value:?}")),
             Self::Texts(values) => values[row].clone(),
         }
         .unwrap_or_default()

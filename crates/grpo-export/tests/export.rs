@@ -52,7 +52,7 @@ fn steps_are_a_table() {
     assert_eq!(table.columns[1].1, Column::Numbers(vec![Some(0.1), None]));
     let path = folder.path().join("steps.csv");
     assert_eq!(write_csv(iter::once(Ok(table)), &path).unwrap(), 2);
-    let expected = "step,kl,reward,step_time,diagnoses\n1,0.1,0.5,2.5,\"low, and; flat\"\n2,,0.75,3,\n";
+    let expected = "step,kl,reward,step_time,diagnoses\n1,0.1,0.5,2.5,\"low, and; flat\"\n2,,0.75,3.0,\n";
     assert_eq!(fs::read_to_string(path).unwrap(), expected);
 }
 

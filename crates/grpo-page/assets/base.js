@@ -29,6 +29,7 @@ async function load(...name) {
   return new Response(compressed.pipeThrough(new DecompressionStream('gzip'))).json();
 }
 const number = new Intl.NumberFormat('en', { maximumSignificantDigits: 4 });
+const short = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });
 const show = value => value == null ? '–' : Number.isInteger(value) ? value.toLocaleString('en') : value !== 0 && Math.abs(value) < 1e-4 ? value.toExponential(1) : number.format(value);
 const color = i => COLORS[i % COLORS.length];
 const style = name => getComputedStyle(document.documentElement).getPropertyValue(name);

@@ -1,4 +1,4 @@
-const state = { view: 'curves', run: 0, step: null, filter: 'step', query: '', problem: null, tint: 'none', change: 'all', listed: LISTED };
+const state = { view: 'curves', run: 0, step: null, filter: 'step', query: '', problem: null, tint: 'none', change: 'all', listed: LISTED, sought: null };
 const indices = new Map();
 /** What a map has at a key, or what is loaded for it; a failure is not kept. */
 function kept(map, key, ...name) {
@@ -142,13 +142,16 @@ async function drawCompletions() {
   state.filter = element('filter').value = filter;
   if (!TINTS[state.tint]) state.tint = 'none';
   element('tint').value = state.tint;
-  element('shades').textContent = state.tint === 'none' ? '' : `${TINTS[state.tint][1]} What has no colour has no recorded tokens (record_tokens).`;
+  element('shades').textContent = state.tint === 'none' ? '' : `${TINTS[state.tint][1]} Completions whose tokens are not recorded (record_tokens) are shown without colours.`;
   address();
   if (filter === 'step' && !query && problem == null) {
     const { groups: all } = await completionsOf(run, state.step);
     if (mine !== turn) return;
     element('found').textContent = `Step ${state.step} of ${steps.at(-1)}: ${all.length} problems, ${all.reduce((n, g) => n + g.completions.length, 0)} completions.`;
-    groups.replaceChildren(...all.map(group => groupBox(run, state.step, group)));
+    const boxes = all.map(group => groupBox(run, state.step, group));
+    groups.replaceChildren(...boxes);
+    boxes[all.findIndex(group => group.problem === state.sought)]?.scrollIntoView();
+    state.sought = null;
     return;
   }
   const places = found.step.map((_, i) => i).filter(i => (problem == null || found.problem[i] === problem) && accept(found, i));
@@ -180,7 +183,7 @@ async function list(mine, run, found, places, query, problem) {
       groups.append(problemBox(problem == null ? `Step ${step}, problem ${id}` : `Problem ${id} over all steps`, all[group], [], box));
     }
     const heading = make('button', '', `step ${step}`);
-    heading.onclick = () => look({ run, step, filter: 'step', query: '', problem: null });
+    heading.onclick = () => look({ run, step, filter: 'step', query: '', problem: null, sought: id });
     box.append(card(run, completions[offset], heading));
   }
   element('found').textContent = query

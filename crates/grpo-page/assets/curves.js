@@ -1,3 +1,5 @@
+/** Limits around the values: not far apart if all are the same. */
+const around = (low, high) => low === high ? [low - Math.abs(low) / 10, high + (Math.abs(high) / 10 || 1)] : uPlot.rangeNum(low, high, 0.1, true);
 /** The limits of a share: from 0, and not so close that nothing looks like much. */
 const share = (low, high) => [0, Math.max(0.1, Math.min(1, high * 1.1))];
 /** What is drawn: a title, a column, what it means; also the columns of a band around it, and the limits of its axis. */
@@ -21,11 +23,11 @@ const STEPS = [
   ['Seconds of learning', 'time/learn', ''],
   ['Seconds of the reference', 'time/reference', ''],
   ['Sampled tokens per second', 'tokens_per_second', ''],
-  ['Peak memory', 'memory/peak', 'bytes of the process so far, without those of a device'],
-  ['Device memory', 'memory/device', 'bytes reserved on the device'],
+  ['Peak memory', 'memory/peak', 'GiB of the process so far, without those of a device', { unit: 2 ** 30 }],
+  ['Device memory', 'memory/device', 'GiB reserved on the device', { unit: 2 ** 30 }],
 ];
 /** A reward's part. */
-const part = name => [name, `rewards/${name}/mean`, 'mean over completions, before weight and gate; with one run, the band is ± the mean standard deviation within a group', {
+const part = name => [name, `rewards/${name}/mean`, 'mean reward over completions, before weight and gate; with one run, the band is ± the mean standard deviation within a group', {
   band: c => [-1, 1].map(sign => plus(c[`rewards/${name}/mean`], sign, c[`rewards/${name}/group_std`])),
 }];
 /** The other numbers of the record, by their names. */
@@ -78,7 +80,7 @@ function chart(title, about, { tables, series, bands = [], points = [], range })
   const axis = { stroke: style('--soft'), grid: { stroke: style('--line'), width: 1 }, ticks: { stroke: style('--line') } };
   const options = {
     width: 380, height: 190, scales: { x: { time: false }, ...(range ? { y: { range: (_, low, high) => range(low, high) } } : {}) }, cursor: { sync: { key: 'runs' } }, bands,
-    axes: [{ ...axis, size: 34 }, { ...axis, size: 62, values: (_, ticks) => ticks.map(show) }],
+    axes: [{ ...axis, size: 34 }, { ...axis, size: 62, values: (_, ticks) => ticks.map(tick => short.format(tick)) }],
     series: [{ label: element('axis').selectedOptions[0].textContent, value: legend }, ...series],
     hooks: { draw: [plot => marks(plot, points)] },
   };
@@ -114,13 +116,13 @@ function marks(plot, points) {
   }
   ctx.restore();
 }
-function curve([title, key, about, { band, range } = {}]) {
+function curve([title, key, about, { band, range = around, unit = 1 } = {}]) {
   const shown = visible().filter(i => runs[i].columns[key]);
   if (!shown.length) return null;
   const tables = [], series = [], bands = [];
   for (const i of shown) {
     const run = runs[i];
-    tables.push([places(run), smooth(run.columns[key])]);
+    tables.push([places(run), smooth(run.columns[key].map(value => value == null ? null : value / unit))]);
     series.push({ label: run.name, stroke: color(i), width: 2, spanGaps: true, value: legend });
   }
   if (band && shown.length === 1) {

@@ -9,6 +9,8 @@ function changes(run) {
     ]),
   ];
 }
+/** The share of completions that earned a reward. */
+const rate = (pairs, when, k) => `${(100 * pairs.filter(pair => pair[when].rewards[k] > 0).length / pairs.length).toFixed(1)} %`;
 async function drawHeldOut() {
   const mine = ++turn;
   const { run, change } = state;
@@ -23,7 +25,7 @@ async function drawHeldOut() {
   const chosen = pairs.filter(accept);
   const listed = chosen.slice(0, state.listed);
   element('changed').textContent = pairs.length
-    ? `${listed.length} of ${chosen.length} problems.`
+    ? `${listed.length} of ${chosen.length} problems. Earned before and after: ${runs[run].rewards.map((name, k) => `${name} ${rate(pairs, 'before', k)} and ${rate(pairs, 'after', k)}`).join(', ')}.`
     : 'This run has no answers to held-out problems from before and after training: it is in progress, or has no eval_problems.';
   element('pairs').replaceChildren(...listed.map(pair => {
     const cards = make('div', 'cards', card(run, pair.before, chip('', 'before')), card(run, pair.after, chip('', 'after')));

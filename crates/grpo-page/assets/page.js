@@ -7,6 +7,7 @@ function fail(error) {
 function draw() {
   for (const view of VIEWS) {
     element(view).hidden = view !== state.view;
+    element('runs').hidden = ['completions', 'held-out'].includes(state.view);
     element(`to-${view}`).setAttribute('aria-current', view === state.view ? 'page' : 'false');
   }
   address();
@@ -23,6 +24,7 @@ function go(change) {
 function address(write = 'replaceState') {
   const place = new URLSearchParams({ view: state.view });
   const keys = { completions: ['run', 'step', 'filter', 'query', 'problem', 'tint'], 'held-out': ['run', 'change'] }[state.view] ?? [];
+  if (hidden.size) place.set('hidden', [...hidden].join());
   for (const key of keys) if (state[key] != null && state[key] !== '') place.set(key, state[key]);
   if (location.hash !== `#${place}`) history[write](null, '', `#${place}`);
 }
@@ -33,6 +35,9 @@ function restore() {
   for (const key of ['run', 'step', 'problem']) if (/^\d+$/.test(place.get(key) ?? '')) state[key] = Number(place.get(key));
   for (const key of ['filter', 'query', 'tint', 'change']) if (place.has(key)) state[key] = place.get(key);
   if (!runs[state.run]) state.run = 0;
+  hidden.clear();
+  for (const run of place.get('hidden')?.split(',') ?? []) if (runs[run]) hidden.add(Number(run));
+  drawRuns();
 }
 async function move(by) {
   const steps = stepsOf(await index(state.run));

@@ -44,11 +44,12 @@ mod weight_files;
 mod weight_source;
 
 pub use cache::KvCache;
-pub use chat::{ChatTemplate, Message};
+pub use chat::ChatTemplate;
 pub use chat_tokenizer::ChatTokenizer;
 pub use config::Config;
 pub use dtype::Dtype;
 pub use error::ModelError;
+pub use grpo_core::Message;
 pub use lora::{LoraConfig, LoraTarget};
 pub use model::Qwen2;
 pub use names::Weight;

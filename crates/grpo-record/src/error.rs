@@ -22,7 +22,7 @@ pub enum RecordError {
         cause: io::Error,
     },
     /// A line is damaged.
-    #[error("{}, line {line}: {cause}", path.display())]
+    #[error("{}, line {line} is damaged: {}; restore the file, or remove the line", path.display(), reason(cause))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -31,6 +31,15 @@ pub enum RecordError {
         /// Why.
         cause: serde_json::Error,
     },
+}
+
+/// Without the line that the parser counts, which sees only one.
+fn reason(cause: &serde_json::Error) -> String {
+    let reason = cause.to_string();
+    let place = format!(" at line {} column {}", cause.line(), cause.column());
+    reason
+        .strip_suffix(&place)
+        .map_or(reason.clone(), |reason| format!("{reason} at column {}", cause.column()))
 }
 
 impl RecordError {

@@ -53,7 +53,7 @@ impl Lines {
         self.place.line += 1;
         self.place.byte += self.buffer.len() as u64;
         let record = |cause| RecordError::Damaged { path: self.path.clone(), line: self.place.line, cause };
-        serde_json::from_slice(&self.buffer).map(Some).map_err(record)
+        serde_json::from_slice(self.buffer.trim_ascii_end()).map(Some).map_err(record)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The answer is an expression that reaches a number.
 
 use grpo_core::{Completion, Reward};
+use serde::{Deserialize, Serialize};
 
 use crate::expression::{Expression, Rational};
 use crate::version::verifier_version;
@@ -16,7 +17,8 @@ pub struct CountdownTruth {
 }
 
 /// How often each given number must or may be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Usage {
     /// Exactly once.
     #[default]

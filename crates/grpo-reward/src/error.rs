@@ -67,6 +67,14 @@ pub enum SettingError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A [`Command`](crate::Command) cannot score.
+    #[error("the command `{command}`: {reason}")]
+    Command {
+        /// The command line.
+        command: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A rubric has no part of this name.
     #[error("the rubric has no part `{name}`; it has {}", list(known))]
     NoSuchPart {
@@ -92,31 +100,38 @@ fn list(names: &[String]) -> String {
 pub enum RewardError {
     /// A reward panicked. The other completions are unharmed, and so is the rubric.
     #[error(
-        "reward `{reward}` panicked ({message}) on the completion {}: make it return 0.0 for a text that it \
-         cannot grade",
-        excerpt(completion)
+        "reward `{reward}` panicked ({message}) on {}: make it return 0.0 for a text that it cannot grade",
+        subject(completion.as_deref())
     )]
     Panicked {
         /// The name of the reward in its rubric.
         reward: String,
         /// What it panicked with.
         message: String,
-        /// The whole text that it was given.
-        completion: String,
+        /// The whole text that it was given; none if it was a group.
+        completion: Option<String>,
     },
     /// A reward took longer than the rubric allows.
     #[error(
-        "reward `{reward}` was still at work after {limit:?} on the completion {}: let it give 0.0 where it takes too \
-         many steps, or raise the limit",
-        excerpt(completion)
+        "reward `{reward}` was still at work after {limit:?} on {}: let it give 0.0 where it takes too many steps, or raise \
+         the limit",
+        subject(completion.as_deref())
     )]
     TimedOut {
         /// The name of the reward in its rubric.
         reward: String,
         /// The limit.
         limit: Duration,
-        /// The whole text that it was given.
-        completion: String,
+        /// The whole text that it was given; none if it was a group.
+        completion: Option<String>,
+    },
+    /// A reward says that it cannot score.
+    #[error("reward `{reward}` failed: {message}")]
+    Failed {
+        /// The name of the reward in its rubric.
+        reward: String,
+        /// What it says.
+        message: String,
     },
     /// A reward is NaN or infinite, or becomes so through its weight or in the sum. One such number would ruin
     /// the advantages of the whole group.
@@ -135,6 +150,10 @@ pub enum RewardError {
         /// The whole text that it was given.
         completion: String,
     },
+}
+
+fn subject(completion: Option<&str>) -> String {
+    completion.map_or("a group of completions".to_owned(), |text| format!("the completion {}", excerpt(text)))
 }
 
 /// The text in quotes, with line breaks escaped, and with its middle left out if it would fill the screen.

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 use crate::extract::{is_space, strip};
 use crate::keyword::occurrences;
@@ -18,7 +19,8 @@ use crate::text::{DOUBLE_QUOTES, fold, regex};
 ///
 /// A [quoted](Self::Quoted) answer is checked without its quotes if they would get in the way, so that it can
 /// follow the other instructions, too.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Instruction {
     /// The number of words. Whitespace separates words.
     Words(Quantifier),
@@ -65,7 +67,8 @@ pub enum Instruction {
 }
 
 /// How many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Quantifier {
     /// This many or more.
     AtLeast(usize),

@@ -26,7 +26,7 @@ use crate::Scores;
 pub struct RewardStatistics {
     /// The name of the part.
     pub name: String,
-    /// Number of completions, at least 1.
+    /// Number of completions that it scored, at least 1.
     pub n: usize,
     /// The mean.
     pub mean: f64,
@@ -41,15 +41,16 @@ pub struct RewardStatistics {
 }
 
 impl RewardStatistics {
-    /// The statistics of each part, in the order of `names`, which are those of the rubric that gave the
-    /// scores. Empty if there are no scores.
+    /// The statistics of each part over the completions on which it did not abstain, in the order of `names`, which are those of the
+    /// rubric that gave the scores. A part without any is left out.
     pub fn of<'a>(
         names: impl IntoIterator<Item = impl Into<String>>,
         scores: impl IntoIterator<Item = &'a Scores>,
     ) -> Vec<Self> {
         let scores: Vec<&Scores> = scores.into_iter().collect();
         let part = |(index, name)| {
-            Self::of_rewards(name, scores.iter().filter_map(|s| s.each.get(index)).copied().collect())
+            let given = scores.iter().filter_map(|scores| scores.each.get(index)).copied();
+            Self::of_rewards(name, given.filter(|reward: &f32| !reward.is_nan()).collect())
         };
         names.into_iter().map(Into::into).enumerate().filter_map(part).collect()
     }

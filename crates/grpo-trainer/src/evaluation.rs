@@ -55,14 +55,20 @@ pub struct Answer {
 }
 
 impl Evaluation {
-    /// The evaluation of these answers, scored by rewards with these names.
+    /// The evaluation of these answers, scored by rewards with these names. Answers on which a reward abstains are left out of its
+    /// share.
     pub fn of<'a>(names: impl Iterator<Item = &'a str>, answers: Vec<Answer>) -> Self {
         let rewarded = |(i, name): (usize, &str)| {
-            let successes = answers.iter().filter(|answer| answer.scores.each[i] > 0.0).count();
-            (name.to_string(), Proportion { successes, trials: answers.len() })
+            let given = answers.iter().map(|answer| answer.scores.each[i]).filter(|reward| !reward.is_nan());
+            let given: Vec<f32> = given.collect();
+            let successes = given.iter().filter(|reward| **reward > 0.0).count();
+            (name.to_string(), Proportion { successes, trials: given.len() })
         };
+        let totals = answers.iter().map(|answer| f64::from(answer.scores.total));
+        let totals: Vec<f64> = totals.filter(|total| !total.is_nan()).collect();
         Self {
-            reward: mean(answers.iter().map(|answer| f64::from(answer.scores.total))),
+            // Without those that no reward has scored.
+            reward: mean(totals.into_iter()),
             rewarded: names.enumerate().map(rewarded).collect(),
             answers,
         }
@@ -112,9 +118,12 @@ impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
             EVALUATION_STEP,
             &mut |Ended { request, index, sample }| {
                 let Some(problem) = problems.get(request) else { return ControlFlow::Continue(()) };
-                let completion = self.completion(&sample);
-                let next = match self.rubric.score(&problem.truth, &completion) {
-                    Ok(scores) => receive(Answer { problem: problem.id, sample: index, completion, scores }),
+                let completion = [self.completion(&sample)];
+                let next = match self.rubric.score_group(&problem.asked(), &completion) {
+                    Ok(mut scores) => {
+                        let ([completion], scores) = (completion, scores.remove(0));
+                        receive(Answer { problem: problem.id, sample: index, completion, scores })
+                    }
                     Err(cause) => {
                         scored = Err(TrainerError::Reward { problem: problem.id, cause });
                         ControlFlow::Break(())

@@ -113,7 +113,9 @@ impl Metrics {
             matches!(surrogate, Surrogate::Vespo { .. }),
         ];
         let [low, high] = [observed.clipped_low, observed.clipped_high].map(|n| share(n, observed.n_ratios));
-        let totals: Vec<f64> = experiences.iter().map(|e| f64::from(e.scored.scores.total)).collect();
+        // Without those that no reward has scored.
+        let totals = experiences.iter().map(|e| f64::from(e.scored.scores.total));
+        let totals: Vec<f64> = totals.filter(|total| !total.is_nan()).collect();
         Self {
             step: trainer.progress.step,
             loss: of_list(&observed.losses),
@@ -170,11 +172,14 @@ fn by_reward<'a>(names: impl Iterator<Item = &'a str>, experiences: &Experiences
     let of = |completions: &mut dyn Iterator<Item = &Experience>| {
         RewardStatistics::of(names.iter().copied(), completions.map(|e| &e.scored.scores))
     };
-    let groups: Vec<_> = experiences.groups.iter().map(|group| of(&mut group.completions.iter())).collect();
-    let named = |(index, all): (usize, RewardStatistics)| {
-        let within = mean(groups.iter().map(|group| group[index].std));
+    let groups: Vec<_> =
+        experiences.groups.iter().flat_map(|group| of(&mut group.completions.iter())).collect();
+    let named = |all: RewardStatistics| {
+        let of_groups: Vec<f64> =
+            groups.iter().filter(|group| group.name == all.name).map(|group| group.std).collect();
+        let within = mean(of_groups.into_iter());
         [("mean", all.mean), ("std", all.std), ("group_std", within)]
             .map(|(statistic, value)| (format!("rewards/{}/{statistic}", all.name), value))
     };
-    of(&mut experiences.iter()).into_iter().enumerate().flat_map(named).collect()
+    of(&mut experiences.iter()).into_iter().flat_map(named).collect()
 }

@@ -161,7 +161,7 @@ pub trait Resumable<M = ()> {
 /// let rubric = Rubric::new().with("without", 1.0, without);
 /// let config = TrainerConfig { learning_rate: 0.2, max_completion_length: 4, ..TrainerConfig::default() };
 /// let mut trainer = Trainer::new(Policy::new(Words, Table([0.0; 3]), Sgd), rubric, config)?;
-/// let problems = [Problem { id: 0, prompt: vec![2], truth: "yes".to_owned() }];
+/// let problems = [Problem { id: 0, prompt: vec![2], messages: vec![], truth: "yes".to_owned() }];
 /// let rewards: Vec<f64> = (0..100).map(|_| Ok(trainer.step(&problems)?.reward)).collect::<Result<_, TrainerError>>()?;
 /// let mean = |rewards: &[f64]| rewards.iter().sum::<f64>() / rewards.len() as f64;
 /// assert!(mean(&rewards[..20]) < 0.8 && mean(&rewards[80..]) > 0.95, "{rewards:?}");

@@ -38,7 +38,7 @@ pub struct LogPosition {
 
 /// A record that could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {cause}; free up space or choose another folder", path.display())]
+#[error("{}: {cause}; if the disk is full, free up space", path.display())]
 pub struct RunLogError {
     /// The file or folder.
     pub path: PathBuf,

@@ -37,7 +37,7 @@ const MAX_SKIPPED: usize = 10;
 /// The reward that a recipe adds.
 const OVERLONG: &str = "overlong";
 
-impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
+impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
     /// A trainer of `policy`, whose completions are scored by `rubric` and by the recipe's length penalty.
     ///
     /// If the objective has a KL term and the policy has no reference yet, [`Reference::freeze`] makes one from the current

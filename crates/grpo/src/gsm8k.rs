@@ -12,7 +12,7 @@ pub const MARKS: f32 = 3.0;
 
 /// Correctness (2.0) and strict format (0.5), and up to 0.5 in total for tags that occur exactly once, so that a model that
 /// has never seen the format gets partial credit.
-pub fn rubric() -> Rubric<String> {
+pub fn rubric<T: AsRef<str> + ?Sized>() -> Rubric<T> {
     Rubric::gsm8k().with("tags", 1.0, TagCount::default())
 }
 

@@ -94,16 +94,18 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use config::{ConfigError, ExecutionConfig, RewardConfig, RunConfig, Settings, TaskConfig};
+pub use config::{ConfigError, ExecutionConfig, RewardConfig, RunConfig, Scorer, Settings, TaskConfig};
 pub use device::{Device, DeviceError, DeviceKind};
 pub use error::Error;
 /// The crates that this one is made of, for everything else that is in them.
 pub use {grpo_core, grpo_data, grpo_qwen2, grpo_reward, grpo_rollout, grpo_trainer};
 
-pub use grpo_core::{Advantage, Completion, Finish, Objective, Paper, Recipe, Reward};
+pub use grpo_core::{
+    Advantage, Asked, Completion, Finish, GroupReward, Message, Objective, Paper, Recipe, Reward,
+};
 pub use grpo_data::{Columns, Example, Hub, Split, resolve_dataset, resolve_model};
-pub use grpo_qwen2::{LoraConfig, LoraTarget, Message};
-pub use grpo_reward::Rubric;
+pub use grpo_qwen2::{LoraConfig, LoraTarget};
+pub use grpo_reward::{Row, Rubric};
 pub use grpo_rollout::{InvalidOption, Sampling};
 pub use grpo_trainer::{
     AdamWConfig, CompletionRecord, Diagnosis, Evaluation, EvaluationOptions, Experience, Experiences, Group,

@@ -1,13 +1,16 @@
 //! What a run trains on, and what it is evaluated on.
 
+use std::any::Any;
+use std::collections::HashSet;
 use std::path::Path;
 
-use grpo_data::{Example, Hub, Split, resolve_dataset};
+use grpo_data::{Example, Hub, LoadError, Split, Turn, resolve_dataset};
+use grpo_files::sha256_of;
 use grpo_qwen2::Message;
-use grpo_reward::Rubric;
 use grpo_reward::audit::{Audit, AuditReport, Case};
-use grpo_rollout::InvalidOption;
+use grpo_reward::{Row, Rubric};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::config::TaskConfig;
 use crate::{Error, Truth, gsm8k};
@@ -66,6 +69,14 @@ impl<T> Question<T> {
     }
 }
 
+impl<T: Truth> Question<T> {
+    /// What the record says of its truth: the columns of a [`Row`] are in the files that a run starts with.
+    pub fn recorded_truth(&self) -> Value {
+        let row: Option<&Row> = (&self.truth as &dyn Any).downcast_ref();
+        row.map_or_else(|| json!(self.truth), |row| row.truth.clone().into())
+    }
+}
+
 impl<T> Task<T> {
     /// Questions to train on, and none to evaluate on.
     pub fn new(train: Vec<Question<T>>) -> Self {
@@ -119,24 +130,26 @@ impl<T: Truth> Task<T> {
     }
 }
 
-impl Task<String> {
+impl Task<Row> {
     /// The dataset of a configuration, from a file, a folder or the Hub. If the system prompt is
     /// [`gsm8k::SYSTEM`], the task has golds: right completions in the format that it asks for.
+    ///
+    /// Held-out problems are the first of the test split. Where there is none, they are those of the training split whose hashes are
+    /// lowest; rows with the same question are held out, too.
     pub fn load(config: &TaskConfig, hub: &Hub) -> Result<Self, Error> {
         let TaskConfig { dataset, columns, system_prompt, eval_problems, .. } = config;
-        let train = resolve_dataset(dataset, Split::Train, columns, hub)?;
-        let mut task = Self::of_examples(&train, system_prompt);
-        if *eval_problems > 0 {
-            if Path::new(dataset).is_file() {
-                let expected =
-                    "the dataset is a single file, with no held-out problems: use a folder with a test split";
-                return Err(InvalidOption::new("eval_problems", eval_problems, expected).into());
-            }
-            let mut test = resolve_dataset(dataset, Split::Test, columns, hub)?;
-            test.truncate(*eval_problems);
-            task = task.with_test("test problems", questions(&test, system_prompt));
+        let mut train = resolve_dataset(dataset, &config.split(&config.train_split), columns, hub)?;
+        if *eval_problems == 0 {
+            return Ok(Self::of_examples(&train, system_prompt));
         }
-        Ok(task)
+        let (name, test) = match config.test_problems(hub)? {
+            Some(mut test) => {
+                test.truncate(*eval_problems);
+                ("test problems", test)
+            }
+            None => ("held-out problems", hold_out(&mut train, *eval_problems)?),
+        };
+        Ok(Self::of_examples(&train, system_prompt).with_test(name, questions(&test, system_prompt)))
     }
 
     /// Examples after a system prompt.
@@ -150,8 +163,117 @@ impl Task<String> {
     }
 }
 
+impl TaskConfig {
+    /// A split of the dataset.
+    pub fn split(&self, name: &str) -> Split {
+        let (config, revision) = (self.dataset_config.clone(), self.dataset_revision.clone());
+        Split { name: name.to_string(), config, revision }
+    }
+
+    /// The rows of the test split; none if the dataset has none and the configuration names none.
+    fn test_problems(&self, hub: &Hub) -> Result<Option<Vec<Example>>, Error> {
+        let Self { dataset, columns, test_split, .. } = self;
+        if test_split.is_none() && Path::new(dataset).is_file() {
+            return Ok(None);
+        }
+        let split = self.split(test_split.as_deref().unwrap_or("test"));
+        match resolve_dataset(dataset, &split, columns, hub) {
+            Err(grpo_data::Error::Load(LoadError::NoSplit { .. })) if test_split.is_none() => Ok(None),
+            found => Ok(Some(found?)),
+        }
+    }
+}
+
+/// Takes `n` rows out of others: those whose questions have the lowest hashes, so that they are the same in any order. Rows with the
+/// same questions are dropped.
+fn hold_out(rows: &mut Vec<Example>, n: usize) -> Result<Vec<Example>, Error> {
+    let hash = |row: &Example| sha256_of(row.question.as_bytes());
+    let mut hashes: Vec<String> = rows.iter().map(hash).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    if hashes.len() <= n {
+        let reason = format!(
+            "eval_problems is {n}, but the dataset has only {} different questions: hold out fewer",
+            hashes.len()
+        );
+        return Err(Error::Contradiction(reason));
+    }
+    let mut missing: HashSet<String> = hashes.drain(..n).collect();
+    let held_out = missing.clone();
+    let mut taken = Vec::with_capacity(n);
+    rows.retain(|row| {
+        let hash = hash(row);
+        if missing.remove(&hash) {
+            taken.push(row.clone());
+        }
+        !held_out.contains(&hash)
+    });
+    Ok(taken)
+}
+
 /// Examples as questions after a system prompt.
-pub fn questions(examples: &[Example], system_prompt: &str) -> Vec<Question<String>> {
-    let question = |example: &Example| Question::new(system_prompt, &example.question, example.truth.clone());
+pub fn questions(examples: &[Example], system_prompt: &str) -> Vec<Question<Row>> {
+    let question = |example: &Example| Question {
+        messages: messages(example, system_prompt),
+        truth: Row { truth: example.truth.clone(), columns: example.columns.clone() },
+    };
     examples.iter().map(question).collect()
+}
+
+/// The conversation up to the answer of an example. The system prompt, unless it is empty, takes the place of the example's own.
+pub(crate) fn messages(example: &Example, system_prompt: &str) -> Vec<Message> {
+    let mut messages = Vec::new();
+    if !system_prompt.is_empty() {
+        messages.push(Message::new("system", system_prompt));
+    }
+    let is_replaced = |turn: &&Turn| turn.role == "system" && !system_prompt.is_empty();
+    let history = example.history.iter().filter(|turn| !is_replaced(turn));
+    messages.extend(history.map(|turn| Message::new(&turn.role, &turn.content)));
+    messages.push(Message::new("user", &example.question));
+    messages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(questions: &[&str]) -> Vec<Example> {
+        let row = |question: &&str| Example { question: (*question).to_string(), ..Example::default() };
+        questions.iter().map(row).collect()
+    }
+
+    #[test]
+    fn held_out_rows_are_the_same_in_any_order_and_never_trained_on() {
+        let names = ["a", "b", "c", "d", "e", "a"];
+        let mut all = rows(&names);
+        let held_out = hold_out(&mut all, 3).unwrap();
+        assert_eq!(held_out.len(), 3);
+        assert!(held_out.iter().all(|row| !all.contains(row)) && all.len() >= 2);
+        let mut reversed = rows(&names);
+        reversed.reverse();
+        let mut again = hold_out(&mut reversed, 3).unwrap();
+        let by_question = |row: &Example| row.question.clone();
+        let mut sorted = held_out.clone();
+        sorted.sort_by_key(by_question);
+        again.sort_by_key(by_question);
+        assert_eq!(again, sorted);
+        assert!(
+            hold_out(&mut rows(&names), 5).unwrap_err().to_string().contains("only 5 different questions")
+        );
+    }
+
+    #[test]
+    fn a_system_prompt_takes_the_place_of_another() {
+        let turn = |role: &str| Turn { role: role.into(), content: role.into() };
+        let example = Example {
+            history: vec![turn("system"), turn("user"), turn("assistant")],
+            question: "q".into(),
+            ..Example::default()
+        };
+        let shown = |prompt: &str| -> Vec<String> {
+            messages(&example, prompt).into_iter().map(|message| message.content).collect()
+        };
+        assert_eq!(shown("mine"), ["mine", "user", "assistant", "q"]);
+        assert_eq!(shown(""), ["system", "user", "assistant", "q"]);
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use grpo::{
-    Columns, Hub, LoraConfig, Metrics, Problem, Qwen2Policy, Qwen2PolicyConfig, Rubric, Split, Trainer,
+    Columns, Hub, LoraConfig, Metrics, Problem, Qwen2Policy, Qwen2PolicyConfig, Row, Rubric, Split, Trainer,
     TrainerConfig, questions, resolve_dataset,
 };
 use grpo_kernels::DeviceMemory;
@@ -26,17 +26,18 @@ fn train(device: &grpo::device::Device, lora: Option<LoraConfig>) -> (Vec<Vec<u3
     let policy = Qwen2Policy::load(&embedded("model"), device, &of_policy).unwrap();
     let rows = resolve_dataset(
         &embedded("problems").display().to_string(),
-        Split::Train,
+        &Split::train(),
         &Columns::default(),
         &Hub::from_env().unwrap(),
     )
     .unwrap();
     let questions = questions(&rows[..6], &grpo::TaskConfig::default().system_prompt);
-    let problems: Vec<Problem<String>> = (0..)
+    let problems: Vec<Problem<Row>> = (0..)
         .zip(questions)
         .map(|(id, question)| Problem {
             id,
             prompt: policy.text.prompt(&question.messages).unwrap(),
+            messages: question.messages,
             truth: question.truth,
         })
         .collect();

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use grpo::{
-    Checks, Completion, Error, Event, Message, Question, Replay, Rubric, Run, RunConfig, RunFolder, Settings,
-    Task,
+    Checks, Completion, Error, Event, Message, Question, Replay, Row, Rubric, Run, RunConfig, RunFolder,
+    Settings, Task,
 };
 
 fn embedded(name: &str) -> PathBuf {
@@ -253,7 +253,7 @@ fn rewards_that_pay_for_tricks_are_refused_unless_the_audit_is_switched_off() {
     let folder = tempfile::tempdir().unwrap();
     let anywhere = || {
         let contains =
-            |truth: &String, completion: &Completion| f32::from(u8::from(completion.text.contains(truth)));
+            |row: &Row, completion: &Completion| f32::from(u8::from(completion.text.contains(&row.truth)));
         Rubric::new().with("correctness", 1.0, contains)
     };
     let config = config("eval_problems = 0");

@@ -9,7 +9,6 @@ mod working;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use grpo_data::Split;
 use templates::{HELD_OUT, KNOWN, Template};
 use working::Working;
 
@@ -56,7 +55,8 @@ impl WordProblem {
 impl From<WordProblem> for grpo_data::Example {
     fn from(problem: WordProblem) -> Self {
         let truth = problem.answer().to_string();
-        Self { question: problem.question, solution: problem.solution, truth }
+        let columns = [("answer".to_string(), problem.solution.clone().into())].into_iter().collect();
+        Self { history: Vec::new(), question: problem.question, solution: problem.solution, truth, columns }
     }
 }
 
@@ -117,7 +117,7 @@ fn are_for_tests(numbers: &[u64]) -> bool {
 pub struct Dataset {
     purpose: Purpose,
     folder: &'static str,
-    split: Split,
+    split: &'static str,
     seed: u64,
     n: usize,
 }
@@ -125,12 +125,12 @@ pub struct Dataset {
 impl Dataset {
     /// What is learned from, what is tested with other numbers, and what is tested with other templates, too.
     pub const ALL: [Self; 3] = [
-        Self { purpose: Purpose::Train, folder: "problems", split: Split::Train, seed: 1, n: 1920 },
-        Self { purpose: Purpose::Test, folder: "problems", split: Split::Test, seed: 2, n: TEST_PROBLEMS },
+        Self { purpose: Purpose::Train, folder: "problems", split: "train", seed: 1, n: 1920 },
+        Self { purpose: Purpose::Test, folder: "problems", split: "test", seed: 2, n: TEST_PROBLEMS },
         Self {
             purpose: Purpose::HeldOutTemplates,
             folder: "held_out_templates",
-            split: Split::Test,
+            split: "test",
             seed: 3,
             n: 240,
         },

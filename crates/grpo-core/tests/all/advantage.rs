@@ -1,6 +1,6 @@
 //! Advantages: values, and what must hold for any rewards.
 
-use grpo_core::{Advantage, Ddof};
+use grpo_core::{Advantage, Aggregation, Ddof};
 use proptest::prelude::*;
 
 const POPULATION: Advantage = Advantage::Standardized { ddof: Ddof::Population };
@@ -101,4 +101,74 @@ fn assert_close(ours: &[f32], expected: &[f32], tolerance: f32) {
     for (ours, expected) in ours.iter().zip(expected) {
         assert!((ours - expected).abs() <= tolerance, "{ours}, expected {expected}");
     }
+}
+
+/// By TRL 1.16: `nansum`, `nanmean` and its `nanstd`, in double precision.
+#[test]
+fn what_abstains_is_left_out_as_in_trl() {
+    let nan = f32::NAN;
+    let groups = [
+        [[2.0, 0.5, nan], [0.0, nan, 1.0], [nan, nan, nan], [2.0, 0.0, nan]],
+        [[0.0, 0.5, 0.25], [nan, 0.0, 0.5], [0.0, 0.5, nan], [1.0, nan, nan]],
+    ];
+    let combined = |aggregation: Aggregation| -> Vec<Vec<f32>> {
+        let rows = groups.iter().map(|group| group.map(|row| row.to_vec()));
+        rows.map(|rows| aggregation.of_group(&[1.0, 2.0, 0.5], &rows)).collect()
+    };
+    let close = |found: &[f32], expected: &[f64]| {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} is not {expected}");
+        }
+    };
+    let sums = combined(Aggregation::SumThenNormalize);
+    assert!(sums[0][2].is_nan());
+    close(&[&sums[0][..2], &sums[0][3..], &sums[1]].concat(), &[3.0, 0.5, 2.0, 1.125, 0.25, 1.0, 1.0]);
+    let ddof = Ddof::Sample;
+    for (advantage, expected) in [
+        (
+            Advantage::Standardized { ddof },
+            [
+                0.92709897159,
+                -1.059541681818,
+                0.0,
+                0.132442710227,
+                0.702606352146,
+                -1.483280076752,
+                0.390336862303,
+                0.390336862303,
+            ],
+        ),
+        (
+            Advantage::BatchScaled { ddof },
+            [
+                1.238169540403,
+                -1.415050903318,
+                0.0,
+                0.176881362915,
+                0.298487299919,
+                -0.630139855384,
+                0.165826277733,
+                0.165826277733,
+            ],
+        ),
+        (
+            Advantage::Centered,
+            [1.166666666667, -1.333333333333, 0.0, 0.166666666667, 0.28125, -0.59375, 0.15625, 0.15625],
+        ),
+    ] {
+        close(&advantage.of_step(&sums).concat(), &expected);
+    }
+    let gdpo = Advantage::BatchScaled { ddof }.of_step(&combined(Aggregation::NormalizeThenSum));
+    let expected = [
+        1.43584460041,
+        -0.832612800453,
+        0.0,
+        -0.603231799957,
+        0.161313704366,
+        -1.409980613856,
+        0.416126202933,
+        0.832540706557,
+    ];
+    close(&gdpo.concat(), &expected);
 }

@@ -171,7 +171,7 @@ impl<'a> Client<'a> {
                 },
             }),
             404 if text(response.headers(), "x-error-code") == Some("RevisionNotFound") => {
-                Err(self.not_found(&repo.describe_branch()))
+                Err(self.not_found(&repo.describe_revision()))
             }
             404 => Err(self.not_found(what)),
             status => {

@@ -14,6 +14,12 @@ pub enum HubError {
         /// What was given.
         id: String,
     },
+    /// A revision cannot be one.
+    #[error("`{revision}` is no revision on the Hub: name a branch, a tag or a commit")]
+    Revision {
+        /// What was given.
+        revision: String,
+    },
     /// There is no place for the cache.
     #[error("no home folder to keep the cache in; set HF_HOME")]
     Home,

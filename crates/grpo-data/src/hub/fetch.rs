@@ -14,7 +14,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::client::{Client, Reply};
-use super::repo::{BRANCH, Repo, is_plain};
+use super::repo::{Repo, is_plain};
 use super::retry::retry;
 use super::{Hub, HubError, Transfer};
 
@@ -34,9 +34,9 @@ pub(super) struct Remote<'a> {
 }
 
 impl<'a> Remote<'a> {
-    /// Asks the Hub what is in the newest commit.
+    /// Asks the Hub what is in the newest commit of the repository's revision.
     pub(super) fn newest(hub: &'a Hub, repo: &'a Repo) -> Result<Self, HubError> {
-        Self::at(hub, repo, BRANCH)
+        Self::at(hub, repo, &repo.revision)
     }
 
     /// Asks the Hub what is in a commit.

@@ -146,18 +146,19 @@ impl Hub {
     }
 
     /// The examples of a dataset such as `openai/gsm8k`. Its files are found as [`load`](crate::load()) finds
-    /// them in a folder, so GSM8K's configuration `main` is preferred.
+    /// them in a folder, so GSM8K's configuration `main` is preferred. The revision of the split may be any branch, tag or commit, such
+    /// as `refs/convert/parquet`, in which the Hub keeps datasets of other formats as Parquet, a folder for each configuration.
     ///
     /// # Errors
     ///
     /// [`Error::Hub`] if the files are not available, [`Error::Load`] if they hold no such dataset.
-    pub fn dataset(&self, id: &str, split: Split, columns: &Columns) -> Result<Vec<Example>, Error> {
-        let repo = Repo::dataset(id)?;
+    pub fn dataset(&self, id: &str, split: &Split, columns: &Columns) -> Result<Vec<Example>, Error> {
+        let repo = Repo::dataset(id, split.revision.as_deref())?;
         let folder = self.cached(&repo, |folder| split_files(folder, split).is_ok())?;
         if let Some(files) = folder.and_then(|folder| split_files(&folder, split).ok()) {
             return Ok(load_files(&files, columns)?);
         }
-        self.check_online(|| repo.describe(&format!("{split}-*.parquet")))?;
+        self.check_online(|| repo.describe(&format!("{}-*.parquet", split.name)))?;
         let remote = Remote::newest(self, &repo)?;
         let names = split.choose(&repo.to_string(), &remote.names)?;
         let files = remote.fetch_all(&names)?;
@@ -168,7 +169,7 @@ impl Hub {
     /// The cached commit that is marked as the newest; offline, if none is marked, the only complete one.
     fn cached(&self, repo: &Repo, is_whole: impl Fn(&Path) -> bool) -> Result<Option<PathBuf>, HubError> {
         let newest = repo.cached(&self.cache);
-        if newest.is_some() || !self.offline {
+        if newest.is_some() || !self.offline || !repo.is_newest() {
             return Ok(newest);
         }
         let mut folders = repo.snapshots(&self.cache);

@@ -7,29 +7,40 @@ use hf_hub::{Cache, RepoType};
 
 use super::HubError;
 
-/// The branch that is fetched.
-pub(super) const BRANCH: &str = "main";
+/// The branch that is fetched unless another revision is named.
+const BRANCH: &str = "main";
 
-/// A model or dataset on the Hub.
+/// A model or dataset on the Hub, at a revision.
 pub(super) struct Repo {
     id: String,
     kind: RepoType,
+    /// A branch, a tag or a commit.
+    pub(super) revision: String,
 }
 
 impl Repo {
     pub(super) fn model(id: &str) -> Result<Self, HubError> {
-        Self::new(id, RepoType::Model)
+        Self::new(id, RepoType::Model, None)
     }
 
-    pub(super) fn dataset(id: &str) -> Result<Self, HubError> {
-        Self::new(id, RepoType::Dataset)
+    pub(super) fn dataset(id: &str, revision: Option<&str>) -> Result<Self, HubError> {
+        Self::new(id, RepoType::Dataset, revision)
     }
 
-    fn new(id: &str, kind: RepoType) -> Result<Self, HubError> {
+    fn new(id: &str, kind: RepoType, revision: Option<&str>) -> Result<Self, HubError> {
         if !is_id(id) {
             return Err(HubError::Id { id: id.to_owned() });
         }
-        Ok(Self { id: id.to_owned(), kind })
+        let revision = revision.unwrap_or(BRANCH);
+        if !revision.split('/').all(is_plain) {
+            return Err(HubError::Revision { revision: revision.to_owned() });
+        }
+        Ok(Self { id: id.to_owned(), kind, revision: revision.to_owned() })
+    }
+
+    /// Whether the newest commit is meant, not a certain revision.
+    pub(super) fn is_newest(&self) -> bool {
+        self.revision == BRANCH
     }
 
     /// The path of its page.
@@ -55,8 +66,8 @@ impl Repo {
     }
 
     /// For errors.
-    pub(super) fn describe_branch(&self) -> String {
-        format!("the branch `{BRANCH}` of {self}")
+    pub(super) fn describe_revision(&self) -> String {
+        format!("the revision `{}` of {self}", self.revision)
     }
 
     pub(super) fn blob(&self, cache: &Cache, etag: &str) -> PathBuf {
@@ -68,8 +79,11 @@ impl Repo {
         cache.repo(self.at(BRANCH)).pointer_path(commit)
     }
 
-    /// The snapshot that was fetched last.
+    /// The snapshot of the revision that was fetched last.
     pub(super) fn cached(&self, cache: &Cache) -> Option<PathBuf> {
+        if is_commit(&self.revision) {
+            return Some(self.snapshot(cache, &self.revision)).filter(|folder| folder.exists());
+        }
         let commit = std::fs::read_to_string(self.reference(cache)).ok()?;
         let commit = commit.trim();
         is_plain(commit).then(|| self.snapshot(cache, commit))
@@ -86,12 +100,15 @@ impl Repo {
 
     /// Makes `commit` the one that [`Repo::cached`] finds.
     pub(super) fn publish(&self, cache: &Cache, commit: &str) -> Result<(), HubError> {
-        let written = cache.repo(self.at(BRANCH)).create_ref(commit);
+        if is_commit(&self.revision) {
+            return Ok(()); // it is its own name
+        }
+        let written = cache.repo(self.at(&self.revision)).create_ref(commit);
         written.map_err(HubError::io(&self.reference(cache)))
     }
 
     fn reference(&self, cache: &Cache) -> PathBuf {
-        cache.path().join(self.at(BRANCH).folder_name()).join("refs").join(BRANCH)
+        cache.path().join(self.at(BRANCH).folder_name()).join("refs").join(&self.revision)
     }
 
     fn at(&self, revision: &str) -> hf_hub::Repo {
@@ -104,6 +121,11 @@ impl fmt::Display for Repo {
         let kind = if matches!(self.kind, RepoType::Dataset) { "dataset" } else { "model" };
         write!(f, "the {kind} `{}`", self.id)
     }
+}
+
+/// Whether a revision is a commit.
+fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether `text` has the form `owner/name`.
@@ -134,7 +156,7 @@ mod tests {
 
     #[test]
     fn file_names_are_quoted() {
-        let path = Repo::dataset("a/b").unwrap().file_path("c0", "main/train x#?.parquet");
+        let path = Repo::dataset("a/b", None).unwrap().file_path("c0", "main/train x#?.parquet");
         assert_eq!(path, "datasets/a/b/resolve/c0/main/train%20x%23%3F.parquet");
     }
 }

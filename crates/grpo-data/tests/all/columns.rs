@@ -7,16 +7,17 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use grpo_data::{Columns, Example, LoadError, Split, Truth, load};
 use parquet::arrow::ArrowWriter;
+use serde_json::json;
 
 fn columns(question: &str, answer: &str, truth: Truth) -> Columns {
-    Columns { question: question.into(), answer: answer.into(), truth }
+    Columns { question: question.into(), answer: answer.into(), truth, ..Columns::default() }
 }
 
 fn jsonl(line: &str, columns: &Columns) -> Result<Vec<Example>, LoadError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     fs::write(&path, line).unwrap();
-    load(path, Split::Train, columns)
+    load(path, &Split::train(), columns)
 }
 
 fn parquet(path: &Path, batch: &RecordBatch) {
@@ -57,7 +58,7 @@ fn what_has_no_truth_is_named() {
         (r#"{"q": "q", "a": 1.5}"#, columns("q", "a", Truth::Whole), "`a` is a number that is not whole"),
         (r#"{"q": "q", "a": 123456789012345678901}"#, columns("q", "a", Truth::Whole), "not whole"),
         (r#"{"q": "q", "a": "5"}"#, columns("q", "a", Truth::Boxed), "has no `\\boxed{…}`"),
-        (r#"{"q": "q", "a": NaN}"#, columns("q", "a", Truth::Whole), "`a` is a number that is not whole"),
+        (r#"{"q": "q", "a": NaN}"#, columns("q", "a", Truth::Whole), "`a` is null"),
         (r#"{"q": "q", "b": "5"}"#, columns("q", "a", Truth::Whole), "no field `a`"),
         (r#"{"q": "q", "a": "5"}"#, columns("q", "q", Truth::Whole), "would give its answer away"),
         (r#"{"q": "q", "a": "5"}"#, columns("q", "a", pattern("(")), "no regular expression"),
@@ -71,7 +72,8 @@ fn what_has_no_truth_is_named() {
 #[test]
 fn numbers_that_are_none_do_no_harm_in_other_columns() {
     let line = r#"{"q": "q", "score": NaN, "a": 204, "bound": -Infinity}"#;
-    assert_eq!(jsonl(line, &columns("q", "a", Truth::Whole)).unwrap()[0].truth, "204");
+    let example = jsonl(line, &columns("q", "a", Truth::Whole)).unwrap().remove(0);
+    assert_eq!((example.truth.as_str(), &example.columns["score"]), ("204", &serde_json::Value::Null));
 }
 
 #[test]
@@ -86,15 +88,23 @@ fn columns_of_parquet_files() {
         &path,
         &RecordBatch::try_from_iter_with_nullable(batch.map(|(name, array)| (name, array, true))).unwrap(),
     );
-    let examples = load(&path, Split::Train, &columns("problem", "sum", Truth::Whole)).unwrap();
-    assert_eq!(examples[1], Example { question: "2 + 2?".into(), solution: "4".into(), truth: "4".into() });
+    let examples = load(&path, &Split::train(), &columns("problem", "sum", Truth::Whole)).unwrap();
+    let columns_of = json!({ "gap": null }).as_object().unwrap().clone();
+    let expected = Example {
+        question: "2 + 2?".into(),
+        solution: "4".into(),
+        truth: "4".into(),
+        columns: columns_of,
+        ..Example::default()
+    };
+    assert_eq!(examples[1], expected);
     for (wanted, expected) in [
-        (columns("problem", "sum", Truth::Hashes), "`sum` is of type Int32"),
-        (columns("sum", "problem", Truth::Whole), "`sum` is of type Int32"),
-        (columns("problem", "gap", Truth::Whole), "`gap` of row 2 is null"),
+        (columns("problem", "sum", Truth::Hashes), "row 1: `sum` is a number"),
+        (columns("sum", "problem", Truth::Whole), "row 1: `sum` is a number"),
+        (columns("problem", "gap", Truth::Whole), "row 2: `gap` is null"),
         (columns("question", "sum", Truth::Whole), "no column `question`; found: problem, sum, gap"),
     ] {
-        let error = load(&path, Split::Train, &wanted).unwrap_err().to_string();
+        let error = load(&path, &Split::train(), &wanted).unwrap_err().to_string();
         assert!(error.contains(expected), "{expected}: {error}");
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
-use grpo_data::{Error, HubError, LoadError, Split};
+use grpo_data::{Error, HubError, LoadError};
 
 const REASON: &str = "the very reason";
 
@@ -23,14 +23,13 @@ fn load_errors() -> Vec<LoadError> {
         LoadError::Io { path: path(), cause: io_error() },
         LoadError::LfsPointer { path: path() },
         LoadError::Packed { path: path(), tool: "gzip" },
-        LoadError::NoSplit { place: "a".into(), split: Split::Test, found: vec![] },
+        LoadError::NoSplit { place: "a".into(), split: "test".into(), config: None, found: vec![] },
         LoadError::Shards { place: "a".into(), expected: 2, found: vec![] },
         LoadError::Format { path: path() },
         LoadError::Parquet { path: path(), reason: REASON.into() },
         LoadError::Codec { path: path(), codec: "LZO" },
         LoadError::Column { path: path(), column: "answer".into(), found: vec![] },
         LoadError::Type { place: "a".into(), column: "answer".into(), found: "5".into() },
-        LoadError::Null { path: path(), column: "answer".into(), row },
         LoadError::Json { path: path(), line, reason: REASON.into() },
         LoadError::Encoding { path: path(), encoding: "UTF-16LE" },
         LoadError::Utf8 { path: path(), line, byte: 1 },
@@ -40,6 +39,11 @@ fn load_errors() -> Vec<LoadError> {
         LoadError::Pattern { pattern: "(".into(), reason: REASON.into() },
         LoadError::SameColumn { column: "answer".into() },
         LoadError::Empty { files: vec![path()] },
+        LoadError::Filtered { files: vec![path()] },
+        LoadError::Csv { path: path(), row, reason: REASON.into() },
+        LoadError::Conversation { place: "a".into(), column: "question".into(), reason: REASON.into() },
+        LoadError::Template { setting: "prompt", reason: REASON.into() },
+        LoadError::Render { place: "a".into(), setting: "prompt", reason: REASON.into(), columns: vec![] },
     ]
 }
 
@@ -48,6 +52,7 @@ fn hub_errors() -> Vec<HubError> {
     let endpoint = || "https://hub".to_owned();
     vec![
         HubError::Id { id: "a".into() },
+        HubError::Revision { revision: "a b".into() },
         HubError::Home,
         HubError::Variable { name: "HF_HOME", reason: REASON.into() },
         HubError::Endpoint { endpoint: endpoint() },

@@ -5,8 +5,8 @@ use grpo_data::{Columns, Split, load};
 fn the_real_dataset() {
     let folder = std::env::var("GRPO_GSM8K")
         .expect("GRPO_GSM8K must name the folder of the dataset, with `main` in it");
-    let train = load(&folder, Split::Train, &Columns::default()).unwrap();
-    let test = load(&folder, Split::Test, &Columns::default()).unwrap();
+    let train = load(&folder, &Split::train(), &Columns::default()).unwrap();
+    let test = load(&folder, &Split::test(), &Columns::default()).unwrap();
     assert_eq!((train.len(), test.len()), (7473, 1319));
     assert!(train[0].question.starts_with("Natalia sold clips") && train[0].truth == "72");
     assert!(test[0].question.starts_with("Janet’s ducks lay 16 eggs") && test[0].truth == "18");

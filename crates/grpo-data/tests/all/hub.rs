@@ -275,21 +275,21 @@ fn a_dataset_then_from_the_cache() {
     let cache = tempfile::tempdir().unwrap();
     let server = serve(gsm8k());
     let hub = hub(&server, &cache);
-    let train = hub.dataset("openai/gsm8k", Split::Train, &Columns::default()).unwrap();
+    let train = hub.dataset("openai/gsm8k", &Split::train(), &Columns::default()).unwrap();
     assert_eq!(train.iter().map(|example| example.truth.as_str()).collect::<Vec<_>>(), ["1", "2"]);
     // The cache holds `train` alone now.
-    assert_eq!(hub.dataset("openai/gsm8k", Split::Test, &Columns::default()).unwrap()[0].truth, "3");
+    assert_eq!(hub.dataset("openai/gsm8k", &Split::test(), &Columns::default()).unwrap()[0].truth, "3");
     drop(server);
-    assert_eq!(hub.dataset("openai/gsm8k", Split::Train, &Columns::default()).unwrap(), train);
+    assert_eq!(hub.dataset("openai/gsm8k", &Split::train(), &Columns::default()).unwrap(), train);
     let offline = hub.with_offline(true);
-    assert_eq!(offline.dataset("openai/gsm8k", Split::Test, &Columns::default()).unwrap().len(), 1);
+    assert_eq!(offline.dataset("openai/gsm8k", &Split::test(), &Columns::default()).unwrap().len(), 1);
 }
 
 #[test]
 fn a_dataset_without_the_split() {
     let cache = tempfile::tempdir().unwrap();
     let server = serve(Repos::default().file("datasets/a/b/validation.parquet", "x"));
-    let error = hub(&server, &cache).dataset("a/b", Split::Train, &Columns::default()).unwrap_err();
+    let error = hub(&server, &cache).dataset("a/b", &Split::train(), &Columns::default()).unwrap_err();
     assert!(matches!(&error, Error::Load(LoadError::NoSplit { .. })), "{error}");
     let message = error.to_string();
     assert!(message.contains("the dataset `a/b`") && message.contains("validation.parquet"), "{message}");

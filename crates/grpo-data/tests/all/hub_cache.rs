@@ -48,8 +48,8 @@ fn a_dataset_of_a_commit_that_nothing_calls_the_newest() {
     fs::create_dir_all(&folder).unwrap();
     write_truths(&folder.join("train.parquet"), &["1", "2"]);
     let hub = Hub::new(cache.path()).with_offline(true);
-    assert_eq!(hub.dataset("a/b", Split::Train, &Columns::default()).unwrap().len(), 2);
-    let error = hub.dataset("a/b", Split::Test, &Columns::default()).unwrap_err();
+    assert_eq!(hub.dataset("a/b", &Split::train(), &Columns::default()).unwrap().len(), 2);
+    let error = hub.dataset("a/b", &Split::test(), &Columns::default()).unwrap_err();
     assert!(matches!(error, Error::Hub(HubError::Offline { .. })), "{error}");
 }
 
@@ -71,8 +71,47 @@ fn the_hubs_own_conversion_of_a_dataset() {
     let cache = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         let hub = hub(&server, &cache);
-        assert_eq!(hub.dataset("a/b", Split::Train, &Columns::default()).unwrap()[1].truth, "2"); // then from the cache
-        assert_eq!(hub.dataset("c/d", Split::Test, &Columns::default()).unwrap()[0].truth, "4");
+        assert_eq!(hub.dataset("a/b", &Split::train(), &Columns::default()).unwrap()[1].truth, "2"); // then from the cache
+        assert_eq!(hub.dataset("c/d", &Split::test(), &Columns::default()).unwrap()[0].truth, "4");
+    }
+}
+
+#[test]
+fn a_configuration_at_a_revision() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    write_truths(&path, &["3"]);
+    let repos = Repos::default()
+        .file("datasets/a/b/socratic/train/0000.parquet", fs::read(&path).unwrap())
+        .file("datasets/a/b/README.md", "");
+    let split = |revision: &str| Split {
+        config: Some("socratic".into()),
+        revision: Some(revision.into()),
+        ..Split::train()
+    };
+    for (revision, asked) in
+        [("refs/convert/parquet", "refs%2Fconvert%2Fparquet"), ("v1.0", "v1.0"), (COMMIT, COMMIT)]
+    {
+        let server = serve(repos.clone());
+        let cache = tempfile::tempdir().unwrap();
+        for offline in [false, true] {
+            let hub = hub(&server, &cache).with_offline(offline);
+            let examples = hub.dataset("a/b", &split(revision), &Columns::default()).unwrap();
+            assert_eq!(examples[0].truth, "3");
+        }
+        assert_eq!(server.requests()[0].path, format!("/api/datasets/a/b/revision/{asked}"));
+        // Nothing is said about the newest commit.
+        assert!(!cache.path().join("datasets--a--b/refs/main").exists(), "{revision}");
+    }
+    let server = serve(repos);
+    let cache = tempfile::tempdir().unwrap();
+    for (split, expected) in [
+        (split("../x"), "`../x` is no revision on the Hub"),
+        (Split { config: Some("main".into()), ..Split::train() }, "no file of the split `train`"),
+        (Split { config: Some("main".into()), ..Split::train() }, "in `main`; found: README.md, socratic/"),
+    ] {
+        let error = hub(&server, &cache).dataset("a/b", &split, &Columns::default()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
     }
 }
 
@@ -93,10 +132,10 @@ fn a_dataset_that_arrives_in_part_is_not_taken_for_whole() {
             if request.path.ends_with("0001.parquet") { Answer::new(410, "") } else { repos.answer(request) }
         }
     });
-    hub(&server, &cache).dataset("a/b", Split::Test, &Columns::default()).unwrap();
-    hub(&server, &cache).dataset("a/b", Split::Train, &Columns::default()).unwrap_err();
+    hub(&server, &cache).dataset("a/b", &Split::test(), &Columns::default()).unwrap();
+    hub(&server, &cache).dataset("a/b", &Split::train(), &Columns::default()).unwrap_err();
     assert_eq!(
-        hub(&serve(repos), &cache).dataset("a/b", Split::Train, &Columns::default()).unwrap().len(),
+        hub(&serve(repos), &cache).dataset("a/b", &Split::train(), &Columns::default()).unwrap().len(),
         2
     );
 }
@@ -136,7 +175,7 @@ fn a_repository_without_the_branch() {
     let server = Server::start(|_| Answer::new(404, "").with("X-Error-Code", "RevisionNotFound"));
     let error = hub(&server, &cache).model(ID).unwrap_err();
     assert!(matches!(error, HubError::NotFound { .. }), "{error}");
-    assert!(error.to_string().contains("the branch `main` of the model `Qwen/tiny`"), "{error}");
+    assert!(error.to_string().contains("the revision `main` of the model `Qwen/tiny`"), "{error}");
 }
 
 /// Another tool fetched the model without what it had no use for; without `generation_config.json` it would not stop.

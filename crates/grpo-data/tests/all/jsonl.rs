@@ -1,12 +1,13 @@
 use std::fs;
 
 use grpo_data::{Columns, Example, LoadError, Split, load};
+use serde_json::json;
 
 fn read(content: &[u8]) -> Result<Vec<Example>, LoadError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     fs::write(&path, content).unwrap();
-    load(path, Split::Train, &Columns::default())
+    load(path, &Split::train(), &Columns::default())
 }
 
 /// Reads a good line, then `line`, which must be refused with a message that holds all of `parts`.
@@ -23,8 +24,15 @@ fn check(line: &[u8], parts: &[&str]) {
 fn one_example_per_line() {
     let text = "{\"question\": \"2 + 3?\", \"answer\": \"It is 5.\\n#### 5\", \"id\": 7}\r\n\n   \n{\"answer\":\"#### 1,000\",\"question\":\"é\"}";
     let examples = read(text.as_bytes()).unwrap();
-    let expected =
-        Example { question: "2 + 3?".into(), solution: "It is 5.\n#### 5".into(), truth: "5".into() };
+    let answer = "It is 5.\n#### 5";
+    let columns = json!({ "answer": answer, "id": 7 }).as_object().unwrap().clone();
+    let expected = Example {
+        question: "2 + 3?".into(),
+        solution: answer.into(),
+        truth: "5".into(),
+        columns,
+        ..Example::default()
+    };
     assert_eq!(examples[0], expected);
     assert_eq!((examples[1].question.as_str(), examples[1].truth.as_str()), ("é", "1000"));
     assert_eq!(examples.len(), 2);
@@ -44,12 +52,12 @@ fn broken_lines() {
 fn broken_fields() {
     check(br#"{"question": "q"}"#, &["line 2", "no field `answer`"]);
     check(br#"{"answer": "a"}"#, &["line 2", "no field `question`"]);
-    check(br#"{"question": 5, "answer": "a"}"#, &["line 2", "`question` is a number", "string"]);
+    check(br#"{"question": 5, "answer": "a"}"#, &["line 2", "`question` is a number", "text"]);
     check(br#"{"question": "q", "answer": null}"#, &["line 2", "`answer` is null"]);
     check(br#"{"question": "q", "answer": ["a"]}"#, &["line 2", "`answer` is a list"]);
     check(br#"{"question": "q", "answer": "5"}"#, &["row 2", "####"]);
-    check(br#"{"question": NaN, "answer": "a"}"#, &["line 2", "`question` is a number"]);
-    check(br#"{"question": "q", "answer": -Infinity}"#, &["line 2", "`answer` is a number"]);
+    check(br#"{"question": NaN, "answer": "a"}"#, &["line 2", "`question` is null"]);
+    check(br#"{"question": "q", "answer": -Infinity}"#, &["line 2", "`answer` is null"]);
     check(br#"{"question": "\ud83d", "answer": "a"}"#, &["line 2", "hex escape", "column 21"]);
     check(
         br##"{"answer": "So #### 1", "question": "q", "answer": "So #### 2"}"##,
@@ -89,6 +97,8 @@ fn fields_that_nobody_reads_may_hold_anything() {
             (examples[0].question.as_str(), examples[0].truth.as_str()),
             ("is it NaN, or Infinity?", "NaN")
         );
+        // The last value of a field, unless one of them is nothing that a program can hold.
+        assert!(examples[0].columns.get("score").is_none_or(|score| score == 0), "{value}");
     }
 }
 

@@ -17,8 +17,8 @@ fn a_folder_of_shards_by_split() {
     write_truths(&main.join("train-00000-of-00002.parquet"), &["1", "2"]);
     write_truths(&main.join("test-00000-of-00001.parquet"), &["4"]);
     for root in [folder.path(), &main] {
-        assert_eq!(truths(&load(root, Split::Train, &Columns::default()).unwrap()), ["1", "2", "3"]);
-        assert_eq!(truths(&load(root, Split::Test, &Columns::default()).unwrap()), ["4"]);
+        assert_eq!(truths(&load(root, &Split::train(), &Columns::default()).unwrap()), ["1", "2", "3"]);
+        assert_eq!(truths(&load(root, &Split::test(), &Columns::default()).unwrap()), ["4"]);
     }
 }
 
@@ -28,8 +28,8 @@ fn a_folder_of_jsonl() {
     fs::create_dir(folder.path().join("data")).unwrap();
     fs::write(folder.path().join("data/test.jsonl"), r##"{"question": "q", "answer": "So #### 8"}"##)
         .unwrap();
-    assert_eq!(truths(&load(folder.path(), Split::Test, &Columns::default()).unwrap()), ["8"]);
-    let error = load(folder.path(), Split::Train, &Columns::default()).unwrap_err();
+    assert_eq!(truths(&load(folder.path(), &Split::test(), &Columns::default()).unwrap()), ["8"]);
+    let error = load(folder.path(), &Split::train(), &Columns::default()).unwrap_err();
     assert!(matches!(&error, LoadError::NoSplit { found, .. } if found == &["data/test.jsonl"]), "{error}");
 }
 
@@ -38,7 +38,7 @@ fn a_file_is_read_whatever_the_split() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.parquet");
     write_truths(&path, &["1"]);
-    assert_eq!(load(&path, Split::Test, &Columns::default()).unwrap().len(), 1);
+    assert_eq!(load(&path, &Split::test(), &Columns::default()).unwrap().len(), 1);
 }
 
 #[test]
@@ -48,9 +48,9 @@ fn a_shard_may_be_without_rows_but_not_all_of_them() {
     write("train-0.parquet", &[]);
     write("train-1.parquet", &["1"]);
     write("train-2.parquet", &[]);
-    assert_eq!(truths(&load(folder.path(), Split::Train, &Columns::default()).unwrap()), ["1"]);
+    assert_eq!(truths(&load(folder.path(), &Split::train(), &Columns::default()).unwrap()), ["1"]);
     write("train-1.parquet", &[]);
-    let error = load(folder.path(), Split::Train, &Columns::default()).unwrap_err();
+    let error = load(folder.path(), &Split::train(), &Columns::default()).unwrap_err();
     assert!(matches!(&error, LoadError::Empty { files } if files.len() == 3), "{error}");
     let error = error.to_string();
     assert!(error.contains("no row") && error.contains("train-0.parquet, "), "{error}");
@@ -68,7 +68,7 @@ fn a_pointer_of_git_lfs() {
     ] {
         let path = folder.path().join(name);
         fs::write(&path, pointer).unwrap();
-        let error = load(&path, Split::Train, &Columns::default()).unwrap_err();
+        let error = load(&path, &Split::train(), &Columns::default()).unwrap_err();
         assert!(matches!(error, LoadError::LfsPointer { .. }), "{error}");
         let error = error.to_string();
         assert!(error.contains(name) && error.contains("git lfs pull"), "{error}");
@@ -85,7 +85,7 @@ fn a_file_that_is_compressed_as_a_whole() {
     ] {
         let path = folder.path().join(name);
         fs::write(&path, start).unwrap();
-        let error = load(&path, Split::Train, &Columns::default()).unwrap_err();
+        let error = load(&path, &Split::train(), &Columns::default()).unwrap_err();
         assert!(matches!(&error, LoadError::Packed { tool, .. } if *tool == with), "{error}");
     }
 }
@@ -93,16 +93,16 @@ fn a_file_that_is_compressed_as_a_whole() {
 #[test]
 fn nothing_there() {
     let folder = tempfile::tempdir().unwrap();
-    let error = load(folder.path().join("nowhere"), Split::Train, &Columns::default()).unwrap_err();
+    let error = load(folder.path().join("nowhere"), &Split::train(), &Columns::default()).unwrap_err();
     assert!(matches!(error, LoadError::NotFound { .. }), "{error}");
-    let error = load(folder.path(), Split::Train, &Columns::default()).unwrap_err().to_string();
+    let error = load(folder.path(), &Split::train(), &Columns::default()).unwrap_err().to_string();
     assert!(error.contains("split `train`") && error.contains("found: nothing"), "{error}");
 }
 
 #[test]
 fn a_file_of_another_format() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.csv");
-    fs::write(&path, "question,answer").unwrap();
-    assert!(matches!(load(path, Split::Train, &Columns::default()), Err(LoadError::Format { .. })));
+    let path = folder.path().join("a.tsv");
+    fs::write(&path, "question\tanswer").unwrap();
+    assert!(matches!(load(path, &Split::train(), &Columns::default()), Err(LoadError::Format { .. })));
 }

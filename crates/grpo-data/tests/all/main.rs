@@ -13,3 +13,4 @@ mod load;
 mod parquet;
 mod resolve;
 mod server;
+mod shapes;

@@ -14,13 +14,13 @@ fn a_path_that_exists_wins() {
     fs::write(&path, r##"{"question": "q", "answer": "So #### 8"}"##).unwrap();
     assert_eq!(resolve_model(folder.path().to_str().unwrap(), &hub).unwrap(), folder.path());
     assert_eq!(
-        resolve_dataset(folder.path().to_str().unwrap(), Split::Test, &Columns::default(), &hub)
+        resolve_dataset(folder.path().to_str().unwrap(), &Split::test(), &Columns::default(), &hub)
             .unwrap()
             .len(),
         1
     );
     assert_eq!(
-        resolve_dataset(path.to_str().unwrap(), Split::Test, &Columns::default(), &hub).unwrap().len(),
+        resolve_dataset(path.to_str().unwrap(), &Split::test(), &Columns::default(), &hub).unwrap().len(),
         1
     );
     let error = resolve_model(path.to_str().unwrap(), &hub).unwrap_err();
@@ -33,7 +33,7 @@ fn an_id_is_asked_of_the_hub() {
     let error = resolve_model("Qwen/tiny", &offline(&cache)).unwrap_err();
     assert!(matches!(error, Error::Hub(HubError::Offline { .. })), "{error}");
     let error =
-        resolve_dataset("openai/gsm8k", Split::Test, &Columns::default(), &offline(&cache)).unwrap_err();
+        resolve_dataset("openai/gsm8k", &Split::test(), &Columns::default(), &offline(&cache)).unwrap_err();
     assert!(matches!(error, Error::Hub(HubError::Offline { .. })), "{error}");
 }
 
@@ -44,7 +44,7 @@ fn neither_path_nor_id() {
     for arg in ["", "gsm8k", "./no/where", "/no/where", "a/b/c", "../b"] {
         let errors = [
             resolve_model(arg, &hub).unwrap_err(),
-            resolve_dataset(arg, Split::Train, &Columns::default(), &hub).unwrap_err(),
+            resolve_dataset(arg, &Split::train(), &Columns::default(), &hub).unwrap_err(),
         ];
         for error in errors {
             let message = error.to_string();

@@ -62,7 +62,7 @@ impl Repos {
     /// What the Hub answers.
     pub(crate) fn answer(&self, request: &Request) -> Answer {
         let info = request.path.strip_prefix("/api/").and_then(|path| path.split_once("/revision/"));
-        if let Some((repo, "main" | COMMIT)) = info {
+        if let Some((repo, "main" | "v1.0" | "refs%2Fconvert%2Fparquet" | COMMIT)) = info {
             return self.info(repo.strip_prefix("models/").unwrap_or(repo));
         }
         let name = request.path.trim_start_matches('/').replace(&format!("resolve/{COMMIT}/"), "");

@@ -134,12 +134,15 @@ fn what_is_wrong_with_a_folder_is_said() {
     let folder = run_folder(2, |_| "wrong".into());
     fs::write(folder.path().join("metrics.jsonl"), "{\"step\":1}\n{\"step\":\n").unwrap();
     let error = Run::read(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("metrics.jsonl, line 2: "), "{error}");
+    assert!(
+        error.contains("metrics.jsonl, line 2 is damaged: EOF while parsing a value at column 8; restore"),
+        "{error}"
+    );
     let folder = run_folder(1, |_| "wrong".into());
     fs::write(folder.path().join("completions.jsonl"), "{}\n").unwrap();
     let run = Run::read(folder.path()).unwrap();
     let path = folder.path().join("report.html");
     let error = write_page(&[run], &path).unwrap_err().to_string();
-    assert!(error.contains("completions.jsonl, line 1: "), "{error}");
+    assert!(error.contains("completions.jsonl, line 1 is damaged: "), "{error}");
     assert!(!path.exists(), "nothing is left of it");
 }

@@ -8,9 +8,9 @@ mod source;
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDateTime;
+use grpo_core::Message;
 use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
-use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 use crate::tokenizer_config::TokenizerConfig;
@@ -18,22 +18,6 @@ use crate::tokenizer_config::TokenizerConfig;
 /// A text that nobody writes: it shows where a template puts the text of a message.
 const QUESTION: &str = "\u{e000}";
 const WORDS: &str = "\u{e001}";
-
-/// A turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Message {
-    /// `system`, `user` or `assistant`.
-    pub role: String,
-    /// The text.
-    pub content: String,
-}
-
-impl Message {
-    /// A turn with the given role.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into() }
-    }
-}
 
 /// The template that turns a conversation into text in the format that a chat model was trained on.
 ///

@@ -36,7 +36,7 @@ mod texts;
 use std::fmt;
 use std::time::Duration;
 
-use grpo_core::{Completion, Finish};
+use grpo_core::{Asked, Completion, Finish, Message};
 
 pub use self::report::{AuditError, AuditReport, Check, Fault, Finding, Severity, Tally};
 use self::texts::Gold;
@@ -207,7 +207,9 @@ impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
 
     fn score(&self, text: &str) -> Result<(Scores, Vec<Duration>), RewardError> {
         let (text, n_tokens) = (text.to_owned(), 1 + text.len() / 4);
-        self.rubric.score_timed(self.case.truth, &Completion { text, n_tokens, finish: Finish::Stop })
+        let messages = [Message::new("user", self.case.prompt)];
+        let asked = Asked { messages: &messages, truth: self.case.truth };
+        self.rubric.score_timed(&asked, &Completion { text, n_tokens, finish: Finish::Stop })
     }
 
     fn record(&mut self, check: Check, text: &str, fault: Option<Fault>, rewards: Vec<(String, f32)>) {

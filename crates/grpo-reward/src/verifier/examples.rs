@@ -4,7 +4,7 @@ use grpo_core::{Completion, Finish};
 use serde_json::json;
 
 use super::Verifier;
-use crate::{Rubric, SettingError};
+use crate::{Row, Rubric, SettingError};
 
 /// A verifier, and what it makes of two completions.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,8 +13,8 @@ pub struct VerifierExample {
     pub verifier: Verifier,
     /// What it pays for, in a phrase.
     pub pays_for: &'static str,
-    /// The truth that completions are compared with.
-    pub truth: &'static str,
+    /// The truth that completions are compared with, and other columns.
+    pub row: Row,
     /// A completion that earns the reward.
     pub right: Completion,
     /// One that does not.
@@ -68,6 +68,20 @@ impl VerifierExample {
             "last_number" => {
                 short("the last number of the text is the truth", "18", "That makes 18.", "18 - 1 = 17")
             }
+            "countdown" => (
+                "it is an expression over the numbers in a column that equals the truth",
+                json!({ "numbers": "nums" }),
+                "56",
+                ("<answer>(3 + 5) * 7</answer>", 9),
+                ("<answer>56</answer>", 9),
+            ),
+            "instructions" => (
+                "it follows the instructions in a column, each for its share",
+                json!({ "column": "instructions" }),
+                "",
+                ("<answer>half of 36</answer>", 9),
+                ("<answer>half, of 36</answer>", 9),
+            ),
             "json" => short(
                 "the answer is a JSON object or array",
                 "",
@@ -133,6 +147,12 @@ impl VerifierExample {
             ),
             kind => unreachable!("{kind} has no example"),
         };
+        let columns = match kind {
+            "countdown" => json!({ "nums": [3, 5, 7] }),
+            "instructions" => json!({ "instructions": ["lowercase", "no_commas"] }),
+            _ => json!({}),
+        };
+        let columns = columns.as_object().cloned().unwrap_or_default();
         let mut verifier = settings;
         verifier["kind"] = json!(kind);
         let completion = |(text, n_tokens): (&'static str, usize)| Completion {
@@ -143,7 +163,7 @@ impl VerifierExample {
         Self {
             pays_for,
             verifier: serde_json::from_value(verifier).expect("every example has valid settings"),
-            truth,
+            row: Row { truth: truth.to_owned(), columns },
             right: completion(right),
             wrong: completion(wrong),
         }
@@ -155,9 +175,8 @@ impl VerifierExample {
     ///
     /// If a setting is out of range, as only in an example of one's own.
     pub fn earned(&self) -> Result<[f32; 2], SettingError> {
-        let rubric: Rubric<str> = self.verifier.add_to(Rubric::new(), "example", 1.0)?;
-        let earned =
-            |completion| rubric.score(self.truth, completion).map_or(f32::NAN, |scores| scores.total);
+        let rubric = self.verifier.add_to(Rubric::new(), "example", 1.0)?;
+        let earned = |completion| rubric.score(&self.row, completion).map_or(f32::NAN, |scores| scores.total);
         Ok([earned(&self.right), earned(&self.wrong)])
     }
 }

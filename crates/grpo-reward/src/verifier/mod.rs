@@ -1,19 +1,22 @@
 //! Verifiers by name, as a configuration file has them.
 
 mod examples;
+mod of_columns;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Choice, Correctness, Json, LastNumber, Layout, LayoutFormat, MathEquality, Numeric, Pattern, Quantity,
-    Repetition, Rubric, SettingError, SoftFormat, SoftOverlong, StrictFormat, TagCount,
+    Choice, Correctness, Countdown, Instructions, Json, LastNumber, Layout, LayoutFormat, MathEquality,
+    Numeric, Pattern, Quantity, Repetition, Row, Rubric, SettingError, SoftFormat, SoftOverlong,
+    StrictFormat, TagCount, Usage,
 };
+use of_columns::{CountdownOfRow, InstructionsOfRow};
 
 pub use examples::VerifierExample;
 
-/// A verifier for truths that are text, with its settings: `{ kind = "numeric", reward = 2.0 }` in a configuration. Settings that are
+/// A verifier for rows of a dataset, with its settings: `{ kind = "numeric", reward = 2.0 }` in a configuration. Settings that are
 /// left out are the verifier's defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -44,6 +47,28 @@ pub enum Verifier {
     MathEquality(MathEquality),
     /// [`LastNumber`]
     LastNumber(LastNumber),
+    /// [`Countdown`](crate::Countdown) to the truth
+    Countdown {
+        /// What a right expression earns.
+        #[serde(default = "two")]
+        reward: f32,
+        /// The column of the numbers.
+        numbers: String,
+        /// How often each number must or may be used.
+        #[serde(default)]
+        usage: Usage,
+    },
+    /// [`Instructions`](crate::Instructions)
+    Instructions {
+        /// What following all of them earns.
+        #[serde(default = "two")]
+        reward: f32,
+        /// The column of the instructions, such as `["no_commas", { "words": { "at_most": 20 } }]`.
+        column: String,
+        /// Whether all instructions must be followed to earn anything.
+        #[serde(default)]
+        strict: bool,
+    },
     /// [`Json`]
     Json(Json),
     /// [`JsonSchema`](crate::JsonSchema)
@@ -125,6 +150,8 @@ impl Verifier {
         "choice",
         "math_equality",
         "last_number",
+        "countdown",
+        "instructions",
         "json",
         #[cfg(feature = "json-schema")]
         "json_schema",
@@ -143,12 +170,7 @@ impl Verifier {
     /// # Errors
     ///
     /// If a setting is out of range.
-    pub fn add_to<T: AsRef<str> + ?Sized>(
-        &self,
-        rubric: Rubric<T>,
-        name: &str,
-        weight: f32,
-    ) -> Result<Rubric<T>, SettingError> {
+    pub fn add_to(&self, rubric: Rubric<Row>, name: &str, weight: f32) -> Result<Rubric<Row>, SettingError> {
         Ok(match self {
             Self::Correctness(verifier) => rubric.with(name, weight, *verifier),
             Self::Numeric(verifier) => rubric.with(name, weight, *verifier),
@@ -162,6 +184,14 @@ impl Verifier {
             Self::Choice(verifier) => rubric.with(name, weight, *verifier),
             Self::MathEquality(verifier) => rubric.with(name, weight, *verifier),
             Self::LastNumber(verifier) => rubric.with(name, weight, *verifier),
+            Self::Countdown { reward, numbers, usage } => {
+                let verifier = Countdown { usage: *usage, reward: *reward };
+                rubric.with_group(name, weight, CountdownOfRow { verifier, numbers: numbers.clone() })
+            }
+            Self::Instructions { reward, column, strict } => {
+                let verifier = Instructions { strict: *strict, reward: *reward };
+                rubric.with_group(name, weight, InstructionsOfRow { verifier, column: column.clone() })
+            }
             Self::Json(verifier) => rubric.with(name, weight, *verifier),
             #[cfg(feature = "json-schema")]
             Self::JsonSchema { reward, schema } => {

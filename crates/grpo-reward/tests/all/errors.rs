@@ -25,12 +25,12 @@ fn reward_errors() -> Vec<RewardError> {
         RewardError::Panicked {
             reward: reward.clone(),
             message: "out of range".into(),
-            completion: completion.clone(),
+            completion: Some(completion.clone()),
         },
         RewardError::TimedOut {
             reward: reward.clone(),
             limit: Duration::from_secs(1),
-            completion: completion.clone(),
+            completion: Some(completion.clone()),
         },
         RewardError::NotFinite { reward, value: f32::NAN, weight: 1.0, completion },
     ]

@@ -4,10 +4,13 @@ use grpo_core::{Completion, Finish, Reward};
 
 mod audit;
 mod choice;
+#[cfg(unix)]
+mod command;
 mod countdown;
 mod errors;
 mod extract;
 mod format;
+mod group;
 mod gsm8k_answers;
 mod instructions;
 mod json;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use grpo_core::Completion;
+use grpo_core::{Asked, Completion};
 use grpo_reward::{RewardError, Rubric};
 
 use crate::completion;
@@ -34,20 +34,24 @@ fn the_one_that_hangs_is_named_and_the_others_go_on() {
     let released = Arc::new(AtomicBool::new(false));
     let rubric = rubric(&released);
     let truth = "18".to_string();
+    let asked = Asked { messages: &[], truth: &truth };
     assert_eq!(rubric.score(&truth, &completion("abc")).unwrap().each, [5.0, 1.0]);
     let start = Instant::now();
     let error = rubric.score(&truth, &completion("hang")).unwrap_err();
     assert!((LIMIT..10 * LIMIT).contains(&start.elapsed()), "{:?}", start.elapsed());
     assert!(
-        matches!(&error, RewardError::TimedOut { reward, limit, completion } if reward == "stuck" && *limit == LIMIT && completion == "hang"),
+        matches!(&error, RewardError::TimedOut { reward, limit, completion } if reward == "stuck" && *limit == LIMIT && completion.as_deref() == Some("hang")),
         "{error}"
     );
     // What is left behind does not stand in the way, nor speak up later.
     assert_eq!(rubric.score(&truth, &completion("ab")).unwrap().each, [4.0, 1.0]);
     let group = ["a", "abc", "hang", "ab"].map(completion);
-    let error = rubric.score_group(&truth, &group).unwrap_err();
-    assert!(matches!(&error, RewardError::TimedOut { completion, .. } if completion == "hang"), "{error}");
-    let scores = rubric.score_group(&truth, &group[..2]).unwrap();
+    let error = rubric.score_group(&asked, &group).unwrap_err();
+    assert!(
+        matches!(&error, RewardError::TimedOut { completion, .. } if completion.as_deref() == Some("hang")),
+        "{error}"
+    );
+    let scores = rubric.score_group(&asked, &group[..2]).unwrap();
     assert_eq!(scores.iter().map(|scores| scores.total).collect::<Vec<_>>(), [4.0, 6.0]);
     released.store(true, Ordering::Relaxed);
     std::thread::sleep(Duration::from_millis(20));

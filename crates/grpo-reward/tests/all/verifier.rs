@@ -1,6 +1,6 @@
 //! Verifiers by name.
 
-use grpo_reward::{Rubric, Verifier, VerifierExample};
+use grpo_reward::{Row, Rubric, Verifier, VerifierExample};
 use serde_json::{Value, json};
 
 fn read(settings: Value) -> Result<Verifier, String> {
@@ -8,7 +8,7 @@ fn read(settings: Value) -> Result<Verifier, String> {
 }
 
 fn versions(verifier: &Verifier) -> Vec<String> {
-    let rubric = verifier.add_to(Rubric::<str>::new(), "one", 1.0).unwrap();
+    let rubric = verifier.add_to(Rubric::new(), "one", 1.0).unwrap();
     rubric.versions().map(str::to_owned).collect()
 }
 
@@ -44,14 +44,14 @@ fn numbers_are_the_verifiers_own() {
     );
     assert_ne!(versions(&numeric), versions(&read(json!({ "kind": "numeric", "reward": 1.0 })).unwrap()));
     let miles = json!({ "kind": "quantity", "absolute": 0.5, "synonyms": { "miles": "mi" } });
-    let rubric = read(miles).unwrap().add_to(Rubric::<str>::new(), "length", 1.0).unwrap();
+    let rubric = read(miles).unwrap().add_to(Rubric::new(), "length", 1.0).unwrap();
     let completion = |text: &str| grpo_core::Completion {
         text: format!("<answer>{text}</answer>"),
         n_tokens: 5,
         finish: grpo_core::Finish::Stop,
     };
     for (text, earned) in [("5.4 miles", 2.0), ("5.6 miles", 0.0), ("5.4 m", 0.0)] {
-        assert_eq!(rubric.score("5 mi", &completion(text)).unwrap().total, earned, "{text}");
+        assert_eq!(rubric.score(&Row::from("5 mi"), &completion(text)).unwrap().total, earned, "{text}");
     }
 }
 
@@ -74,7 +74,7 @@ fn wrong_settings_are_named() {
         (json!({ "kind": "soft_overlong", "max_tokens": 1, "cache": 2 }), "below 0"),
         (json!({ "kind": "repetition", "ngram_size": 0, "max_penalty": -1.0 }), "at least one word"),
     ] {
-        let error = read(settings).unwrap().add_to(Rubric::<str>::new(), "one", 1.0).unwrap_err().to_string();
+        let error = read(settings).unwrap().add_to(Rubric::new(), "one", 1.0).unwrap_err().to_string();
         assert!(error.contains(expected), "{expected}: {error}");
     }
 }

@@ -1,6 +1,6 @@
 //! What the first half of a step passes to the second.
 
-use grpo_core::Completion;
+use grpo_core::{Asked, Completion, Message};
 use grpo_reward::Scores;
 use grpo_rollout::Sample;
 
@@ -12,8 +12,16 @@ pub struct Problem<T> {
     pub id: u64,
     /// The prompt as token ids.
     pub prompt: Vec<u32>,
+    /// The conversation that it was made of, as rewards see it; empty if there is none.
+    pub messages: Vec<Message>,
     /// What rewards compare with.
     pub truth: T,
+}
+
+impl<T> Problem<T> {
+    pub(crate) fn asked(&self) -> Asked<'_, T> {
+        Asked { messages: &self.messages, truth: &self.truth }
+    }
 }
 
 /// A completion with its scores.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use grpo_core::Completion;
+use grpo_core::{Asked, Completion};
 use grpo_rollout::{PromptCompletions, Sample};
 
 use super::micro_batches::micro_batches;
@@ -11,7 +11,7 @@ use crate::{
     Trainer, TrainerError,
 };
 
-impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
+impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
     /// Samples a group of completions for every problem, scores them, and compares each with its group.
     pub fn roll_out(&self, problems: &[Problem<T>]) -> Result<(Experiences, RolloutTimes), TrainerError> {
         if self.config.recipe.max_redraws > 0 {
@@ -75,22 +75,36 @@ impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
         })?;
         let generate = start.elapsed();
         let start = Instant::now();
-        let score = |(problem, samples)| self.score(problem, samples);
-        let groups = tracing::info_span!("reward")
-            .in_scope(|| problems.iter().zip(samples).map(score).collect::<Result<_, _>>())?;
+        let groups = tracing::info_span!("reward").in_scope(|| self.score(problems, samples))?;
         Ok((groups, RolloutTimes { generate, reward: start.elapsed(), reference: Duration::ZERO }))
     }
 
-    fn score(&self, problem: &Problem<T>, samples: Vec<Sample>) -> Result<Group<Scored>, TrainerError> {
-        let completions: Vec<Completion> = samples.iter().map(|sample| self.completion(sample)).collect();
+    fn score(
+        &self,
+        problems: &[Problem<T>],
+        samples: Vec<Vec<Sample>>,
+    ) -> Result<Vec<Group<Scored>>, TrainerError> {
+        let completions =
+            |samples: &Vec<Sample>| samples.iter().map(|sample| self.completion(sample)).collect();
+        let asked: Vec<(Asked<'_, T>, Vec<Completion>)> = problems
+            .iter()
+            .zip(&samples)
+            .map(|(problem, samples)| (problem.asked(), completions(samples)))
+            .collect();
         let scores = self
             .rubric
-            .score_group(&problem.truth, &completions)
-            .map_err(|cause| TrainerError::Reward { problem: problem.id, cause })?;
-        let completions = samples.into_iter().zip(completions).zip(scores);
-        let scored = |((sample, completion), scores)| Scored { sample, completion, scores };
-        let completions = completions.map(scored).collect();
-        Ok(Group { problem: problem.id, prompt: problem.prompt.clone(), completions })
+            .score_groups(&asked)
+            .map_err(|(i, cause)| TrainerError::Reward { problem: problems[i].id, cause })?;
+        let mut groups = Vec::with_capacity(problems.len());
+        for (((problem, samples), (_, completions)), scores) in
+            problems.iter().zip(samples).zip(asked).zip(scores)
+        {
+            let completions = samples.into_iter().zip(completions).zip(scores);
+            let scored = |((sample, completion), scores)| Scored { sample, completion, scores };
+            let completions = completions.map(scored).collect();
+            groups.push(Group { problem: problem.id, prompt: problem.prompt.clone(), completions });
+        }
+        Ok(groups)
     }
 
     /// The reward of each completion that it is compared by.
@@ -100,9 +114,10 @@ impl<X: Text, M, O, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
         self.config.recipe.aggregation.of_group(&reward_weights, &paid)
     }
 
-    /// Whether all completions of the group earned the same from the reward that dynamic sampling looks at.
+    /// Whether all completions of the group on which the reward that dynamic sampling looks at does not abstain earned the same from it.
     fn has_one_outcome(&self, group: &Group<Scored>) -> bool {
-        let mut outcomes = group.completions.iter().map(|scored| scored.scores.paid[self.redraw_reward]);
+        let outcomes = group.completions.iter().map(|scored| scored.scores.paid[self.redraw_reward]);
+        let mut outcomes = outcomes.filter(|outcome| !outcome.is_nan());
         let first = outcomes.next();
         outcomes.all(|outcome| Some(outcome) == first)
     }

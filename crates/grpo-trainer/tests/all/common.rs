@@ -98,7 +98,7 @@ pub(crate) fn problems() -> Vec<Problem<u32>> {
     [&[5, 9, 200][..], &[17; 7], &[300, 2]]
         .iter()
         .enumerate()
-        .map(|(id, prompt)| Problem { id: id as u64, prompt: prompt.to_vec(), truth: 0 })
+        .map(|(id, prompt)| Problem { id: id as u64, prompt: prompt.to_vec(), messages: vec![], truth: 0 })
         .collect()
 }
 

@@ -89,7 +89,7 @@ fn trainer_errors() -> Vec<TrainerError> {
             cause: RewardError::Panicked {
                 reward: "format".into(),
                 message: text(),
-                completion: completion(),
+                completion: Some(completion()),
             },
         },
         TrainerError::LogProbs(LogProbsError::MissingReference),

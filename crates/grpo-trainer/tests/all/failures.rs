@@ -138,7 +138,7 @@ fn a_setting_that_would_do_nothing_is_refused() {
 fn bad_problems_and_rewards_are_errors() {
     let mut trainer = trainer(config());
     assert!(matches!(trainer.step(&[]), Err(TrainerError::NoProblems)));
-    let long = [Problem { id: 7, prompt: vec![3; 250], truth: 0 }];
+    let long = [Problem { id: 7, prompt: vec![3; 250], messages: vec![], truth: 0 }];
     let message = trainer.step(&long).unwrap_err().to_string();
     assert!(
         message.starts_with("problem 7: ") && message.contains("250 tokens") && message.contains("256"),

@@ -1,6 +1,6 @@
 //! Groups whose completions all earned the same.
 
-use grpo_core::{Completion, Recipe};
+use grpo_core::{Asked, Completion, GroupReward, Message, Recipe};
 use grpo_reward::Rubric;
 use grpo_trainer::{Problem, Qwen2PolicyConfig, Trainer, TrainerConfig, TrainerError};
 
@@ -35,8 +35,12 @@ fn groups_without_a_signal_give_way_to_others() {
             asked.push(n);
             let id = |i: usize| next + i as u64;
             // Every second one has no signal either.
-            let others =
-                (0..n).map(|i| Problem { id: id(i), prompt: vec![40, 50], truth: (id(i) % 2) as u32 });
+            let others = (0..n).map(|i| Problem {
+                id: id(i),
+                prompt: vec![40, 50],
+                messages: vec![],
+                truth: (id(i) % 2) as u32,
+            });
             let others = others.collect();
             next += n as u64;
             Ok::<_, TrainerError>(others)
@@ -76,7 +80,12 @@ fn dynamic_sampling_looks_at_the_outcome() {
     };
     let others = |n: usize| {
         // The first two can be answered, the rest cannot.
-        let problem = |i: usize| Problem { id: 10 + i as u64, prompt: vec![40, 50], truth: u32::from(i < 2) };
+        let problem = |i: usize| Problem {
+            id: 10 + i as u64,
+            prompt: vec![40, 50],
+            messages: vec![],
+            truth: u32::from(i < 2),
+        };
         Ok::<_, TrainerError>((0..n).map(problem).collect())
     };
     let mut trainer = start(None).unwrap();
@@ -92,4 +101,40 @@ fn dynamic_sampling_looks_at_the_outcome() {
     assert_eq!(experiences.groups.iter().map(|group| group.problem).collect::<Vec<_>>(), [0, 1, 2]);
     let error = start(Some("correct")).err().unwrap().to_string();
     assert!(error.contains("`redraw_reward` is correct"), "{error}");
+}
+
+/// Half the group's completions, and none where the question says so.
+struct Partial;
+
+impl GroupReward<u32> for Partial {
+    fn score_group(&self, asked: &Asked<'_, u32>, all: &[Completion]) -> Result<Vec<Option<f32>>, String> {
+        let abstains = |i: usize| asked.question() == "none" || i >= all.len() / 2;
+        Ok((0..all.len()).map(|i| (!abstains(i)).then_some(i as f32)).collect())
+    }
+}
+
+#[test]
+fn completions_that_no_reward_scores_teach_nothing_and_count_nowhere() {
+    let rubric = || Rubric::new().with_group("partial", 1.0, Partial);
+    let mut trainer = Trainer::new(policy(&Qwen2PolicyConfig::default()), rubric(), without_kl()).unwrap();
+    let mut problems = problems();
+    problems[2].messages = vec![Message::new("user", "none")];
+    let (experiences, _) = trainer.roll_out(&problems).unwrap();
+    for (i, group) in experiences.groups.iter().enumerate() {
+        let advantages: Vec<f32> = group.completions.iter().map(|e| e.advantage).collect();
+        let expected = without_kl().recipe.advantage.of_group(&[0.0, 1.0, 2.0]);
+        let expected = if i == 2 { [0.0; 6].to_vec() } else { [&expected[..], &[0.0; 3]].concat() };
+        assert_eq!(advantages, expected, "group {i}");
+    }
+    let metrics = trainer.learn(&experiences).unwrap();
+    assert_eq!((metrics.reward, metrics.rewards["rewards/partial/mean"]), (1.0, 1.0));
+    assert_eq!(metrics.rewards["rewards/partial/group_std"], 1.0);
+    assert!(metrics.grad_norm > 0.0 && metrics.frac_reward_zero_std == 1.0 / 3.0);
+
+    // Where it abstains from a whole step, the reward has no metrics.
+    problems.iter_mut().for_each(|problem| problem.messages = vec![Message::new("user", "none")]);
+    let (experiences, _) = trainer.roll_out(&problems).unwrap();
+    let metrics = trainer.learn(&experiences).unwrap();
+    assert!(metrics.rewards.is_empty() && metrics.reward == 0.0, "{:?}", metrics.rewards);
+    assert_eq!(metrics.frac_reward_zero_std, 1.0);
 }

@@ -20,6 +20,8 @@ static KEYS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     for paper in Paper::ALL {
         let mut config = Choices { lora: Some(1), moves_reference: true, ..Choices::default() }.defaults();
         config.algorithm.recipe = paper.recipe(1);
+        config.task.columns.truth = Truth::Template(String::new());
+        collect(&json!(config.task.columns), "task.columns", &mut keys);
         config.task.columns.truth = Truth::Pattern(String::new());
         config.algorithm.schedule = Schedule::Linear { steps: 1 };
         let correction = SamplerCorrection { level: Level::Token, bound: Bound::Mask, min: 0.0, max: 1.0 };

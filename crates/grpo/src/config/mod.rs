@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::DeviceKind;
 
 pub use error::ConfigError;
-pub use rewards::RewardConfig;
+pub use rewards::{RewardConfig, Scorer};
 pub use settings::Settings;
 
 /// Far more than fits in any memory.
@@ -61,11 +61,23 @@ pub struct TaskConfig {
     pub model: String,
     /// A folder with adapters in PEFT format to continue from, instead of new ones.
     pub adapter: Option<String>,
-    /// The problems: a Parquet or JSONL file, a folder of them, or a Hub id.
+    /// The problems: a Parquet, JSONL or CSV file, a folder of them, or a Hub id.
     pub dataset: String,
-    /// Its columns, and how the truth is taken from an answer.
+    /// The configuration of the dataset (a subset, a language); the main one if none.
+    #[serde(default)]
+    pub dataset_config: Option<String>,
+    /// The commit, branch or tag of a dataset on the Hub; the newest commit if none.
+    #[serde(default)]
+    pub dataset_revision: Option<String>,
+    /// The split to train on.
+    #[serde(default = "train")]
+    pub train_split: String,
+    /// The split of held-out problems; if none, `test`, or part of the training split where there is no `test`.
+    #[serde(default)]
+    pub test_split: Option<String>,
+    /// Its columns, and what becomes of them.
     pub columns: Columns,
-    /// The system prompt before every question; none if empty.
+    /// The system prompt before every question, in the place of a conversation's own; none if empty.
     pub system_prompt: String,
     /// Rows whose prompt has more tokens than this are dropped.
     pub max_prompt_length: Option<usize>,
@@ -73,7 +85,8 @@ pub struct TaskConfig {
     pub problems_per_step: usize,
     /// What completions are paid for; a program may bring a [`Rubric`](crate::Rubric) of its own instead.
     pub rewards: Vec<RewardConfig>,
-    /// Number of held-out problems answered greedily before and after training, taken from the start of the test split.
+    /// Number of held-out problems answered greedily before and after training, taken from the start of the test split, or by
+    /// hash from the training split.
     pub eval_problems: usize,
 }
 
@@ -103,6 +116,10 @@ pub struct ExecutionConfig {
     /// Records every token of a completion with its log-probability and entropy, in 8 bytes a token.
     #[serde(default)] // earlier runs recorded none
     pub record_tokens: bool,
+}
+
+fn train() -> String {
+    "train".to_string()
 }
 
 impl RunConfig {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use grpo_reward::{Rubric, Verifier, VerifierExample};
+use grpo_reward::{Command, Row, Rubric, SettingError, Verifier, VerifierExample};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ use super::keys::most_similar;
 use super::settings::{NONE, plain};
 use super::{ConfigError, TaskConfig};
 
-/// A part of the rewards: a verifier, its name in metrics, its weight, and its gate.
+/// A part of the rewards: a verifier or a program, its name in metrics, its weight, and its gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub struct RewardConfig {
@@ -23,9 +23,28 @@ pub struct RewardConfig {
     /// The reward that must be above 0 for this one to be paid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<String>,
-    /// The verifier.
+    /// What scores.
     #[serde(flatten)]
-    pub verifier: Verifier,
+    pub scorer: Scorer,
+}
+
+/// What scores completions.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Scorer {
+    /// A verifier by its `kind`.
+    Verifier(Verifier),
+    /// A program, by its `command`.
+    Command(Command),
+}
+
+impl Scorer {
+    fn add_to(&self, rubric: Rubric<Row>, name: &str, weight: f32) -> Result<Rubric<Row>, SettingError> {
+        match self {
+            Self::Verifier(verifier) => verifier.add_to(rubric, name, weight),
+            Self::Command(command) => command.add_to(rubric, name, weight),
+        }
+    }
 }
 
 /// What a reward has besides its verifier.
@@ -38,6 +57,8 @@ struct Part {
 }
 
 const OF_PART: [&str; 3] = ["name", "weight", "gate"];
+/// The key of programs.
+const COMMAND: &str = "command";
 
 fn one() -> f32 {
     1.0
@@ -46,7 +67,10 @@ fn one() -> f32 {
 impl RewardConfig {
     /// The rewards for word problems: [`gsm8k::rubric`](crate::gsm8k::rubric).
     pub fn gsm8k() -> Vec<Self> {
-        let part = |name: &str, verifier| Self { name: name.to_string(), weight: 1.0, gate: None, verifier };
+        let part = |name: &str, verifier| {
+            let scorer = Scorer::Verifier(verifier);
+            Self { name: name.to_string(), weight: 1.0, gate: None, scorer }
+        };
         vec![
             part("correctness", Verifier::Correctness(Default::default())),
             part("format", Verifier::StrictFormat(Default::default())),
@@ -55,14 +79,17 @@ impl RewardConfig {
     }
 
     fn parse(kind: &str, entries: &Map<String, Value>) -> Result<Self, serde_json::Error> {
-        let (of_part, of_verifier): (Map<_, _>, Map<_, _>) =
+        let (of_part, of_scorer): (Map<_, _>, Map<_, _>) =
             entries.clone().into_iter().partition(|(key, _)| OF_PART.contains(&key.as_str()));
         let Part { name, weight, gate } = serde_json::from_value(of_part.into())?;
         Ok(Self {
             name: name.unwrap_or_else(|| kind.to_string()),
             weight,
             gate: gate.filter(|gate| gate != NONE),
-            verifier: serde_json::from_value(of_verifier.into())?,
+            scorer: match kind {
+                COMMAND => Scorer::Command(serde_json::from_value(of_scorer.into())?),
+                _ => Scorer::Verifier(serde_json::from_value(of_scorer.into())?),
+            },
         })
     }
 }
@@ -71,14 +98,20 @@ impl TryFrom<Map<String, Value>> for RewardConfig {
     type Error = String;
 
     fn try_from(entries: Map<String, Value>) -> Result<Self, String> {
-        let kind = match entries.get("kind") {
-            Some(Value::String(kind)) => kind.clone(),
-            _ => return Err("a reward has a `kind`: see `grpo rewards`".to_string()),
+        let kind = match (entries.get("kind"), entries.contains_key(COMMAND)) {
+            (None, true) => COMMAND.to_string(),
+            (Some(Value::String(kind)), false) => kind.clone(),
+            (Some(_), true) => return Err("a reward has a `kind` or a `command`, not both".to_string()),
+            _ => return Err("a reward has a `kind` or a `command`: see `grpo rewards`".to_string()),
         };
-        let Some(i) = Verifier::KINDS.iter().position(|known| *known == kind) else {
-            return Err(unknown_kind(&kind));
+        let mut valid = if kind == COMMAND {
+            json!({ COMMAND: ["program"], "timeout": 1, "processes": 1, "rewards": {} })
+        } else {
+            let Some(i) = Verifier::KINDS.iter().position(|known| *known == kind) else {
+                return Err(unknown_kind(&kind));
+            };
+            json!(VerifierExample::all()[i].verifier)
         };
-        let mut valid = json!(VerifierExample::all()[i].verifier);
         OF_PART.iter().zip([json!(""), json!(1.0), json!("")]).for_each(|(key, value)| valid[*key] = value);
         if let Some(key) = entries.keys().find(|key| valid.get(key).is_none()) {
             let keys = || valid.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
@@ -124,14 +157,14 @@ impl TaskConfig {
     }
 
     /// The rewards as a rubric.
-    pub fn rubric<T: AsRef<str> + ?Sized>(&self) -> Result<Rubric<T>, ConfigError> {
+    pub fn rubric(&self) -> Result<Rubric<Row>, ConfigError> {
         if self.rewards.is_empty() {
             return Err(ConfigError::Incomplete(
                 "there is nothing in `rewards`: see `grpo rewards`".to_string(),
             ));
         }
         let mut rubric = Rubric::new();
-        for RewardConfig { name, weight, verifier, .. } in &self.rewards {
+        for RewardConfig { name, weight, scorer, .. } in &self.rewards {
             // Names are parts of metrics' names, `rewards/{name}/mean`.
             if name.is_empty() || name.contains(|c: char| c == '/' || c.is_control()) {
                 return Err(wrong(
@@ -145,10 +178,10 @@ impl TaskConfig {
             // JSON has no numbers that are not finite.
             let is_finite =
                 |value: &Value| value.as_object().is_none_or(|map| map.values().all(|v| !v.is_null()));
-            if !weight.is_finite() || !is_finite(&json!(verifier)) {
+            if !weight.is_finite() || !is_finite(&json!(scorer)) {
                 return Err(wrong(name, "its numbers have to be finite, and below 3.4e38"));
             }
-            rubric = verifier.add_to(rubric, name, *weight).map_err(|error| wrong(name, error))?;
+            rubric = scorer.add_to(rubric, name, *weight).map_err(|error| wrong(name, error))?;
         }
         for RewardConfig { name, gate, .. } in &self.rewards {
             if let Some(gate) = gate {
@@ -173,8 +206,8 @@ mod tests {
     #[test]
     fn the_default_is_the_classic() {
         let (classic, task) = (gsm8k::rubric(), TaskConfig::default());
-        let rubric = task.rubric::<String>().unwrap();
-        let parts = |rubric: &Rubric<String>| -> Vec<(String, f32, String)> {
+        let rubric = task.rubric().unwrap();
+        let parts = |rubric: &Rubric<Row>| -> Vec<(String, f32, String)> {
             let named = rubric.names().map(str::to_string).zip(rubric.reward_weights());
             named
                 .zip(rubric.versions())
@@ -199,8 +232,7 @@ mod tests {
             (vec![part(json!({ "kind": "json", "gate": "right" }))], "no part `right`; it has `json`"),
             (vec![], "there is nothing in `rewards`"),
         ] {
-            let error =
-                TaskConfig { rewards, ..TaskConfig::default() }.rubric::<str>().unwrap_err().to_string();
+            let error = TaskConfig { rewards, ..TaskConfig::default() }.rubric().unwrap_err().to_string();
             assert!(error.contains(expected), "{expected}: {error}");
         }
         assert_eq!(part(json!({ "kind": "json", "gate": "none" })).gate, None);

@@ -354,7 +354,12 @@ mod tests {
                 "[[rewards]]\nkind = 'corectness'",
                 "there is no reward `corectness`: did you mean `correctness`?",
             ),
-            ("[[rewards]]\nname = 'right'", "a reward has a `kind`: see `grpo rewards`"),
+            ("[[rewards]]\nname = 'right'", "a reward has a `kind` or a `command`: see `grpo rewards`"),
+            (
+                "[[rewards]]\ncommand = ['a']\ntimout = 1",
+                "reward `command` has no key `timout`: did you mean `timeout`?",
+            ),
+            ("[[rewards]]\ncommand = 'a'", "`command` is \"a\""),
             (
                 "[[rewards]]\nkind = 'numeric'\nmarks = 1",
                 "reward `numeric` has no key `marks`: it can have gate, kind, name, reward, weight",
@@ -362,7 +367,7 @@ mod tests {
             ("rewards = 3", "`task.rewards` is 3: it must be a list"),
             ("rewards = [1]", "it must be a table"),
             ("group_size = -1", "it must be a whole number of at least 0"),
-            ("columns.truth = 'wholes'", "choose hashes, whole, boxed or { pattern"),
+            ("columns.truth = 'wholes'", "choose hashes, whole, boxed, { pattern"),
             (
                 "columns.truth = { pattern = 'x' }\n[task.columns]\ntruth = 'whole'",
                 "columns.truth` has two values",

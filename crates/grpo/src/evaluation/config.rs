@@ -6,6 +6,7 @@ use grpo_rollout::{InvalidOption, Sampling};
 use grpo_trainer::Order;
 use serde::{Deserialize, Serialize};
 
+use crate::task::messages;
 use crate::{Error, Question, gsm8k};
 
 /// What an evaluation answers, and how. Two evaluations can be compared if only the model and its adapter differ.
@@ -16,13 +17,19 @@ pub struct EvaluationConfig {
     pub model: String,
     /// A folder with adapters in PEFT format.
     pub adapter: Option<String>,
-    /// The problems: a Parquet or JSONL file, a folder of them, or a Hub id.
+    /// The problems: a Parquet, JSONL or CSV file, a folder of them, or a Hub id.
     pub dataset: String,
-    /// Its columns, and how the truth is taken from an answer.
+    /// The configuration of the dataset; the main one if none.
+    #[serde(default)]
+    pub dataset_config: Option<String>,
+    /// The commit, branch or tag of a dataset on the Hub; the newest commit if none.
+    #[serde(default)]
+    pub dataset_revision: Option<String>,
+    /// Its columns, and what becomes of them.
     #[serde(default)]
     pub columns: Columns,
     /// The split that is answered.
-    pub split: Split,
+    pub split: String,
     /// Only the first problems of the split are answered; all without a limit.
     pub limit: Option<usize>,
     /// The system prompt before every question; none if empty.
@@ -47,8 +54,10 @@ impl Default for EvaluationConfig {
             model: String::new(),
             adapter: None,
             dataset: "openai/gsm8k".to_string(),
+            dataset_config: None,
+            dataset_revision: None,
             columns: Columns::default(),
-            split: Split::Test,
+            split: "test".to_string(),
             limit: None,
             system_prompt: gsm8k::SYSTEM.to_string(),
             few_shot: 0,
@@ -85,13 +94,18 @@ impl EvaluationConfig {
             let expected = "examples are worked solutions that end with `####` and the result: leave it at 0 for another truth";
             return Err(InvalidOption::new("few_shot", self.few_shot, expected).into());
         }
-        let is_of_train = self.split == Split::Train || Path::new(&self.dataset).is_file();
-        let mut problems = resolve_dataset(&self.dataset, self.split, &self.columns, hub)?;
+        let is_of_train = self.split == "train" || Path::new(&self.dataset).is_file();
+        let split = |name: &str| Split {
+            name: name.to_string(),
+            config: self.dataset_config.clone(),
+            revision: self.dataset_revision.clone(),
+        };
+        let mut problems = resolve_dataset(&self.dataset, &split(&self.split), &self.columns, hub)?;
         let of_other_split;
         let examples = if is_of_train || self.few_shot == 0 {
             &problems
         } else {
-            of_other_split = resolve_dataset(&self.dataset, Split::Train, &self.columns, hub)?;
+            of_other_split = resolve_dataset(&self.dataset, &split("train"), &self.columns, hub)?;
             &of_other_split
         };
         if examples.len() < self.few_shot {
@@ -115,10 +129,10 @@ impl EvaluationConfig {
         }
         problems.truncate(self.limit.unwrap_or(usize::MAX));
         let question = |example: &Example| {
-            let mut question = Question::new(&self.system_prompt, &example.question, example.truth.clone());
-            let last = question.messages.len() - 1;
-            question.messages.splice(last..last, shots.clone());
-            question
+            let mut messages = messages(example, &self.system_prompt);
+            let last = messages.len() - 1;
+            messages.splice(last..last, shots.clone());
+            Question { messages, truth: example.truth.clone() }
         };
         Ok(problems.iter().map(question).collect())
     }

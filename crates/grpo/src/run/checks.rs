@@ -93,7 +93,7 @@ pub(super) fn adapter(config: &mut RunConfig, folder: &Path) -> Result<(), Error
 
 /// Leaves out the configuration's rewards if a program has brought its own: they are not those of the run.
 pub(super) fn own_rewards(config: &mut RunConfig, rewards: &Value) {
-    let stated = config.task.rubric::<String>().map(|rubric| super::rewards(config, &rubric));
+    let stated = config.task.rubric().map(|rubric| super::rewards(config, &rubric));
     if stated.ok().as_ref() != Some(rewards) {
         config.task.rewards = Vec::new();
     }

@@ -121,7 +121,7 @@ fn record<T: Truth>(trainer: &Trainer<Qwen2Policy, T>, test: &Test<T>, evaluatio
 pub(super) fn problem_text<T: Truth>(question: &Question<T>, policy: &Qwen2Policy) -> ProblemText {
     ProblemText {
         question: question.text().to_string(),
-        truth: serde_json::to_value(&question.truth).unwrap_or_default(),
+        truth: question.recorded_truth(),
         // It has been rendered as a prompt before.
         prompt: policy.text.template.render(&question.messages, true).unwrap_or_default(),
     }

@@ -88,7 +88,8 @@ pub fn problems<'a, T: Truth>(
 ) -> Result<Vec<Problem<T>>, Error> {
     let problem = |(id, question): (usize, &Question<T>)| {
         let prompt = policy.prompt(&question.messages)?;
-        Ok(Problem { id: id as u64, prompt, truth: question.truth.clone() })
+        let messages = question.messages.clone();
+        Ok(Problem { id: id as u64, prompt, messages, truth: question.truth.clone() })
     };
     questions.into_iter().map(problem).collect()
 }

@@ -74,7 +74,12 @@ impl Preflight {
 
     fn of<'a>(names: impl Iterator<Item = &'a str>, groups: &[Group<Experience>], rollout: Duration) -> Self {
         let completions: Vec<&Experience> = groups.iter().flat_map(|group| &group.completions).collect();
-        let mean_of = |value: &dyn Fn(&Experience) -> f64| mean(completions.iter().map(|e| value(e)));
+        // Without completions on which the reward abstains.
+        let mean_of = |value: &dyn Fn(&Experience) -> f64| {
+            let values: Vec<f64> =
+                completions.iter().map(|e| value(e)).filter(|value| !value.is_nan()).collect();
+            mean(values.into_iter())
+        };
         let share_of = |is_so: &dyn Fn(&Group<Experience>) -> bool| Proportion {
             successes: groups.iter().filter(|group| is_so(group)).count(),
             trials: groups.len(),

@@ -1,0 +1,199 @@
+//! Makes examples of rows.
+
+use std::fmt;
+use std::path::Path;
+
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior};
+use minijinja_contrib::pycompat;
+use regex::Regex;
+use serde_json::{Map, Value};
+
+use crate::conversation::conversation;
+use crate::truth::{after_hashes, boxed};
+use crate::{Columns, Example, LoadError, Truth, Turn};
+
+/// The columns of a row.
+pub(crate) type Row = Map<String, Value>;
+
+/// Steps that a template or a filter may take for one row.
+const FUEL: u64 = 1_000_000;
+
+/// Where a row is.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) path: &'a Path,
+    /// What the file consists of: `line` or `row`.
+    pub(crate) unit: &'static str,
+    /// From 1.
+    pub(crate) number: usize,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} {}", self.path.display(), self.unit, self.number)
+    }
+}
+
+/// Reads rows as [`Columns`] say.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    pub(crate) columns: Columns,
+    /// Each under the name of its setting.
+    templates: Environment<'static>,
+    /// That of [`Truth::Pattern`].
+    pattern: Option<Regex>,
+}
+
+const PROMPT: &str = "prompt";
+const TRUTH: &str = "truth";
+const FILTER: &str = "filter";
+
+impl Reader {
+    /// # Errors
+    ///
+    /// If a pattern, a template or the filter is malformed.
+    pub(crate) fn new(columns: &Columns) -> Result<Self, LoadError> {
+        let mut templates = Environment::new();
+        templates.set_undefined_behavior(UndefinedBehavior::Strict);
+        templates.set_unknown_method_callback(pycompat::unknown_method_callback);
+        templates.set_fuel(Some(FUEL));
+        let Columns { truth, prompt, filter, .. } = columns;
+        let truth_template = match truth {
+            Truth::Template(template) => Some(template),
+            _ => None,
+        };
+        let invalid = |setting| move |e: minijinja::Error| LoadError::template(setting, &e);
+        for (setting, source) in [(PROMPT, prompt.as_ref()), (TRUTH, truth_template)] {
+            if let Some(source) = source {
+                templates.add_template_owned(setting, source.clone()).map_err(invalid(setting))?;
+            }
+        }
+        if let Some(filter) = filter {
+            templates.compile_expression(filter).map_err(invalid(FILTER))?;
+        }
+        let pattern = match truth {
+            Truth::Pattern(pattern) => Some(
+                Regex::new(pattern)
+                    .map_err(|e| LoadError::Pattern { pattern: pattern.clone(), reason: e.to_string() })?,
+            ),
+            _ => None,
+        };
+        Ok(Self { columns: columns.clone(), templates, pattern })
+    }
+
+    /// The example of a row, which has the [required](Columns::required) columns; none if the filter leaves it out.
+    pub(crate) fn example(&self, place: Place<'_>, mut row: Row) -> Result<Option<Example>, LoadError> {
+        if !self.is_wanted(place, &row)? {
+            return Ok(None);
+        }
+        let Columns { question, answer, .. } = &self.columns;
+        let (history, prompt, last) = match self.columns.prompt {
+            Some(_) => (Vec::new(), self.render(place, PROMPT, &row)?, None),
+            None => self.question(place, &row[question])?,
+        };
+        let solution = match (&self.columns.truth, last) {
+            (Truth::Template(_), _) => self.render(place, TRUTH, &row)?.trim().to_owned(),
+            // The question is a conversation that ends with the answer.
+            (_, Some(last)) if question == answer => last,
+            _ => self.answer(place, answer, &row[answer])?,
+        };
+        let truth = self.truth(&solution).filter(|truth| !truth.is_empty());
+        let truth = truth.ok_or_else(|| LoadError::NoTruth {
+            path: place.path.to_owned(),
+            row: place.number,
+            reason: self.advice(),
+        })?;
+        if self.columns.prompt.is_none() {
+            row.remove(question);
+        }
+        if self.columns.truth == Truth::Whole {
+            row.remove(answer);
+        }
+        Ok(Some(Example { history, question: prompt, solution, truth, columns: row }))
+    }
+
+    fn is_wanted(&self, place: Place<'_>, row: &Row) -> Result<bool, LoadError> {
+        let Some(filter) = &self.columns.filter else { return Ok(true) };
+        let wanted = self.templates.compile_expression(filter).and_then(|filter| filter.eval(Serde(row)));
+        wanted.map(|wanted| wanted.is_true()).map_err(|e| LoadError::render(place, FILTER, row, &e))
+    }
+
+    fn render(&self, place: Place<'_>, setting: &'static str, row: &Row) -> Result<String, LoadError> {
+        let rendered = self.templates.get_template(setting).and_then(|template| template.render(Serde(row)));
+        rendered.map_err(|e| LoadError::render(place, setting, row, &e))
+    }
+
+    /// The messages before a question, the question, and an answer after it.
+    fn question(
+        &self,
+        place: Place<'_>,
+        value: &Value,
+    ) -> Result<(Vec<Turn>, String, Option<String>), LoadError> {
+        let Columns { question, answer, .. } = &self.columns;
+        match value {
+            Value::String(_) if question == answer => Err(LoadError::SameColumn { column: question.clone() }),
+            Value::String(text) => Ok((Vec::new(), text.clone(), None)),
+            Value::Array(messages) => conversation(messages).map_err(|reason| LoadError::Conversation {
+                place: place.to_string(),
+                column: question.clone(),
+                reason,
+            }),
+            other => Err(wrong_type(place, question, other)),
+        }
+    }
+
+    /// An answer; a whole number may be its own truth.
+    fn answer(&self, place: Place<'_>, column: &str, value: &Value) -> Result<String, LoadError> {
+        match value {
+            Value::String(text) => Ok(text.clone()),
+            Value::Number(number)
+                if self.columns.truth != Truth::Hashes && (number.is_i64() || number.is_u64()) =>
+            {
+                Ok(number.to_string())
+            }
+            other => Err(wrong_type(place, column, other)),
+        }
+    }
+
+    fn truth(&self, solution: &str) -> Option<String> {
+        let found = match &self.columns.truth {
+            Truth::Hashes => return after_hashes(solution),
+            Truth::Whole | Truth::Template(_) => solution,
+            Truth::Boxed => boxed(solution)?,
+            Truth::Pattern(_) => {
+                let found = self.pattern.as_ref()?.captures_iter(solution).last()?;
+                found.iter().skip(1).flatten().next().or(found.get(0))?.as_str()
+            }
+        };
+        Some(found.trim().to_owned())
+    }
+
+    /// What an answer without a truth lacks, and what to do.
+    fn advice(&self) -> String {
+        match &self.columns.truth {
+            Truth::Hashes => {
+                "has no result after `####`; end it with a line `#### 42`, or set `truth`".to_owned()
+            }
+            Truth::Whole => "is empty; fill or remove the row".to_owned(),
+            Truth::Boxed => "has no `\\boxed{…}`, or an empty one; add it, or set `truth`".to_owned(),
+            Truth::Pattern(pattern) => {
+                format!("has no match of {pattern:?}, or an empty one; change the pattern, or the row")
+            }
+            Truth::Template(_) => "is empty: change the template of `truth`, or the row".to_owned(),
+        }
+    }
+}
+
+fn wrong_type(place: Place<'_>, column: &str, value: &Value) -> LoadError {
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(number) if number.is_f64() => "a number that is not whole",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    LoadError::Type { place: place.to_string(), column: column.to_owned(), found: found.to_owned() }
+}
