@@ -30,6 +30,8 @@ pub enum Variant {
     RedrawOutcome,
     /// Dynamic sampling, which replaces only groups whose completions all have the same total.
     RedrawTotal,
+    /// A curriculum, which seldom samples what was always right or always wrong.
+    Curriculum,
 }
 
 /// The name of the sum of all rewards.
@@ -92,6 +94,7 @@ impl Variant {
             Self::Lora => "GRPO with LoRA".to_string(),
             Self::RedrawOutcome => "redraws by outcome".to_string(),
             Self::RedrawTotal => "redraws by total".to_string(),
+            Self::Curriculum => "curriculum".to_string(),
         }
     }
 
@@ -113,6 +116,7 @@ impl Variant {
             Self::Ddof1 => settings.set("ddof", "sample")?,
             Self::Lora => settings.set("lora.rank", 16)?,
             Self::Shuffled => {}
+            Self::Curriculum => settings.set("curriculum.floor", 0.2)?,
             Self::RedrawOutcome => settings.set("max_redraws", 3)?,
             Self::RedrawTotal => {
                 settings.set("max_redraws", 3)?;

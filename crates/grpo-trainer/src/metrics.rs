@@ -85,6 +85,8 @@ pub struct Metrics {
     pub grad_norm: f64,
     /// The learning rate of the step.
     pub learning_rate: f64,
+    /// [`Experiences::pass_rates`].
+    pub pass_rates: BTreeMap<u64, f64>,
     /// Tokens of prompts and completions seen since the start.
     pub num_tokens: u64,
     /// Steps skipped in a row because the loss or the gradient was not finite.
@@ -144,6 +146,7 @@ impl Metrics {
             importance_sampling_ratio_max: corrections(f64::max),
             grad_norm: observed.grad_norms.last().copied().unwrap_or(0.0),
             learning_rate,
+            pass_rates: experiences.pass_rates.clone(),
             num_tokens: trainer.progress.num_tokens,
             skipped_steps: trainer.progress.skipped,
             diagnoses: Vec::new(),

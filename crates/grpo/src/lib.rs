@@ -94,7 +94,9 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use config::{ConfigError, ExecutionConfig, RewardConfig, RunConfig, Scorer, Settings, TaskConfig};
+pub use config::{
+    ConfigError, Curriculum, ExecutionConfig, RewardConfig, RunConfig, Scorer, Settings, TaskConfig,
+};
 pub use device::{Device, DeviceError, DeviceKind};
 pub use error::Error;
 /// The crates that this one is made of, for everything else that is in them.

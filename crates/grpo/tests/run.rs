@@ -79,6 +79,67 @@ fn a_run_of_ones_own_begins_is_resumed_and_is_replayed() {
     assert_eq!(from_toml, config("steps = 1\nrewards = []"));
 }
 
+#[test]
+fn a_curriculum_is_resumed_and_replayed_and_forgets_what_is_too_hard() {
+    // Whatever is written: even numbers are right, odd ones wrong.
+    let parity = || {
+        let even = |n: &usize, _: &Completion| f32::from(u8::from(n % 2 == 0));
+        Rubric::new().with("even", 1.0, even).version("even", "1").unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, steps: &[u64], more: &str| {
+        let path = folder.path().join(name);
+        for steps in steps {
+            let config = config(&format!("steps = {steps}\nbeta = 0\n{more}"));
+            Run::open_with(
+                &path,
+                config,
+                letters(0..8),
+                parity(),
+                &Checks { audit: false, ..Checks::default() },
+            )
+            .unwrap()
+            .train(|_| {})
+            .unwrap();
+        }
+        path
+    };
+    let curriculum = "curriculum = { min_pass_rate = 0.5, max_pass_rate = 1.0, floor = 1e-9 }";
+    let [whole, resumed] =
+        [("whole", &[10][..]), ("resumed", &[3, 7, 10])].map(|(name, steps)| run(name, steps, curriculum));
+    for file in ["metrics.jsonl", "completions.jsonl"] {
+        let read = |run: &Path| std::fs::read(run.join(file)).unwrap();
+        assert!(read(&whole) == read(&resumed), "{file}");
+    }
+    for from_start in [true, false] {
+        let step = Replay { step: 10, from_start }.run(&resumed, parity(), |_| {}).unwrap();
+        assert!(step.is_same(), "{step:?}");
+    }
+    let odd = |run: &Path| -> Vec<u64> {
+        let lines = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let rates = lines.lines().flat_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let rates = line["pass_rates"].as_object().unwrap().clone();
+            assert_eq!(rates.len(), 2);
+            rates
+        });
+        let odd = rates.map(|(problem, rate)| (problem.parse::<u64>().unwrap(), rate.as_f64().unwrap()));
+        odd.filter(|(problem, rate)| {
+            assert_eq!(*rate, if problem % 2 == 0 { 1.0 } else { 0.0 });
+            problem % 2 == 1
+        })
+        .map(|(problem, _)| problem)
+        .collect()
+    };
+    let mut seen = odd(&whole);
+    seen.sort_unstable();
+    assert_eq!(seen, [1, 3, 5, 7], "each is tried once");
+    assert!(odd(&run("uniform", &[10], "")).len() >= 8, "without one, every problem comes up as often");
+    let config = config("curriculum.floor = 0");
+    let error = config.validate().unwrap_err().to_string();
+    assert!(error.contains("floor"), "{error}");
+}
+
 /// A run that is to be refused, and why.
 #[track_caller]
 fn refused(result: Result<u64, Error>, expected: &str) {

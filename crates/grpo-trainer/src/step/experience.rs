@@ -1,5 +1,7 @@
 //! What the first half of a step passes to the second.
 
+use std::collections::BTreeMap;
+
 use grpo_core::{Asked, Completion, Message};
 use grpo_reward::Scores;
 use grpo_rollout::Sample;
@@ -74,6 +76,9 @@ pub struct Experiences {
     pub redrawn: usize,
     /// Tokens that the rollout took, including those of groups that were not kept.
     pub tokens: RolloutTokens,
+    /// By problem, the share of completions that earned more than 0 from the reward that dynamic sampling looks at, also of groups that
+    /// were not kept. Without problems on which it abstained.
+    pub pass_rates: BTreeMap<u64, f64>,
 }
 
 /// Token counts.

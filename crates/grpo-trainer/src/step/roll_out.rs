@@ -1,5 +1,6 @@
 //! The first half of a step: from problems to experiences.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use grpo_core::{Asked, Completion};
@@ -39,6 +40,7 @@ impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
         }
         let (mut groups, mut times) = self.draw_groups(problems)?;
         let (mut tokens, mut redrawn) = (RolloutTokens::of(&groups), 0);
+        let mut pass_rates = self.pass_rates(&groups);
         for _ in 0..self.config.recipe.max_redraws {
             let flat: Vec<usize> = (0..groups.len()).filter(|i| self.has_one_outcome(&groups[*i])).collect();
             if flat.is_empty() {
@@ -52,6 +54,7 @@ impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
             times += of_others;
             tokens += RolloutTokens::of(&drawn);
             redrawn += drawn.len();
+            pass_rates.extend(self.pass_rates(&drawn));
             let kept = drawn.into_iter().filter(|group| !self.has_one_outcome(group));
             for (i, group) in flat.into_iter().zip(kept) {
                 groups[i] = group;
@@ -61,7 +64,7 @@ impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
         let references = tracing::info_span!("reference").in_scope(|| self.references(&groups))?;
         times.reference = start.elapsed();
         let groups = self.compare(groups, references);
-        Ok((Experiences { groups, redrawn, tokens }, times))
+        Ok((Experiences { groups, redrawn, tokens, pass_rates }, times))
     }
 
     /// Samples and scores a group for every problem.
@@ -116,10 +119,24 @@ impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
 
     /// Whether all completions of the group on which the reward that dynamic sampling looks at does not abstain earned the same from it.
     fn has_one_outcome(&self, group: &Group<Scored>) -> bool {
-        let outcomes = group.completions.iter().map(|scored| scored.scores.paid[self.redraw_reward]);
-        let mut outcomes = outcomes.filter(|outcome| !outcome.is_nan());
+        let mut outcomes = self.outcomes(group);
         let first = outcomes.next();
         outcomes.all(|outcome| Some(outcome) == first)
+    }
+
+    /// What the completions earned from the reward that dynamic sampling looks at, without those on which it abstains.
+    fn outcomes(&self, group: &Group<Scored>) -> impl Iterator<Item = f32> {
+        let outcomes = group.completions.iter().map(|scored| scored.scores.paid[self.redraw_reward]);
+        outcomes.filter(|outcome| !outcome.is_nan())
+    }
+
+    fn pass_rates(&self, groups: &[Group<Scored>]) -> BTreeMap<u64, f64> {
+        let rate = |group: &Group<Scored>| {
+            let outcomes: Vec<f32> = self.outcomes(group).collect();
+            let passed = outcomes.iter().filter(|outcome| **outcome > 0.0).count();
+            (!outcomes.is_empty()).then(|| (group.problem, passed as f64 / outcomes.len() as f64))
+        };
+        groups.iter().filter_map(rate).collect()
     }
 
     /// Log-probabilities of the tokens of each completion under the reference model, group by group; empty for completions that

@@ -7,7 +7,7 @@ use grpo_data::Columns;
 use grpo_qwen2::LoraConfig;
 use grpo_trainer::{Qwen2PolicyConfig, ReferenceSync, TrainerConfig};
 
-use super::{ExecutionConfig, RewardConfig, RunConfig, TaskConfig};
+use super::{Curriculum, ExecutionConfig, RewardConfig, RunConfig, TaskConfig};
 use crate::device::DeviceKind;
 use crate::gsm8k;
 
@@ -20,6 +20,7 @@ pub(super) struct Choices {
     /// Whether training continues existing adapters.
     pub(super) continues_adapter: bool,
     pub(super) moves_reference: bool,
+    pub(super) has_curriculum: bool,
 }
 
 /// The learning rate of adapters: ten times that of all weights, because adapters start at zero and are small.
@@ -28,7 +29,14 @@ const LORA_RATE: f64 = 1e-5;
 impl Default for Choices {
     fn default() -> Self {
         let TrainerConfig { max_completion_length, seed, .. } = TrainerConfig::default();
-        Self { max_completion_length, seed, lora: None, continues_adapter: false, moves_reference: false }
+        Self {
+            max_completion_length,
+            seed,
+            lora: None,
+            continues_adapter: false,
+            moves_reference: false,
+            has_curriculum: false,
+        }
     }
 }
 
@@ -39,7 +47,10 @@ impl Choices {
         let has_adapters = self.lora.is_some() || self.continues_adapter;
         let learning_rate = if has_adapters { LORA_RATE } else { base.learning_rate };
         RunConfig {
-            task: TaskConfig::default(),
+            task: TaskConfig {
+                curriculum: self.has_curriculum.then(Curriculum::default),
+                ..TaskConfig::default()
+            },
             algorithm: TrainerConfig {
                 max_completion_length: self.max_completion_length,
                 recipe: Paper::default().recipe(self.max_completion_length),
@@ -66,6 +77,7 @@ impl RunConfig {
             lora: self.policy.lora.as_ref().map(|lora| lora.rank),
             continues_adapter: self.task.adapter.is_some(),
             moves_reference: self.algorithm.reference_sync.is_some(),
+            has_curriculum: self.task.curriculum.is_some(),
         }
         .defaults()
     }
@@ -92,6 +104,7 @@ impl Default for TaskConfig {
             system_prompt: gsm8k::SYSTEM.to_string(),
             max_prompt_length: None,
             problems_per_step: 1,
+            curriculum: None,
             rewards: RewardConfig::gsm8k(),
             eval_problems: 0,
         }

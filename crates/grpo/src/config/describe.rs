@@ -32,6 +32,10 @@ const ABOUT: &[(&str, &str)] = &[
     ("task.system_prompt", "System prompt before every question, in the place of a conversation's own."),
     ("task.max_prompt_length", "Rows with longer prompts (in tokens) are dropped."),
     ("task.problems_per_step", "Problems per step, each with a group of completions."),
+    ("task.curriculum", "Prefers problems by the share of right completions when they were last sampled."),
+    ("task.curriculum.min_pass_rate", "Problems with a lower rate are too hard."),
+    ("task.curriculum.max_pass_rate", "Problems with a higher rate are too easy."),
+    ("task.curriculum.floor", "Probability with which these are sampled when they come up."),
     ("task.rewards", "What completions are paid for, a table each; `grpo rewards` lists all kinds."),
     ("task.eval_problems", "Held-out problems answered greedily before and after training."),
     ("algorithm", "How to train. Fixed when the run starts."),
@@ -269,6 +273,7 @@ mod tests {
         for text in [
             "",
             "recipe = 'cispo'",
+            "curriculum.floor = 0.5",
             "surrogate = { kind = 'cispo', epsilon_high = 0.2 }",
             "recipe = 'dr-grpo'\nlora.rank = 4",
             "[[rewards]]\nkind = 'quantity'\nsynonyms = { 'miles per hour' = 'mph', '°' = 'deg' }",

@@ -18,7 +18,9 @@ const LIKENESS: f64 = 0.8;
 static KEYS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     let mut keys = BTreeSet::new();
     for paper in Paper::ALL {
-        let mut config = Choices { lora: Some(1), moves_reference: true, ..Choices::default() }.defaults();
+        let mut config =
+            Choices { lora: Some(1), moves_reference: true, has_curriculum: true, ..Choices::default() }
+                .defaults();
         config.algorithm.recipe = paper.recipe(1);
         config.task.columns.truth = Truth::Template(String::new());
         collect(&json!(config.task.columns), "task.columns", &mut keys);
@@ -103,10 +105,11 @@ pub(super) fn get<'a>(config: &'a Value, key: &str) -> Option<&'a Value> {
 
 /// A configuration with the optional tables of `key` filled with defaults, so that part of a table can be set.
 pub(super) fn open(config: &mut Value, key: &str, value: &Value) {
-    for table in ["policy.lora", "algorithm.reference_sync"] {
+    for table in ["policy.lora", "algorithm.reference_sync", "task.curriculum"] {
         let opens = key.starts_with(&format!("{table}.")) || (key == table && value.is_object());
         if opens && get(config, table).is_none_or(Value::is_null) {
-            let full = Choices { lora: Some(16), moves_reference: true, ..Choices::default() };
+            let full =
+                Choices { lora: Some(16), moves_reference: true, has_curriculum: true, ..Choices::default() };
             *at_mut(config, table) = get(&json!(full.defaults()), table).cloned().unwrap_or_default();
         }
     }

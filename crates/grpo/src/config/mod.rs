@@ -83,11 +83,49 @@ pub struct TaskConfig {
     pub max_prompt_length: Option<usize>,
     /// Problems per step.
     pub problems_per_step: usize,
+    /// Prefers problems by their pass rates; all problems come up equally often if none.
+    #[serde(default)]
+    pub curriculum: Option<Curriculum>,
     /// What completions are paid for; a program may bring a [`Rubric`](crate::Rubric) of its own instead.
     pub rewards: Vec<RewardConfig>,
     /// Number of held-out problems answered greedily before and after training, taken from the start of the test split, or by
     /// hash from the training split.
     pub eval_problems: usize,
+}
+
+/// Prefers problems that are neither too hard nor too easy for the policy: by the share of completions that earned more than 0 from the
+/// reward that dynamic sampling looks at, when a problem was last sampled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Curriculum {
+    /// Problems with a lower pass rate are too hard.
+    pub min_pass_rate: f64,
+    /// Problems with a higher one are too easy.
+    pub max_pass_rate: f64,
+    /// The probability with which one of these is sampled when it comes up, so that none is forgotten.
+    pub floor: f64,
+}
+
+impl Default for Curriculum {
+    /// Leaves out what is always wrong or always right, four times of five.
+    fn default() -> Self {
+        Self { min_pass_rate: 0.01, max_pass_rate: 0.99, floor: 0.2 }
+    }
+}
+
+impl Curriculum {
+    fn validate(&self) -> Result<(), InvalidOption> {
+        let Self { min_pass_rate, max_pass_rate, floor } = self;
+        if !(0.0..=1.0).contains(min_pass_rate) || !(*min_pass_rate..=1.0).contains(max_pass_rate) {
+            let expected = "pass rates are between 0 and 1, the minimum at most the maximum";
+            let value = format!("{min_pass_rate} to {max_pass_rate}");
+            return Err(InvalidOption::new("curriculum", value, expected));
+        }
+        match *floor > 0.0 && *floor <= 1.0 {
+            true => Ok(()),
+            false => Err(InvalidOption::new("floor", floor, "it must be above 0, and at most 1")),
+        }
+    }
 }
 
 /// How a process executes a run. It may change on every resume: no step depends on it, except for the rounding of another device.
@@ -167,6 +205,7 @@ impl RunConfig {
                 return Err(InvalidOption::new(option, 0, "it must be at least 1"));
             }
         }
+        self.task.curriculum.as_ref().map_or(Ok(()), Curriculum::validate)?;
         self.algorithm.validate()?;
         self.policy.validate()
     }

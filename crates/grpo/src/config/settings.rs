@@ -138,6 +138,7 @@ impl Settings {
             lora: opened("policy.lora").then_some(rank),
             continues_adapter: self.last("task.adapter").is_some_and(|folder| !folder.is_null()),
             moves_reference: opened("algorithm.reference_sync"),
+            has_curriculum: opened("task.curriculum"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A run: a folder, and the steps taken in it.
 
 mod checks;
+mod curriculum;
 mod evaluate;
 mod event;
 mod folder;

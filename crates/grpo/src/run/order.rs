@@ -2,6 +2,8 @@
 
 use grpo_trainer::{Experiences, Order, Problem, Qwen2Policy, RolloutTimes, Trainer};
 
+use super::RunFolder;
+use super::curriculum::PassRates;
 use super::folder::Skipped;
 use crate::{Error, Question, RunConfig, Task, Truth};
 
@@ -9,6 +11,7 @@ use crate::{Error, Question, RunConfig, Task, Truth};
 pub struct Problems<'a, T> {
     questions: &'a [Question<T>],
     skipped: &'a [Skipped],
+    rates: PassRates,
     order: Order,
     /// Replacements for problems that are skipped, or whose completions all have the same outcome.
     spare: Order,
@@ -20,7 +23,21 @@ impl<'a, T: Truth> Problems<'a, T> {
     pub fn new(task: &'a Task<T>, config: &RunConfig) -> Self {
         let (n, seed) = (task.train.len(), config.algorithm.seed);
         let (order, spare) = (Order::new(n, seed), Order::new(n, !seed));
-        Self { questions: &task.train, skipped: &[], order, spare, per_step: config.task.problems_per_step }
+        let rates = PassRates::new(config.task.curriculum.clone(), seed);
+        Self {
+            questions: &task.train,
+            skipped: &[],
+            rates,
+            order,
+            spare,
+            per_step: config.task.problems_per_step,
+        }
+    }
+
+    /// The same after a run's first `steps` steps.
+    pub(super) fn after(mut self, folder: &RunFolder, steps: u64) -> Result<Self, Error> {
+        self.rates.read(folder, steps)?;
+        Ok(self)
     }
 
     /// The same, but skips some problems.
@@ -37,14 +54,13 @@ impl<'a, T: Truth> Problems<'a, T> {
         let mut met = self.passed_over(step);
         let batch = self.batch(step, &mut met);
         let first = step * (self.per_step * trainer.config().recipe.max_redraws) as u64;
-        let (questions, spare) = (self.questions, &mut self.spare);
+        let questions = self.questions;
         let prompts =
             |indices: &[usize]| problems(indices.iter().map(|i| (*i, &questions[*i])), trainer.policy());
-        trainer.roll_out_dynamic(&prompts(&batch)?, |n| {
-            let others = unmet(spare, first, n, questions.len(), &met);
-            met.extend(&others);
-            prompts(&others)
-        })
+        let (experiences, times) = trainer
+            .roll_out_dynamic(&prompts(&batch)?, |n| prompts(&self.others(step, first, n, &mut met)))?;
+        self.rates.add(&experiences.pass_rates);
+        Ok((experiences, times))
     }
 
     /// All problems.
@@ -66,13 +82,24 @@ impl<'a, T: Truth> Problems<'a, T> {
     /// The problems of the step that follows `step` others. Skipped problems are replaced.
     fn batch(&mut self, step: u64, met: &mut Vec<usize>) -> Vec<usize> {
         let mut batch = self.order.batch(step, self.per_step);
-        batch.retain(|problem| !met.contains(problem));
+        batch.retain(|problem| !met.contains(problem) && self.rates.is_due(*problem, step));
         met.extend(&batch);
         let (first, missing) = (step * self.per_step as u64, self.per_step - batch.len());
-        let others = unmet(&mut self.spare, first, missing, self.questions.len(), met);
-        met.extend(&others);
-        batch.extend(others);
+        batch.extend(self.others(step, first, missing, met));
         batch
+    }
+
+    /// The next `n` spare problems that have not been met, from a position on: those that the curriculum wants, and then any.
+    fn others(&mut self, step: u64, first: u64, n: usize, met: &mut Vec<usize>) -> Vec<usize> {
+        let Self { spare, rates, questions, .. } = self;
+        let mut others = Vec::new();
+        for only_due in [true, false] {
+            let wanted = |problem: usize| !only_due || rates.is_due(problem, step);
+            let found = unmet(spare, first, n - others.len(), questions.len(), met, wanted);
+            met.extend(&found);
+            others.extend(found);
+        }
+        others
     }
 
     fn passed_over(&self, step: u64) -> Vec<usize> {
@@ -101,8 +128,15 @@ pub(super) fn longest_prompt<T>(task: &Task<T>, policy: &Qwen2Policy) -> Result<
     Ok(prompt.map_or(0, |prompt| prompt.len()))
 }
 
-/// The next `n` unused problems from a position on, or as many as there are.
-fn unmet(order: &mut Order, first: u64, n: usize, all: usize, met: &[usize]) -> Vec<usize> {
+/// The next `n` wanted problems from a position on that have not been met, or as many as there are.
+fn unmet(
+    order: &mut Order,
+    first: u64,
+    n: usize,
+    all: usize,
+    met: &[usize],
+    wanted: impl Fn(usize) -> bool,
+) -> Vec<usize> {
     let mut others = Vec::new();
     // Two passes over the order cover every problem.
     for position in first..first + 2 * all as u64 {
@@ -110,7 +144,7 @@ fn unmet(order: &mut Order, first: u64, n: usize, all: usize, met: &[usize]) -> 
             break;
         }
         let problem = order.problem(position);
-        if !met.contains(&problem) && !others.contains(&problem) {
+        if !met.contains(&problem) && !others.contains(&problem) && wanted(problem) {
             others.push(problem);
         }
     }
@@ -126,7 +160,7 @@ mod tests {
         let mut order = Order::new(5, 3);
         let mut met = vec![2];
         for (n, expected) in [(1, 1), (2, 2), (3, 1), (1, 0)] {
-            let others = unmet(&mut order, 4, n, 5, &met);
+            let others = unmet(&mut order, 4, n, 5, &met, |_| true);
             assert_eq!(others.len(), expected, "{met:?}");
             met.extend(others);
         }
@@ -152,6 +186,21 @@ mod tests {
             distinct.sort_unstable();
             distinct.dedup();
             assert!(distinct.len() == 3 && !batch.contains(&problem), "{batch:?}");
+        }
+    }
+
+    #[test]
+    fn a_curriculum_replaces_what_is_too_easy_and_fills_every_step() {
+        let task = Task::new((0..8).map(|truth: u32| Question::new("", "?", truth)).collect());
+        let config = RunConfig::from_toml("problems_per_step = 4\ncurriculum.floor = 1e-9").unwrap();
+        let mut problems = Problems::new(&task, &config);
+        problems.rates.add(&(0..5).map(|problem| (problem, 1.0)).collect());
+        for step in 0..6 {
+            let mut batch = problems.batch(step, &mut Vec::new());
+            // The three others, and one that is too easy, because a step has four.
+            batch.sort_unstable();
+            assert_eq!((batch.len(), &batch[1..]), (4, &[5, 6, 7][..]), "step {step}");
+            assert!(batch[0] < 5);
         }
     }
 }

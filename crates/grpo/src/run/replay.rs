@@ -77,7 +77,7 @@ impl Replay {
             trainer = trainer.resume(&checkpoint)?.0;
         }
         let from = trainer.steps();
-        let mut problems = Problems::new(&task, &config).skipping(folder.skipped());
+        let mut problems = Problems::new(&task, &config).skipping(folder.skipped()).after(&folder, from)?;
         loop {
             let (experiences, _) = guard(device.as_ref(), || problems.roll_out(&trainer))?;
             let figures = guard(device.as_ref(), || trainer.learn(&experiences).map_err(Error::from))?;

@@ -128,7 +128,8 @@ impl<T: Truth> Run<T> {
     ) -> Result<bool, Error> {
         let Self { folder, config, task, trainer, log, interrupt, .. } = self;
         let execution = &config.execution;
-        let mut problems = Problems::new(task, config).skipping(folder.skipped());
+        let mut problems =
+            Problems::new(task, config).skipping(folder.skipped()).after(folder, trainer.steps())?;
         let mut checkpoints = folder.checkpoints(execution.keep);
         if let Some(best) = evaluations.best() {
             checkpoints.keep_best(best.step);
