@@ -9,6 +9,7 @@ mod chat;
 mod checkpoint;
 mod dataset;
 mod model;
+mod record;
 mod rewards;
 mod target;
 
@@ -17,10 +18,11 @@ pub use chat::chat;
 pub use checkpoint::checkpoint;
 pub use dataset::dataset;
 pub use model::model;
+pub use record::record;
 pub use rewards::rewards;
 pub use target::{Target, let_panics_be_caught};
 
 /// All targets.
 pub fn targets() -> Vec<Target> {
-    vec![model(), chat(), adapter(), checkpoint(), dataset(), rewards()]
+    vec![model(), chat(), adapter(), checkpoint(), dataset(), record(), rewards()]
 }
