@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use grpo::evaluation::{EvaluationConfig, Evaluator, PairedComparison, Progress, Results, is_evaluation};
 use grpo::grpo_data::Truth;
-use grpo::{Columns, DeviceKind, Hub, Interrupt, RunConfig, Sampling, resolve_model};
+use grpo::{Columns, DeviceKind, Hub, Interrupt, RunConfig, Sampling, TaskConfig, resolve_model};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::at_least_1;
@@ -32,7 +32,7 @@ pub struct EvaluateArgs {
     /// Adapters of the other model.
     #[arg(long, value_name = "FOLDER", requires = "against")]
     against_adapter: Option<String>,
-    /// TOML file of a run, whose dataset, columns and system prompt are the defaults here.
+    /// TOML file of a run: its dataset, columns, system prompt and held-out problems are the defaults here.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Problems: a Parquet, JSONL or CSV file, a folder of them, or a Hub id [default: openai/gsm8k].
@@ -154,7 +154,12 @@ impl Subject {
             return Ok(Self { config, folder: model.into(), source: Source::Results(results.into()) });
         }
         let temperature = args.temperature.unwrap_or(if args.samples == 1 { 0.0 } else { 1.0 });
-        let task = args.config.as_ref().map_or(Ok(RunConfig::default()), RunConfig::read)?.task;
+        let mut task = args.config.as_ref().map_or(Ok(RunConfig::default()), RunConfig::read)?.task;
+        if let Some(dataset) = &args.dataset {
+            task =
+                TaskConfig { dataset: dataset.clone(), dataset_config: None, dataset_revision: None, ..task };
+        }
+        let is_of_run = args.dataset.is_none() && args.split.is_none() && task.test_split.is_none();
         let truth = match (&args.truth_pattern, args.truth) {
             (Some(pattern), _) => Truth::Pattern(pattern.clone()),
             (None, Some(TruthName::Hashes)) => Truth::Hashes,
@@ -165,15 +170,20 @@ impl Subject {
         let config = EvaluationConfig {
             model: model.to_string(),
             adapter: adapter.cloned(),
-            dataset: args.dataset.clone().unwrap_or(task.dataset),
+            dataset: task.dataset,
             dataset_config: task.dataset_config,
             dataset_revision: task.dataset_revision,
             columns: Columns {
                 question: args.question_column.clone().unwrap_or(task.columns.question),
                 answer: args.answer_column.clone().unwrap_or(task.columns.answer),
                 truth,
-                ..task.columns
+                // A column that is named takes the place of a template.
+                prompt: task.columns.prompt.filter(|_| args.question_column.is_none()),
+                filter: task.columns.filter,
             },
+            train_split: task.train_split,
+            // Those of the run, where they are not a split.
+            held_out: Some(task.eval_problems).filter(|n| is_of_run && *n > 0),
             split: args.split.clone().or(task.test_split).unwrap_or("test".to_string()),
             limit: args.limit.map(|n| n as usize),
             system_prompt: args.system_prompt.clone().unwrap_or(task.system_prompt),

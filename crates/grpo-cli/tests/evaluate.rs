@@ -239,3 +239,41 @@ fn bad_input_is_refused() {
     assert_eq!(std::fs::read_to_string(file).unwrap(), "mine\n");
     assert!(!out.exists() && !folder.path().join("lock").exists());
 }
+
+/// A single file, asked by templates: an evaluation answers what the run has held out, and the run trains on the rest.
+#[test]
+fn held_out_problems_of_a_run_are_those_of_an_evaluation_with_its_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, config) = (folder.path().join("sums.jsonl"), folder.path().join("run.toml"));
+    let rows: Vec<String> = (0..12).map(|n| serde_json::json!({ "a": n, "b": 5 }).to_string()).collect();
+    std::fs::write(&data, rows.join("\n")).unwrap();
+    let text = format!(
+        "model = '{}'\ndataset = '{}'\neval_problems = 4\nproblems_per_step = 8\ngroup_size = 2\nmax_completion_length = 20\n\
+         prompt = 'Iris has {{{{ a }}}} coins and finds {{{{ b }}}} more. How many coins does Iris have now?'\n\
+         filter = 'a != 3'\ncolumns.truth.template = '{{{{ a + b }}}}'\n",
+        embedded("model").display(),
+        data.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let (run, evaluation) = (folder.path().join("run"), folder.path().join("evaluation"));
+    let config = ["--config", config.to_str().unwrap(), "--device", "cpu"];
+    succeed(grpo("train").args(config).args(["--steps", "1", "--no-preflight", "--out"]).arg(&run));
+    succeed(grpo("evaluate").arg(embedded("model")).args(config).arg("--out").arg(&evaluation));
+    let asked = |lines: &[Value]| -> Vec<(String, String)> {
+        let text = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
+        let mut asked: Vec<_> =
+            lines.iter().map(|line| (text(line, "question"), text(line, "truth"))).collect();
+        asked.sort();
+        asked.dedup();
+        asked
+    };
+    let held_out = asked(read(&run, "before.json")[0]["completions"].as_array().unwrap());
+    assert_eq!(held_out, asked(&completions(&evaluation)));
+    let trained = asked(&completions(&run));
+    assert_eq!((held_out.len(), trained.len()), (4, 7));
+    assert!(held_out.iter().all(|problem| !trained.contains(problem)));
+    assert!(trained.iter().chain(&held_out).all(|(question, truth)| {
+        let a: u32 = question.split(' ').nth(2).unwrap().parse().unwrap();
+        a != 3 && *truth == (a + 5).to_string()
+    }));
+}

@@ -168,4 +168,9 @@ pub trait GroupReward<T: ?Sized>: Send + Sync {
     fn version(&self) -> String {
         String::new()
     }
+
+    /// Whether it limits its own time, so that nobody else has to.
+    fn has_own_time_limit(&self) -> bool {
+        false
+    }
 }

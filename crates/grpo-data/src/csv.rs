@@ -30,6 +30,10 @@ pub(crate) fn read(path: &Path, reader: &Reader) -> Result<Vec<Example>, LoadErr
     let mut lines = Lines::from_path(path).map_err(failed)?;
     let names = lines.headers().map_err(failed)?.clone();
     let names: Vec<&str> = names.iter().map(|name| name.trim_start_matches('\u{feff}')).collect();
+    if let Some(name) = names.iter().find(|name| names.iter().filter(|other| other == name).count() > 1) {
+        let reason = format!("it has several columns `{name}`: rename one of them");
+        return Err(LoadError::Csv { path: path.to_owned(), row: 0, reason });
+    }
     for column in reader.columns.required() {
         if !names.contains(&column) {
             let found = names.iter().map(|&name| name.to_owned()).collect();

@@ -133,7 +133,7 @@ pub enum LoadError {
     Csv {
         /// The file.
         path: PathBuf,
-        /// The row below the names of the columns.
+        /// The row below the names of the columns, which are row 0.
         row: usize,
         /// What is wrong, and what to do.
         reason: String,

@@ -62,7 +62,16 @@ impl Line<'_> {
             let fields = Fields { required: self.required, only_required }.deserialize(&mut json)?;
             json.end().map(|()| fields)
         };
-        let Found { row, repeated } = read(false).or_else(|_| read(true)).map_err(|e| {
+        let read_all = read(false).or_else(|_| {
+            let required = read(true)?;
+            let place = format!("{}: line {}", self.path.display(), self.number);
+            tracing::warn!(
+                "{place} holds a value that cannot be represented: only its {} are read",
+                self.required.join(" and ")
+            );
+            Ok(required)
+        });
+        let Found { row, repeated } = read_all.map_err(|e: serde_json::Error| {
             // The parser also counts lines, and sees only one.
             let reason = e.to_string().replace(" at line 1 column ", " at column ");
             LoadError::Json { path: self.path.to_owned(), line: self.number, reason }

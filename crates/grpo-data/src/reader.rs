@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::Path;
 
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use minijinja_contrib::pycompat;
 use regex::Regex;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::conversation::conversation;
 use crate::truth::{after_hashes, boxed};
@@ -116,7 +116,11 @@ impl Reader {
     fn is_wanted(&self, place: Place<'_>, row: &Row) -> Result<bool, LoadError> {
         let Some(filter) = &self.columns.filter else { return Ok(true) };
         let wanted = self.templates.compile_expression(filter).and_then(|filter| filter.eval(Serde(row)));
-        wanted.map(|wanted| wanted.is_true()).map_err(|e| LoadError::render(place, FILTER, row, &e))
+        let wanted = wanted.and_then(|wanted| match wanted.is_undefined() {
+            true => Err(ErrorKind::UndefinedError.into()),
+            false => Ok(wanted.is_true()),
+        });
+        wanted.map_err(|e| LoadError::render(place, FILTER, row, &e))
     }
 
     fn render(&self, place: Place<'_>, setting: &'static str, row: &Row) -> Result<String, LoadError> {
@@ -147,11 +151,14 @@ impl Reader {
     fn answer(&self, place: Place<'_>, column: &str, value: &Value) -> Result<String, LoadError> {
         match value {
             Value::String(text) => Ok(text.clone()),
-            Value::Number(number)
-                if self.columns.truth != Truth::Hashes && (number.is_i64() || number.is_u64()) =>
-            {
-                Ok(number.to_string())
+            Value::Number(number) if self.columns.truth != Truth::Hashes && is_whole(number) => {
+                Ok(number.to_string().trim_end_matches(".0").to_owned())
             }
+            Value::Array(_) if column == self.columns.question => Err(LoadError::Conversation {
+                place: place.to_string(),
+                column: column.to_owned(),
+                reason: "does not end with an answer of the assistant".to_owned(),
+            }),
             other => Err(wrong_type(place, column, other)),
         }
     }
@@ -185,11 +192,17 @@ impl Reader {
     }
 }
 
+/// Whether a number is whole, as 24 and 24.0 are.
+fn is_whole(number: &Number) -> bool {
+    // Beyond 2^53, not every whole number is an f64.
+    !number.is_f64() || number.as_f64().is_some_and(|n| n.fract() == 0.0 && n.abs() < 9e15)
+}
+
 fn wrong_type(place: Place<'_>, column: &str, value: &Value) -> LoadError {
     let found = match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
-        Value::Number(number) if number.is_f64() => "a number that is not whole",
+        Value::Number(number) if !is_whole(number) => "a number that is not whole",
         Value::Number(_) => "a number",
         Value::String(_) => "text",
         Value::Array(_) => "a list",

@@ -39,6 +39,13 @@ impl Split {
         Self { name: name.into(), config: None, revision: None }
     }
 
+    /// The same of a configuration, at a revision.
+    #[must_use]
+    pub fn of(mut self, config: Option<String>, revision: Option<String>) -> Self {
+        (self.config, self.revision) = (config, revision);
+        self
+    }
+
     /// The examples to learn from.
     pub fn train() -> Self {
         Self::new("train")

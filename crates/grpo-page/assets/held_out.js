@@ -9,8 +9,11 @@ function changes(run) {
     ]),
   ];
 }
-/** The share of completions that earned a reward. */
-const rate = (pairs, when, k) => `${(100 * pairs.filter(pair => pair[when].rewards[k] > 0).length / pairs.length).toFixed(1)} %`;
+/** The share of completions that earned a reward, of those that it scored. */
+const rate = (pairs, when, k) => {
+  const earned = pairs.map(pair => pair[when].rewards[k]).filter(reward => reward != null);
+  return `${(100 * earned.filter(reward => reward > 0).length / earned.length).toFixed(1)} %`;
+};
 async function drawHeldOut() {
   const mine = ++turn;
   const { run, change } = state;

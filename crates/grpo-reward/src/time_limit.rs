@@ -66,7 +66,7 @@ where
     Box::new(move |reward, asked, completions| {
         let messages: Vec<Message> = asked.messages.to_vec();
         let (truth, completions) = (asked.truth.to_owned(), completions.to_vec());
-        let limit = limit * u32::try_from(completions.len()).unwrap_or(u32::MAX);
+        let limit = limit.saturating_mul(u32::try_from(completions.len()).unwrap_or(u32::MAX));
         let (done, result) = channel();
         let work = move || {
             let asked = Asked { messages: &messages, truth: truth.borrow() };

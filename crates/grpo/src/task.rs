@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::HashSet;
 use std::path::Path;
 
-use grpo_data::{Example, Hub, LoadError, Split, Turn, resolve_dataset};
+use grpo_data::{Columns, Example, Hub, LoadError, Split, Turn, resolve_dataset};
 use grpo_files::sha256_of;
 use grpo_qwen2::Message;
 use grpo_reward::audit::{Audit, AuditReport, Case};
@@ -142,7 +142,11 @@ impl Task<Row> {
         if *eval_problems == 0 {
             return Ok(Self::of_examples(&train, system_prompt));
         }
-        let (name, test) = match config.test_problems(hub)? {
+        let test = match &config.test_split {
+            Some(split) => Some(resolve_dataset(dataset, &config.split(split), columns, hub)?),
+            None => rows_if_any(dataset, &config.split("test"), columns, hub)?,
+        };
+        let (name, test) = match test {
             Some(mut test) => {
                 test.truncate(*eval_problems);
                 ("test problems", test)
@@ -166,28 +170,33 @@ impl Task<Row> {
 impl TaskConfig {
     /// A split of the dataset.
     pub fn split(&self, name: &str) -> Split {
-        let (config, revision) = (self.dataset_config.clone(), self.dataset_revision.clone());
-        Split { name: name.to_string(), config, revision }
+        Split::new(name).of(self.dataset_config.clone(), self.dataset_revision.clone())
     }
+}
 
-    /// The rows of the test split; none if the dataset has none and the configuration names none.
-    fn test_problems(&self, hub: &Hub) -> Result<Option<Vec<Example>>, Error> {
-        let Self { dataset, columns, test_split, .. } = self;
-        if test_split.is_none() && Path::new(dataset).is_file() {
-            return Ok(None);
-        }
-        let split = self.split(test_split.as_deref().unwrap_or("test"));
-        match resolve_dataset(dataset, &split, columns, hub) {
-            Err(grpo_data::Error::Load(LoadError::NoSplit { .. })) if test_split.is_none() => Ok(None),
-            found => Ok(Some(found?)),
-        }
+/// The rows of a split; none if the dataset has no such split.
+pub(crate) fn rows_if_any(
+    dataset: &str,
+    split: &Split,
+    columns: &Columns,
+    hub: &Hub,
+) -> Result<Option<Vec<Example>>, Error> {
+    if Path::new(dataset).is_file() {
+        return Ok(None);
+    }
+    match resolve_dataset(dataset, split, columns, hub) {
+        Err(grpo_data::Error::Load(LoadError::NoSplit { .. })) => Ok(None),
+        found => Ok(Some(found?)),
     }
 }
 
 /// Takes `n` rows out of others: those whose questions have the lowest hashes, so that they are the same in any order. Rows with the
 /// same questions are dropped.
-fn hold_out(rows: &mut Vec<Example>, n: usize) -> Result<Vec<Example>, Error> {
-    let hash = |row: &Example| sha256_of(row.question.as_bytes());
+pub(crate) fn hold_out(rows: &mut Vec<Example>, n: usize) -> Result<Vec<Example>, Error> {
+    let hash = |row: &Example| {
+        let said = row.history.iter().map(|turn| turn.content.as_str()).chain([row.question.as_str()]);
+        sha256_of(json!(said.collect::<Vec<_>>()).to_string().as_bytes())
+    };
     let mut hashes: Vec<String> = rows.iter().map(hash).collect();
     hashes.sort_unstable();
     hashes.dedup();

@@ -83,7 +83,7 @@ fn a_run_of_ones_own_begins_is_resumed_and_is_replayed() {
 fn a_curriculum_is_resumed_and_replayed_and_forgets_what_is_too_hard() {
     // Whatever is written: even numbers are right, odd ones wrong.
     let parity = || {
-        let even = |n: &usize, _: &Completion| f32::from(u8::from(n % 2 == 0));
+        let even = |n: &usize, _: &Completion| f32::from(u8::from(n.is_multiple_of(2)));
         Rubric::new().with("even", 1.0, even).version("even", "1").unwrap()
     };
     let folder = tempfile::tempdir().unwrap();

@@ -39,6 +39,7 @@ fn the_truth_is_taken_as_the_columns_say() {
         (r#""A: 3; A: 14""#, pattern(r"\d"), "4"),
         (r#""yes""#, pattern("(no)|(yes)"), "yes"),
         ("204", Truth::Whole, "204"),
+        ("24.0", Truth::Whole, "24"),
         ("204", pattern(r"^\d"), "2"),
     ] {
         let examples = jsonl(&answer(text), &columns("problem", "solution", truth)).unwrap();

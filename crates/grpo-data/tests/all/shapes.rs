@@ -106,6 +106,7 @@ fn what_does_not_fit_is_named() {
         ("math.jsonl", prompt("{{ question }}"), "the columns are level, problem, solution, type"),
         ("math.jsonl", filter("level =="), "`filter` of the dataset's columns: syntax error"),
         ("math.jsonl", filter("length > 3"), "line 1: `filter` fails"),
+        ("math.jsonl", filter("verified"), "line 1: `filter` fails: undefined value"),
         (
             "math.jsonl",
             prompt("{% for i in range(9999) %}{% for j in range(9999) %}x{% endfor %}{% endfor %}"),
@@ -136,6 +137,7 @@ fn malformed_csv() {
         (&b"question,answer\nq,#### 1\nq,a,b\n"[..], "row 2 cannot be read: it has 3 values for 2 columns"),
         (b"question,answer\nq,#### 1\n\xff,#### 2\n", "row 2 cannot be read: its column 1 is not UTF-8"),
         (b"question,answer\n", "no row"),
+        (b"question,answer,answer\nq,#### 1,#### 2\n", "it has several columns `answer`"),
         (b"", "no column `question`; found: nothing"),
         (b"question,answer\nq,5\n", "the answer of row 1 has no result"),
     ] {

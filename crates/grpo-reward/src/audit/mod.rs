@@ -227,5 +227,7 @@ impl<T: fmt::Debug + ?Sized> Examination<'_, T> {
 
 /// What the scores are judged by: the part that pays for right answers, or the total.
 fn judged(scores: &Scores, right: Option<usize>) -> f32 {
-    right.map_or(scores.total, |part| scores.each[part])
+    let earned = right.map_or(scores.total, |part| scores.each[part]);
+    // What is not scored is not paid.
+    if earned.is_nan() { 0.0 } else { earned }
 }

@@ -40,6 +40,9 @@ pub struct Command {
     pub rewards: BTreeMap<String, f32>,
 }
 
+/// The longest timeout.
+const DAY: u64 = 86_400;
+
 fn minute() -> u64 {
     60
 }
@@ -56,8 +59,9 @@ impl Command {
     /// If the program cannot be started, or a setting is out of range.
     pub fn add_to(&self, rubric: Rubric<Row>, name: &str, weight: f32) -> Result<Rubric<Row>, SettingError> {
         let invalid = |reason: String| SettingError::Command { command: self.command.join(" "), reason };
-        if self.timeout == 0 || self.processes == 0 {
-            return Err(invalid("its timeout and its number of processes must be at least 1".to_owned()));
+        if !(1..=DAY).contains(&self.timeout) || self.processes == 0 {
+            let reason = format!("its timeout must be from 1 to {DAY} seconds, and its processes at least 1");
+            return Err(invalid(reason));
         }
         let timeout = Duration::from_secs(self.timeout);
         let pool = Pool::start(&self.command, timeout, self.processes).map_err(invalid)?;
@@ -83,7 +87,7 @@ impl Command {
             let (_, sum) = sha256(Path::new(argument)).ok()?;
             Some(format!("{argument} {sum}"))
         };
-        let files: Vec<String> = self.command.iter().skip(1).filter_map(sum).collect();
+        let files: Vec<String> = self.command.iter().filter_map(sum).collect();
         json!([self.command, files]).to_string()
     }
 }
@@ -118,6 +122,10 @@ impl GroupReward<Row> for Part {
 
     fn version(&self) -> String {
         self.version.clone()
+    }
+
+    fn has_own_time_limit(&self) -> bool {
+        true
     }
 }
 
@@ -157,7 +165,7 @@ fn number(answer: &Value, reward: Option<&str>) -> Result<Option<f32>, String> {
         Value::Null => Ok(None),
         Value::Number(number) => Ok(number.as_f64().map(|number| number as f32)),
         Value::Object(_) => Err(format!("its answer {answer} has several rewards: name them in `rewards`")),
-        _ => Err(format!("its answer {found} is no number, and not null")),
+        _ => Err(format!("its answer {found} is neither a number nor null")),
     }
 }
 

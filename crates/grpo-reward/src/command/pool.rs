@@ -17,6 +17,16 @@ pub(super) struct Pool {
     freed: Condvar,
 }
 
+/// The place of a process at work, until it is dropped.
+struct Place<'a>(&'a Pool);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.lock().busy -= 1;
+        self.0.freed.notify_one();
+    }
+}
+
 struct State {
     idle: Vec<Process>,
     /// Processes at work.
@@ -38,29 +48,41 @@ impl Pool {
 
     /// The answer to each request. A process that fails is given up; the next request starts another.
     pub(super) fn ask(&self, requests: &[String]) -> Result<Vec<Value>, String> {
-        let process = self.take();
-        let answered = process.and_then(|mut process| Ok((process.ask(requests, self.timeout)?, process)));
-        let mut state = self.lock();
-        state.busy -= 1;
-        self.freed.notify_one();
-        let (answers, process) = answered.map_err(|reason| format!("{}: {reason}", self.name()))?;
-        state.idle.push(process);
+        let place = self.take_place();
+        let idle = self.lock().idle.pop();
+        let (answers, process) =
+            self.ask_process(idle, requests).map_err(|reason| format!("{}: {reason}", self.name()))?;
+        // Before its place is free.
+        self.lock().idle.push(process);
+        drop(place);
         Ok(answers)
     }
 
-    /// A process that is running and idle.
-    fn take(&self) -> Result<Process, String> {
-        let state = self.lock();
-        let is_full = |state: &mut State| state.idle.is_empty() && state.busy >= self.most;
-        let mut state = self.freed.wait_while(state, is_full).unwrap_or_else(PoisonError::into_inner);
-        state.busy += 1;
-        let mut idle = state.idle.pop();
-        drop(state);
-        // One that has ended since is started again.
-        match idle.take_if(|process| process.is_running()) {
-            Some(process) => Ok(process),
-            None => Process::start(&self.command),
+    fn ask_process(
+        &self,
+        idle: Option<Process>,
+        requests: &[String],
+    ) -> Result<(Vec<Value>, Process), String> {
+        if let Some(mut process) = idle {
+            match process.ask(requests, self.timeout) {
+                // It has ended since the last group, and another can be started.
+                Err(failure) if failure.had_ended => {}
+                answered => {
+                    return answered.map(|answers| (answers, process)).map_err(|failure| failure.reason);
+                }
+            }
         }
+        let mut process = Process::start(&self.command)?;
+        let answers = process.ask(requests, self.timeout).map_err(|failure| failure.reason)?;
+        Ok((answers, process))
+    }
+
+    /// Waits until a process may work.
+    fn take_place(&self) -> Place<'_> {
+        let is_full = |state: &mut State| state.busy >= self.most;
+        let state = self.freed.wait_while(self.lock(), is_full);
+        state.unwrap_or_else(PoisonError::into_inner).busy += 1;
+        Place(self)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

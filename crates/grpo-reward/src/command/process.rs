@@ -2,21 +2,35 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 use crate::error::excerpt;
 
 /// Bytes of a process's standard error that are kept: the last ones.
 const KEPT: usize = 4096;
+/// Answers that are read before they are asked for.
+const UNREAD: usize = 1024;
 /// The longest answer.
 const LONGEST: u64 = 1 << 20;
 /// How long a process may take to end when nobody needs it.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Why a process did not answer.
+pub(super) struct Failure {
+    pub(super) reason: String,
+    /// Whether it had ended before it answered anything.
+    pub(super) had_ended: bool,
+}
 
 /// A process that answers lines with lines. It is ended when this is dropped.
 pub(super) struct Process {
@@ -41,7 +55,7 @@ impl Process {
             return Err(format!("`{program}` has no standard input and output"));
         };
         let (requests, to_write) = channel::<String>();
-        let (read, answers) = channel();
+        let (read, answers) = sync_channel(UNREAD);
         let errors = Arc::new(Mutex::new(Vec::new()));
         // The pipes are small: who writes to one must not wait for another.
         run(move || {
@@ -52,7 +66,8 @@ impl Process {
         run(move || {
             let mut stdout = BufReader::new(stdout);
             while let Some(line) = next_line(&mut stdout).transpose() {
-                if read.send(line).is_err() {
+                let is_last = line.is_err();
+                if read.send(line).is_err() || is_last {
                     break;
                 }
             }
@@ -62,22 +77,20 @@ impl Process {
         Ok(Self { child, requests: Some(requests), answers, errors })
     }
 
-    pub(super) fn is_running(&mut self) -> bool {
+    fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// The answer to each request. After an error, the process cannot be used.
-    pub(super) fn ask(&mut self, requests: &[String], timeout: Duration) -> Result<Vec<Value>, String> {
+    /// The answer to each request. After a failure, the process cannot be used.
+    pub(super) fn ask(&mut self, requests: &[String], timeout: Duration) -> Result<Vec<Value>, Failure> {
         if let Ok(line) = self.answers.try_recv() {
             let line = line.unwrap_or_default();
-            return Err(
-                self.failure(format!("it printed more than an answer to each request: {}", excerpt(&line)))
-            );
+            let reason = format!("it printed more than an answer to each request: {}", excerpt(&line));
+            return Err(self.failure(reason, false));
         }
         let text = requests.iter().map(|request| format!("{request}\n")).collect();
-        if self.requests.as_ref().is_none_or(|to_write| to_write.send(text).is_err()) {
-            return Err(self.failure("it does not read its standard input".to_owned()));
-        }
+        // If it no longer reads, that shows in its answers.
+        let _ = self.requests.as_ref().map(|to_write| to_write.send(text));
         let deadline = Instant::now() + timeout;
         let mut answers = Vec::with_capacity(requests.len());
         for i in 0..requests.len() {
@@ -85,25 +98,24 @@ impl Process {
             let count = format!("{i} of {} completions", requests.len());
             let line = match self.answers.recv_timeout(left) {
                 Ok(Ok(line)) => line,
-                Ok(Err(cause)) => return Err(self.failure(format!("its answer cannot be read: {cause}"))),
+                Ok(Err(cause)) => {
+                    return Err(self.failure(format!("its answer cannot be read: {cause}"), false));
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     let reason =
                         format!("it has scored {count} after {timeout:?}, and was ended: raise `timeout`");
-                    return Err(self.failure(reason));
+                    return Err(self.failure(reason, false));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.status();
-                    return Err(self.failure(format!("it ended ({status}) after scoring {count}")));
+                    return Err(self.failure(format!("it ended ({status}) after scoring {count}"), i == 0));
                 }
             };
-            let answer = serde_json::from_str(&line);
-            answers.push(answer.map_err(|_| {
-                self.failure(format!(
-                    "line {} of its answers is no JSON: {}",
-                    i + 1,
-                    excerpt(line.trim_end())
-                ))
-            })?);
+            let answer = serde_json::from_str(&line).map_err(|_| {
+                let line = excerpt(line.trim_end());
+                self.failure(format!("line {} of its answers is no JSON: {line}", i + 1), false)
+            })?;
+            answers.push(answer);
         }
         Ok(answers)
     }
@@ -126,16 +138,17 @@ impl Process {
     }
 
     /// A reason with the end of what the process wrote to its standard error.
-    fn failure(&mut self, reason: String) -> String {
+    fn failure(&mut self, reason: String, had_ended: bool) -> Failure {
         // What it wrote before it ended may still be on its way.
         if !self.is_running() {
             thread::sleep(Duration::from_millis(20));
         }
         let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-        match String::from_utf8_lossy(&errors).trim() {
+        let reason = match String::from_utf8_lossy(&errors).trim() {
             "" => reason,
             errors => format!("{reason}; its standard error ends with:\n{errors}"),
-        }
+        };
+        Failure { reason, had_ended }
     }
 }
 
@@ -144,7 +157,9 @@ impl Drop for Process {
         // Its standard input ends, and so does a program that reads all of it.
         self.requests = None;
         self.wait();
-        // If it has ended, there is nothing to kill.
+        // With what it has started: it leads a group of processes. If they have ended, there is nothing to kill.
+        #[cfg(unix)]
+        let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -85,9 +85,9 @@ fn what_is_no_reward_is_an_error_that_says_why() {
         (
             each("echo '\"high\"'"),
             &one,
-            "its answer \"high\" is no number, and not null, for the completion \"a\"",
+            "its answer \"high\" is neither a number nor null, for the completion \"a\"",
         ),
-        (each("echo true"), &one, "its answer true is no number"),
+        (each("echo true"), &one, "its answer true is neither a number nor null"),
         (each("echo '{\"style\": 1}'"), &one, "has several rewards: name them in `rewards`"),
         (each("echo 1e39"), &one, "gave inf"),
         (each("echo '{\"form\": 1}'"), &named, "has no reward `style`"),
@@ -108,7 +108,9 @@ fn what_is_no_reward_is_an_error_that_says_why() {
     for (settings, expected) in [
         (json!({ "command": [] }), "name a program"),
         (json!({ "command": ["/no/such/program"] }), "`/no/such/program` cannot be started"),
-        (json!({ "command": ["sh"], "timeout": 0 }), "must be at least 1"),
+        (json!({ "command": ["sh"], "timeout": 0 }), "must be from 1 to 86400 seconds"),
+        (json!({ "command": ["sh"], "timeout": u64::MAX }), "must be from 1 to 86400 seconds"),
+        (json!({ "command": ["sh"], "processes": 0 }), "its processes at least 1"),
     ] {
         let command: Command = serde_json::from_value(settings).unwrap();
         let error = command.add_to(Rubric::new(), "program", 1.0).unwrap_err().to_string();
@@ -129,18 +131,26 @@ fn lines_too_many_are_an_error_of_the_next_group() {
 fn a_program_that_hangs_is_ended_and_one_that_has_ended_is_started_again() {
     let folder = tempfile::tempdir().unwrap();
     let pid = folder.path().join("pid");
-    let hangs = rubric(&format!("echo $$ > {}; exec sleep 1000", pid.display()), json!({ "timeout": 1 }));
+    // It is the child of a shell that waits for it.
+    let hangs = format!("sh -c 'echo $$ > {}; exec sleep 1000'; true", pid.display());
+    let hangs = rubric(&hangs, json!({ "timeout": 1 }));
     let start = Instant::now();
     let error = score(&hangs, &["a"]).unwrap_err();
     assert!(error.contains("it has scored 0 of 1 completions after 1s"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(10));
     let process = fs::read_to_string(&pid).unwrap();
-    assert!(!fs::exists(format!("/proc/{}/cmdline", process.trim())).unwrap(), "it is still there");
+    // Of a process that has ended, nothing is left, or no command line.
+    let is_there =
+        || fs::read(format!("/proc/{}/cmdline", process.trim())).is_ok_and(|line| !line.is_empty());
+    while is_there() && start.elapsed() < Duration::from_secs(10) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(!is_there());
 
     let once = rubric("read line; echo 1", json!({}));
-    for _ in 0..3 {
+    for _ in 0..5 {
+        // Whether it has already ended, or is about to.
         assert_eq!(totals(&score(&once, &["a"]).unwrap()), [1.0]);
-        thread::sleep(Duration::from_millis(100));
     }
 }
 
@@ -156,6 +166,12 @@ fn processes_work_side_by_side_and_results_do_not_depend_on_them() {
     });
     assert_eq!(found, [[1.0, 2.0], [2.0, 2.0], [1.0, 2.0]]);
     assert!(start.elapsed() < Duration::from_millis(1100), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_program_has_a_time_limit_of_its_own() {
+    let rubric = rubric(&each("sleep 0.2; echo 1"), json!({})).with_time_limit(Duration::from_millis(50));
+    assert_eq!(totals(&score(&rubric, &["a"]).unwrap()), [1.0]);
 }
 
 #[test]

@@ -39,6 +39,14 @@ pub enum Scorer {
 }
 
 impl Scorer {
+    /// The names of its rewards, one of which may be that of the whole.
+    fn names<'a>(&'a self, name: &'a String) -> Vec<&'a String> {
+        match self {
+            Self::Command(command) if !command.rewards.is_empty() => command.rewards.keys().collect(),
+            _ => vec![name],
+        }
+    }
+
     fn add_to(&self, rubric: Rubric<Row>, name: &str, weight: f32) -> Result<Rubric<Row>, SettingError> {
         match self {
             Self::Verifier(verifier) => verifier.add_to(rubric, name, weight),
@@ -164,20 +172,26 @@ impl TaskConfig {
             ));
         }
         let mut rubric = Rubric::new();
-        for RewardConfig { name, weight, scorer, .. } in &self.rewards {
-            // Names are parts of metrics' names, `rewards/{name}/mean`.
-            if name.is_empty() || name.contains(|c: char| c == '/' || c.is_control()) {
+        for RewardConfig { name, weight, gate, scorer } in &self.rewards {
+            let names = scorer.names(name);
+            if names != [name] && (name != COMMAND || gate.is_some()) {
                 return Err(wrong(
                     name,
-                    "a `name` is not empty and has no slashes and no control characters",
+                    "a program with several `rewards` has neither a `name` nor a `gate`",
                 ));
             }
-            if rubric.names().any(|other| other == name) {
-                return Err(wrong(name, "another reward has the same name: give one of them a `name`"));
+            for name in names {
+                // Names are parts of metrics' names, `rewards/{name}/mean`.
+                if name.is_empty() || name.contains(|c: char| c == '/' || c.is_control()) {
+                    return Err(wrong(
+                        name,
+                        "a `name` is not empty and has no slashes and no control characters",
+                    ));
+                }
+                if rubric.names().any(|other| other == name) {
+                    return Err(wrong(name, "another reward has the same name: give one of them a `name`"));
+                }
             }
-            // JSON has no numbers that are not finite.
-            let is_finite =
-                |value: &Value| value.as_object().is_none_or(|map| map.values().all(|v| !v.is_null()));
             if !weight.is_finite() || !is_finite(&json!(scorer)) {
                 return Err(wrong(name, "its numbers have to be finite, and below 3.4e38"));
             }
@@ -192,6 +206,14 @@ impl TaskConfig {
             }
         }
         Ok(rubric)
+    }
+}
+
+/// Whether all numbers are: JSON has no others, and null in their place.
+fn is_finite(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.values().all(is_finite),
+        value => !value.is_null(),
     }
 }
 
@@ -222,6 +244,11 @@ mod tests {
     fn wrong_parts_are_named() {
         let part = |settings: Value| RewardConfig::try_from(settings.as_object().unwrap().clone()).unwrap();
         let numeric = |name: &str| part(json!({ "kind": "numeric", "name": name }));
+        let several = |mut more: Value, weight: f64| {
+            more["command"] = json!(["true"]);
+            more["rewards"] = json!({ "right": weight });
+            part(more)
+        };
         for (rewards, expected) in [
             (vec![numeric("")], "a `name` is not empty"),
             (vec![numeric("a\nb")], "no control characters"),
@@ -231,6 +258,13 @@ mod tests {
             (vec![part(json!({ "kind": "json", "reward": 1e39 }))], "have to be finite"),
             (vec![part(json!({ "kind": "json", "gate": "right" }))], "no part `right`; it has `json`"),
             (vec![], "there is nothing in `rewards`"),
+            (
+                vec![numeric("right"), several(json!({}), 1.0)],
+                "reward `right`: another reward has the same name",
+            ),
+            (vec![several(json!({ "name": "program" }), 1.0)], "has neither a `name` nor a `gate`"),
+            (vec![numeric("a"), several(json!({ "gate": "a" }), 1.0)], "has neither a `name` nor a `gate`"),
+            (vec![several(json!({}), 1e39)], "have to be finite"),
         ] {
             let error = TaskConfig { rewards, ..TaskConfig::default() }.rubric().unwrap_err().to_string();
             assert!(error.contains(expected), "{expected}: {error}");

@@ -6,7 +6,7 @@ use grpo_rollout::{InvalidOption, Sampling};
 use grpo_trainer::Order;
 use serde::{Deserialize, Serialize};
 
-use crate::task::messages;
+use crate::task::{hold_out, messages, rows_if_any};
 use crate::{Error, Question, gsm8k};
 
 /// What an evaluation answers, and how. Two evaluations can be compared if only the model and its adapter differ.
@@ -30,6 +30,12 @@ pub struct EvaluationConfig {
     pub columns: Columns,
     /// The split that is answered.
     pub split: String,
+    /// The split that examples are drawn from.
+    #[serde(default = "train")]
+    pub train_split: String,
+    /// Where the dataset has no such split, this many problems of the training split are answered: those that a run holds out.
+    #[serde(default)]
+    pub held_out: Option<usize>,
     /// Only the first problems of the split are answered; all without a limit.
     pub limit: Option<usize>,
     /// The system prompt before every question; none if empty.
@@ -47,6 +53,10 @@ pub struct EvaluationConfig {
     pub seed: u64,
 }
 
+fn train() -> String {
+    "train".to_string()
+}
+
 impl Default for EvaluationConfig {
     /// One greedy completion of every test problem of GSM8K, of at most 256 tokens.
     fn default() -> Self {
@@ -58,6 +68,8 @@ impl Default for EvaluationConfig {
             dataset_revision: None,
             columns: Columns::default(),
             split: "test".to_string(),
+            train_split: train(),
+            held_out: None,
             limit: None,
             system_prompt: gsm8k::SYSTEM.to_string(),
             few_shot: 0,
@@ -94,20 +106,26 @@ impl EvaluationConfig {
             let expected = "examples are worked solutions that end with `####` and the result: leave it at 0 for another truth";
             return Err(InvalidOption::new("few_shot", self.few_shot, expected).into());
         }
-        let is_of_train = self.split == "train" || Path::new(&self.dataset).is_file();
-        let split = |name: &str| Split {
-            name: name.to_string(),
-            config: self.dataset_config.clone(),
-            revision: self.dataset_revision.clone(),
+        let split =
+            |name: &str| Split::new(name).of(self.dataset_config.clone(), self.dataset_revision.clone());
+        let load = |name: &str| resolve_dataset(&self.dataset, &split(name), &self.columns, hub);
+        let is_of_train =
+            self.split == self.train_split || (Path::new(&self.dataset).is_file() && self.held_out.is_none());
+        let mut others = Vec::new();
+        let mut problems = match self.held_out {
+            Some(n) => match rows_if_any(&self.dataset, &split(&self.split), &self.columns, hub)? {
+                Some(problems) => problems,
+                None => {
+                    others = load(&self.train_split)?;
+                    hold_out(&mut others, n)?
+                }
+            },
+            None => load(&self.split)?,
         };
-        let mut problems = resolve_dataset(&self.dataset, &split(&self.split), &self.columns, hub)?;
-        let of_other_split;
-        let examples = if is_of_train || self.few_shot == 0 {
-            &problems
-        } else {
-            of_other_split = resolve_dataset(&self.dataset, &split("train"), &self.columns, hub)?;
-            &of_other_split
-        };
+        if others.is_empty() && self.few_shot > 0 && !is_of_train {
+            others = load(&self.train_split)?;
+        }
+        let examples = if is_of_train { &problems } else { &others };
         if examples.len() < self.few_shot {
             let reason = format!(
                 "few_shot = {} is more than the {} problems that examples are drawn from",

@@ -121,9 +121,10 @@ pub fn problems<'a, T: Truth>(
     questions.into_iter().map(problem).collect()
 }
 
-/// Approximate length of the longest prompt in tokens: that of the longest question.
+/// Approximate length of the longest prompt in tokens: that of the longest conversation.
 pub(super) fn longest_prompt<T>(task: &Task<T>, policy: &Qwen2Policy) -> Result<usize, Error> {
-    let longest = task.train.iter().max_by_key(|question| question.text().len());
+    let length = |question: &&Question<T>| question.messages.iter().map(|m| m.content.len()).sum::<usize>();
+    let longest = task.train.iter().max_by_key(length);
     let prompt = longest.map(|question| policy.prompt(&question.messages)).transpose()?;
     Ok(prompt.map_or(0, |prompt| prompt.len()))
 }

@@ -28,6 +28,8 @@ pub struct Best {
     pub metric: String,
     /// The share of completions that earned more than 0 from it.
     pub share: Proportion,
+    /// Problems that were answered; the reward may have abstained on some.
+    pub problems: usize,
 }
 
 impl PeriodicEvaluations {
@@ -66,16 +68,17 @@ impl PeriodicEvaluations {
         let Some(first) = of_step.first() else { return false };
         self.latest = Some(first.step);
         let share = self.share(of_step);
-        self.best
-            .as_ref()
-            .is_none_or(|best| best.share.trials != share.trials || share.successes > best.share.successes)
+        let is_better =
+            |best: &Best| best.problems != first.completions.len() || share.value() > best.share.value();
+        self.best.as_ref().is_none_or(is_better)
     }
 
     /// Makes an evaluation the best one.
     pub(super) fn set_best(&mut self, of_step: &[Evaluated]) {
         let Some(first) = of_step.first() else { return };
         let share = self.share(of_step);
-        self.best = Some(Best { step: first.step, metric: self.metric.clone(), share });
+        let problems = first.completions.len();
+        self.best = Some(Best { step: first.step, metric: self.metric.clone(), share, problems });
     }
 
     /// The share that decides: that of the first test.
