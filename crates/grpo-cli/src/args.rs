@@ -40,7 +40,7 @@ pub struct ConfigArgs {
     /// Model: a folder in Hugging Face layout, or a Hub id.
     #[arg(long, help_heading = MODEL)]
     pub model: Option<String>,
-    /// Problems: a Parquet or JSONL file, a folder of them, or a Hub id [default: openai/gsm8k].
+    /// Problems: a Parquet, JSONL or CSV file, a folder of them, or a Hub id [default: openai/gsm8k].
     #[arg(long, help_heading = MODEL)]
     dataset: Option<String>,
     /// Held-out problems to answer greedily before and after training [default: 0].

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use grpo::{Hub, Row, Rubric, RunConfig, Task, gsm8k, resolve_dataset};
 use grpo_reward::Numeric;
-use grpo_reward::audit::{Audit, AuditReport};
+use grpo_reward::audit::{Audit, AuditReport, Severity};
 
 use crate::say;
 
@@ -17,7 +17,7 @@ pub struct AuditArgs {
     /// TOML file whose dataset and rewards are audited.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Problems: a Parquet or JSONL file, a folder of them, or a Hub id [default: openai/gsm8k].
+    /// Problems: a Parquet, JSONL or CSV file, a folder of them, or a Hub id [default: openai/gsm8k].
     #[arg(long)]
     pub dataset: Option<String>,
     /// Number of problems on which tricks are tried.
@@ -25,7 +25,7 @@ pub struct AuditArgs {
     pub problems: usize,
 }
 
-/// Succeeds if no finding is fatal.
+/// Succeeds if a run would start: without an error or a fatal finding.
 pub fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.as_ref().map_or(Ok(RunConfig::default()), RunConfig::read)?.task;
     let dataset = args.dataset.as_ref().unwrap_or(&config.dataset);
@@ -43,11 +43,17 @@ pub fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
             ]
         }
     };
-    let mut fatal = false;
+    if let Some(reward) = config.rewards.iter().find(|reward| !reward.answer_is_truth()) {
+        say!(
+            "It is not known that the truth of a row is a right answer to `{}`: findings that say so may be wrong.",
+            reward.name
+        );
+    }
+    let mut is_refused = false;
     for (name, rubric) in rubrics {
         let report: AuditReport = task.audit(&Audit::default(), &rubric)?;
         say!("== {name}\n\n{report}");
-        fatal |= report.is_fatal();
+        is_refused |= report.worst() >= Some(Severity::Error);
     }
-    Ok(if fatal { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if is_refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -159,6 +159,11 @@ impl Subject {
             task =
                 TaskConfig { dataset: dataset.clone(), dataset_config: None, dataset_revision: None, ..task };
         }
+        anyhow::ensure!(
+            args.split.is_none() || !Path::new(&task.dataset).is_file(),
+            "{} is a single file, which has no splits: leave out --split",
+            task.dataset
+        );
         let is_of_run = args.dataset.is_none() && args.split.is_none() && task.test_split.is_none();
         let truth = match (&args.truth_pattern, args.truth) {
             (Some(pattern), _) => Truth::Pattern(pattern.clone()),

@@ -10,7 +10,9 @@ use crate::say;
 
 /// Lists every verifier, with its numbers and with a completion that earns its reward and one that does not.
 pub fn rewards() -> anyhow::Result<ExitCode> {
-    say!("Every kind of [[rewards]] in a configuration. Besides its own numbers, each has");
+    say!(
+        "Every kind of [[rewards]] in a configuration; programs at the end. Besides its own settings, here those of\nthe examples, each has"
+    );
     say!("  name      in metrics; by default its kind");
     say!("  weight    factor in the total; by default 1");
     say!("  gate      name of the reward that must be above 0 for this one to be paid; by default none");
@@ -33,5 +35,8 @@ pub fn rewards() -> anyhow::Result<ExitCode> {
             say!("  {earned:>5} for {text:?}");
         }
     }
+    say!("\nA program in any language, which reads and writes JSON lines (docs/rewards.md):");
+    say!("  command = [\"python3\", \"verify.py\"], timeout = 60, processes = 1");
+    say!("  rewards = {{ right = 1.0, brief = 0.1 }} if it answers with several, each with its weight");
     Ok(ExitCode::SUCCESS)
 }

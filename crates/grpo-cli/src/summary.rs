@@ -13,12 +13,21 @@ const PLOT: (u32, u32) = (120, 40);
 
 /// For each reward, the share of completions that earned something, before and after, with Wilson 95 % intervals.
 pub fn table(comparisons: &[Comparison]) -> String {
-    let mut table = format!("{:<30}{:<36}{}", "", "before", "after");
+    let mut rows = Vec::new();
     for Comparison { before, after } in comparisons {
         for (was, is) in before.rewarded.iter().zip(&after.rewarded) {
-            let row = format!("{}, {}", before.test, was.name);
-            table += &format!("\n{row:<30}{:<36}{}", was.share.to_string(), is.share);
+            rows.push((
+                format!("{}, {}", before.test, was.name),
+                was.share.to_string(),
+                is.share.to_string(),
+            ));
         }
+    }
+    let longest = rows.iter().map(|(row, ..)| measure_text_width(row)).max().unwrap_or_default();
+    let width = 30.max(longest + 2);
+    let mut table = format!("{:width$}{:<36}after", "", "before");
+    for (row, was, is) in rows {
+        table += &format!("\n{}{was:<36}{is}", pad_str(&row, width, Alignment::Left, None));
     }
     table
 }

@@ -197,14 +197,16 @@ impl Session<'_> {
             Some(fallback) => fallback.subject.to_string(),
             None => format!("{} on {}", config.task.model, config.task.dataset),
         };
-        let problems = self.run.task().train.len();
+        let task = self.run.task();
+        let held_out: usize = task.tests.iter().map(|test| test.questions.len()).sum();
+        let problems = match held_out {
+            0 => format!("{} problems", task.train.len()),
+            n => format!("{} problems, {n} held out", task.train.len()),
+        };
         let info = self.run.folder().processes().last().and_then(|process| process.machine.device.as_ref());
         let device = info.map_or("CPU".to_string(), |info| format!("{} ({})", info.name, info.kind.label()));
-        let mut heading = format!(
-            "{subject} ({problems} problems), {}; files in {}",
-            device,
-            self.run.folder().path().display()
-        );
+        let mut heading =
+            format!("{subject} ({problems}), {}; files in {}", device, self.run.folder().path().display());
         heading += &format!("\n{}", what_is_trained(config));
         heading += &format!(
             "\nTo watch it in a browser:\n  {} '{}'",

@@ -16,7 +16,11 @@ pub(crate) fn show() {
         ("grpo_trainer", LevelFilter::OFF),
         ("grpo_trainer::checkpoint", LevelFilter::WARN),
     ];
-    let lines = tracing_subscriber::fmt::layer().with_writer(|| NewLines).without_time().with_target(false);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(|| NewLines)
+        .with_ansi(false)
+        .without_time()
+        .with_target(false);
     tracing_subscriber::registry().with(lines).with(Targets::from_iter(readers)).init();
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{EMBEDDED, grpo, refused, succeed, text};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 mod common;
 
@@ -261,4 +261,40 @@ fn shells_get_completions_and_people_help() {
         assert!(short.contains(heading) && long.contains(heading), "{heading}: {short}");
     }
     assert!(long.contains("- dapo: clips higher") && !short.contains("- dapo: "), "{long}");
+}
+
+#[test]
+fn countdown_is_a_configuration_and_rows_that_cannot_be_scored_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, config) = (folder.path().join("numbers.jsonl"), folder.path().join("run.toml"));
+    let row = |nums: Value, target: u32| json!({ "nums": nums, "target": target }).to_string();
+    let rows = [row(json!([1, 2]), 3), row(json!([2, 5]), 10), row(json!([4, 4]), 8)];
+    let text = format!(
+        "dataset = '{}'\nprompt = 'Make {{{{ target }}}} of {{{{ nums }}}}.'\ncolumns.answer = 'target'\ncolumns.truth = 'whole'\n\
+         [[rewards]]\nkind = 'countdown'\nnumbers = 'nums'",
+        data.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let train = |out: &str| {
+        let mut command = grpo("train");
+        command.args([
+            "--model",
+            "examples/embedded/model",
+            "--device",
+            "cpu",
+            "--steps",
+            "1",
+            "--no-preflight",
+        ]);
+        command.args(["--max-completion-length", "9", "--group-size", "2", "--config"]).arg(&config);
+        command.arg("--out").arg(folder.path().join(out));
+        command
+    };
+    std::fs::write(&data, rows.join("\n")).unwrap();
+    succeed(&mut train("run"));
+    std::fs::write(&data, format!("{}\n{}", rows.join("\n"), row(json!("3 4"), 12))).unwrap();
+    let expected = "training row 4: reward `countdown` failed: the column `nums` is no list of whole numbers";
+    refused(&mut train("refused"), expected);
+    std::fs::write(&data, rows.join("\n")).unwrap();
+    refused(train("split").arg("test_split=dev"), "the dataset is a single file, which has no such parts");
 }

@@ -169,6 +169,16 @@ pub trait GroupReward<T: ?Sized>: Send + Sync {
         String::new()
     }
 
+    /// Whether it can score completions of a problem with this truth. A run asks for every problem before it starts.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the truth.
+    fn check(&self, truth: &T) -> Result<(), String> {
+        let _ = truth;
+        Ok(())
+    }
+
     /// Whether it limits its own time, so that nobody else has to.
     fn has_own_time_limit(&self) -> bool {
         false

@@ -1,7 +1,10 @@
 //! What can be wrong with a dataset, or with what a user asked for.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use minijinja::ErrorKind;
 
 use crate::HubError;
 use crate::reader::{Place, Row};
@@ -271,14 +274,21 @@ impl LoadError {
         Self::Template { setting, reason: error.to_string() }
     }
 
+    /// `names` are those that the template or filter mentions.
     pub(crate) fn render(
         place: Place<'_>,
         setting: &'static str,
         row: &Row,
         error: &minijinja::Error,
+        names: &HashSet<String>,
     ) -> Self {
-        let columns = row.keys().cloned().collect();
-        Self::Render { place: place.to_string(), setting, reason: error.to_string(), columns }
+        // Functions have names, too, but then something else is wrong.
+        let unknown = names.iter().filter(|name| !row.contains_key(*name)).min();
+        let reason = match (error.kind(), unknown) {
+            (ErrorKind::UndefinedError, Some(name)) => format!("there is no column `{name}`"),
+            _ => error.to_string(),
+        };
+        Self::Render { place: place.to_string(), setting, reason, columns: row.keys().cloned().collect() }
     }
 
     /// For `map_err`: names the file or folder that the system could not read.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use minijinja::value::Serde;
+use minijinja::value::{Serde, ValueKind};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use minijinja_contrib::pycompat;
 use regex::Regex;
@@ -63,6 +63,16 @@ impl Reader {
             Truth::Template(template) => Some(template),
             _ => None,
         };
+        let default = Columns::default();
+        for (setting, key, is_set) in [
+            (PROMPT, "question", prompt.is_some() && columns.question != default.question),
+            (TRUTH, "answer", truth_template.is_some() && columns.answer != default.answer),
+        ] {
+            if is_set {
+                let reason = format!("it takes the place of the column `{key}`: leave one of them out");
+                return Err(LoadError::Template { setting, reason });
+            }
+        }
         let invalid = |setting| move |e: minijinja::Error| LoadError::template(setting, &e);
         for (setting, source) in [(PROMPT, prompt.as_ref()), (TRUTH, truth_template)] {
             if let Some(source) = source {
@@ -115,17 +125,23 @@ impl Reader {
 
     fn is_wanted(&self, place: Place<'_>, row: &Row) -> Result<bool, LoadError> {
         let Some(filter) = &self.columns.filter else { return Ok(true) };
-        let wanted = self.templates.compile_expression(filter).and_then(|filter| filter.eval(Serde(row)));
-        let wanted = wanted.and_then(|wanted| match wanted.is_undefined() {
-            true => Err(ErrorKind::UndefinedError.into()),
-            false => Ok(wanted.is_true()),
+        let invalid = |e| LoadError::template(FILTER, &e);
+        let filter = self.templates.compile_expression(filter).map_err(invalid)?;
+        let wanted = filter.eval(Serde(row)).and_then(|wanted| match wanted.kind() {
+            ValueKind::Bool => Ok(wanted.is_true()),
+            ValueKind::Undefined => Err(ErrorKind::UndefinedError.into()),
+            other => {
+                let reason = format!("it is a {other}, neither true nor false");
+                Err(minijinja::Error::new(ErrorKind::InvalidOperation, reason))
+            }
         });
-        wanted.map_err(|e| LoadError::render(place, FILTER, row, &e))
+        wanted.map_err(|e| LoadError::render(place, FILTER, row, &e, &filter.undeclared_variables(false)))
     }
 
     fn render(&self, place: Place<'_>, setting: &'static str, row: &Row) -> Result<String, LoadError> {
-        let rendered = self.templates.get_template(setting).and_then(|template| template.render(Serde(row)));
-        rendered.map_err(|e| LoadError::render(place, setting, row, &e))
+        let template = self.templates.get_template(setting).map_err(|e| LoadError::template(setting, &e))?;
+        let failed = |e| LoadError::render(place, setting, row, &e, &template.undeclared_variables(false));
+        template.render(Serde(row)).map_err(failed)
     }
 
     /// The messages before a question, the question, and an answer after it.

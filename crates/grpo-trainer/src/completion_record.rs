@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use grpo_core::Finish;
 use grpo_reward::{Rubric, Scores};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::{Answer, Evaluation, Experience, Experiences, TokenRecord};
@@ -26,9 +26,11 @@ pub struct CompletionRecord {
     pub tokens: usize,
     /// How it ended.
     pub finish: Finish,
-    /// The weighted sum of the rewards.
+    /// The weighted sum of the rewards; NaN, in JSON null, if all abstain.
+    #[serde(deserialize_with = "number")]
     pub reward: f32,
-    /// Each reward, before its gate and weight.
+    /// Each reward, before its gate and weight; NaN, in JSON null, if it abstains.
+    #[serde(deserialize_with = "numbers")]
     pub rewards: BTreeMap<String, f32>,
     /// Its advantage; none in an evaluation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,6 +103,15 @@ impl CompletionRecord {
         };
         evaluation.answers.iter().map(record).collect()
     }
+}
+
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f32::NAN))
+}
+
+fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f32>, D::Error> {
+    let numbers = BTreeMap::<String, Option<f32>>::deserialize(deserializer)?;
+    Ok(numbers.into_iter().map(|(name, number)| (name, number.unwrap_or(f32::NAN))).collect())
 }
 
 fn by_name<T: ?Sized>(rubric: &Rubric<T>, scores: &Scores) -> BTreeMap<String, f32> {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use grpo_qwen2::ModelError;
-use grpo_reward::SettingError;
 use grpo_reward::audit::AuditError;
+use grpo_reward::{RewardError, SettingError};
 use grpo_rollout::InvalidOption;
 use grpo_trainer::{CheckpointError, RunLogError, TrainerError};
 
@@ -60,6 +60,18 @@ pub enum Error {
         path: PathBuf,
         /// The operating system's error.
         cause: std::io::Error,
+    },
+    /// The rewards cannot score completions of a row.
+    #[error("{set} row {}: {cause}; correct the row, or the reward\n  {question}", row + 1)]
+    Unscorable {
+        /// The set that the row is part of.
+        set: String,
+        /// The row, from 0.
+        row: usize,
+        /// Which reward, and why.
+        cause: Box<RewardError>,
+        /// The start of the question.
+        question: String,
     },
     /// There is nothing to train on.
     #[error("there is no problem to train on: check the dataset, and max_prompt_length if it is set")]

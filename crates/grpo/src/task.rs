@@ -9,6 +9,7 @@ use grpo_files::sha256_of;
 use grpo_qwen2::Message;
 use grpo_reward::audit::{Audit, AuditReport, Case};
 use grpo_reward::{Row, Rubric};
+use grpo_rollout::InvalidOption;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -132,15 +133,17 @@ impl<T: Truth> Task<T> {
 
 impl Task<Row> {
     /// The dataset of a configuration, from a file, a folder or the Hub. If the system prompt is
-    /// [`gsm8k::SYSTEM`], the task has golds: right completions in the format that it asks for.
+    /// [`gsm8k::SYSTEM`] and the rewards compare answers with truths, the task has golds: right completions in the format that it asks
+    /// for.
     ///
     /// Held-out problems are the first of the test split. Where there is none, they are those of the training split whose hashes are
     /// lowest; rows with the same question are held out, too.
     pub fn load(config: &TaskConfig, hub: &Hub) -> Result<Self, Error> {
         let TaskConfig { dataset, columns, system_prompt, eval_problems, .. } = config;
+        config.check_splits()?;
         let mut train = resolve_dataset(dataset, &config.split(&config.train_split), columns, hub)?;
         if *eval_problems == 0 {
-            return Ok(Self::of_examples(&train, system_prompt));
+            return Ok(config.task_of(&train));
         }
         let test = match &config.test_split {
             Some(split) => Some(resolve_dataset(dataset, &config.split(split), columns, hub)?),
@@ -153,7 +156,7 @@ impl Task<Row> {
             }
             None => ("held-out problems", hold_out(&mut train, *eval_problems)?),
         };
-        Ok(Self::of_examples(&train, system_prompt).with_test(name, questions(&test, system_prompt)))
+        Ok(config.task_of(&train).with_test(name, questions(&test, system_prompt)))
     }
 
     /// Examples after a system prompt.
@@ -168,6 +171,35 @@ impl Task<Row> {
 }
 
 impl TaskConfig {
+    fn task_of(&self, train: &[Example]) -> Task<Row> {
+        let mut task = Task::of_examples(train, &self.system_prompt);
+        if self.rewards.iter().any(|reward| !reward.answer_is_truth()) {
+            task.golds = None;
+        }
+        task
+    }
+
+    /// A single file has no splits.
+    fn check_splits(&self) -> Result<(), InvalidOption> {
+        if !Path::new(&self.dataset).is_file() {
+            return Ok(());
+        }
+        let expected =
+            "the dataset is a single file, which has no such parts: give a folder, or leave it out";
+        let train_split = Some(&self.train_split).filter(|name| *name != "train");
+        for (option, value) in [
+            ("train_split", train_split),
+            ("test_split", self.test_split.as_ref()),
+            ("dataset_config", self.dataset_config.as_ref()),
+            ("dataset_revision", self.dataset_revision.as_ref()),
+        ] {
+            if let Some(value) = value {
+                return Err(InvalidOption::new(option, value, expected));
+            }
+        }
+        Ok(())
+    }
+
     /// A split of the dataset.
     pub fn split(&self, name: &str) -> Split {
         Split::new(name).of(self.dataset_config.clone(), self.dataset_revision.clone())

@@ -98,19 +98,26 @@ fn what_does_not_fit_is_named() {
         truth: Truth::Boxed,
         ..Columns::default()
     };
-    let prompt = |prompt: &str| Columns { prompt: Some(prompt.into()), ..math() };
+    let prompt =
+        |prompt: &str| Columns { prompt: Some(prompt.into()), question: "question".into(), ..math() };
     let filter = |filter: &str| Columns { filter: Some(filter.into()), ..math() };
     for (file, columns, expected) in [
         ("math.jsonl", prompt("{{ problem"), "`prompt` of the dataset's columns: syntax error"),
-        ("math.jsonl", prompt("{{ question }}"), "line 1: `prompt` fails: undefined value"),
+        ("math.jsonl", prompt("{{ question }}"), "line 1: `prompt` fails: there is no column `question`"),
         ("math.jsonl", prompt("{{ question }}"), "the columns are level, problem, solution, type"),
         ("math.jsonl", filter("level =="), "`filter` of the dataset's columns: syntax error"),
         ("math.jsonl", filter("length > 3"), "line 1: `filter` fails"),
-        ("math.jsonl", filter("verified"), "line 1: `filter` fails: undefined value"),
+        ("math.jsonl", filter("level"), "it is a string, neither true nor false"),
+        ("math.jsonl", filter("verified"), "line 1: `filter` fails: there is no column `verified`"),
         (
             "math.jsonl",
             prompt("{% for i in range(9999) %}{% for j in range(9999) %}x{% endfor %}{% endfor %}"),
             "`prompt` fails",
+        ),
+        (
+            "math.jsonl",
+            Columns { prompt: Some("{{ problem }}".into()), ..math() },
+            "the place of the column `question`",
         ),
         ("gsm8k.csv", math(), "no column `problem`; found: question, answer"),
         (

@@ -194,6 +194,7 @@ impl fmt::Display for Finding {
         }
         write!(f, "\n  text     {}", excerpt(&self.text))?;
         for (name, reward) in &self.rewards {
+            let reward = if reward.is_nan() { "abstains".to_owned() } else { reward.to_string() };
             write!(f, "\n  {name:<8} {reward}")?;
         }
         Ok(())

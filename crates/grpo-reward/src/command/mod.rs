@@ -83,12 +83,11 @@ impl Command {
 
     /// The command line, and the sums of its files: a run that began with one version of a script is not resumed with another.
     fn version(&self) -> String {
-        let sum = |argument: &String| {
-            let (_, sum) = sha256(Path::new(argument)).ok()?;
-            Some(format!("{argument} {sum}"))
+        let with_sum = |argument: &String| match sha256(Path::new(argument)) {
+            Ok((_, sum)) => format!("{argument} (SHA-256 {sum})"),
+            Err(_) => argument.clone(),
         };
-        let files: Vec<String> = self.command.iter().filter_map(sum).collect();
-        json!([self.command, files]).to_string()
+        self.command.iter().map(with_sum).collect::<Vec<_>>().join(" ")
     }
 }
 

@@ -102,8 +102,9 @@ impl Process {
                     return Err(self.failure(format!("its answer cannot be read: {cause}"), false));
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    let reason =
-                        format!("it has scored {count} after {timeout:?}, and was ended: raise `timeout`");
+                    let reason = format!(
+                        "it has scored {count} after {timeout:?}, and was ended: flush every answer, or raise `timeout`"
+                    );
                     return Err(self.failure(reason, false));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
@@ -113,7 +114,12 @@ impl Process {
             };
             let answer = serde_json::from_str(&line).map_err(|_| {
                 let line = excerpt(line.trim_end());
-                self.failure(format!("line {} of its answers is no JSON: {line}", i + 1), false)
+                let reason = format!(
+                    "line {} of its answers is no JSON: {line}; print a number, or null to abstain, and all else to standard \
+                     error",
+                    i + 1
+                );
+                self.failure(reason, false)
             })?;
             answers.push(answer);
         }

@@ -10,7 +10,7 @@ use grpo_core::{GroupReward, Reward};
 use serde::{Deserialize, Serialize};
 
 use crate::time_limit::Limited;
-use crate::{Correctness, SettingError, StrictFormat};
+use crate::{Correctness, RewardError, SettingError, StrictFormat};
 
 /// A named, weighted sum of rewards.
 ///
@@ -190,6 +190,20 @@ impl<T: ?Sized> Rubric<T> {
         T::Owned: Send,
     {
         Self { within: Some(Limited::new(limit)), ..self }
+    }
+
+    /// Whether every part can score completions of a problem with this truth.
+    ///
+    /// # Errors
+    ///
+    /// [`RewardError::Failed`](crate::RewardError::Failed), if a part says that it cannot.
+    pub fn check(&self, truth: &T) -> Result<(), RewardError> {
+        self.parts.iter().try_for_each(|part| match &part.reward {
+            Kind::Each(_) => Ok(()),
+            Kind::Group(reward) => reward
+                .check(truth)
+                .map_err(|message| RewardError::Failed { reward: part.name.clone(), message }),
+        })
     }
 
     /// The index of the part `name`.

@@ -165,6 +165,11 @@ impl Verifier {
         "repetition",
     ];
 
+    /// Whether the truth of a row is a right answer.
+    pub fn answer_is_truth(&self) -> bool {
+        !matches!(self, Self::Countdown { .. } | Self::Instructions { .. })
+    }
+
     /// Adds the verifier to a rubric.
     ///
     /// # Errors

@@ -21,16 +21,32 @@ pub(super) struct InstructionsOfRow {
     pub(super) column: String,
 }
 
+impl CountdownOfRow {
+    fn truth(&self, row: &Row) -> Result<CountdownTruth, String> {
+        let target = row.truth.trim();
+        let target = target.parse().map_err(|_| format!("the truth {target:?} is no whole number"))?;
+        Ok(CountdownTruth { numbers: column(row, &self.numbers, "whole numbers")?, target })
+    }
+}
+
+impl InstructionsOfRow {
+    fn truth(&self, row: &Row) -> Result<Vec<Instruction>, String> {
+        column(row, &self.column, "instructions")
+    }
+}
+
 impl GroupReward<Row> for CountdownOfRow {
     fn score_group(
         &self,
         asked: &Asked<'_, Row>,
         completions: &[Completion],
     ) -> Result<Vec<Option<f32>>, String> {
-        let target = asked.truth.truth.trim();
-        let target = target.parse().map_err(|_| format!("the truth {target:?} is no whole number"))?;
-        let truth = CountdownTruth { numbers: column(asked.truth, &self.numbers, "whole numbers")?, target };
+        let truth = self.truth(asked.truth)?;
         Ok(completions.iter().map(|completion| Some(self.verifier.score(&truth, completion))).collect())
+    }
+
+    fn check(&self, row: &Row) -> Result<(), String> {
+        self.truth(row).map(drop)
     }
 
     fn version(&self) -> String {
@@ -44,8 +60,12 @@ impl GroupReward<Row> for InstructionsOfRow {
         asked: &Asked<'_, Row>,
         completions: &[Completion],
     ) -> Result<Vec<Option<f32>>, String> {
-        let truth: Vec<Instruction> = column(asked.truth, &self.column, "instructions")?;
+        let truth = self.truth(asked.truth)?;
         Ok(completions.iter().map(|completion| Some(self.verifier.score(&truth, completion))).collect())
+    }
+
+    fn check(&self, row: &Row) -> Result<(), String> {
+        self.truth(row).map(drop)
     }
 
     fn version(&self) -> String {

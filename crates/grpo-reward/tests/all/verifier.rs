@@ -56,6 +56,44 @@ fn numbers_are_the_verifiers_own() {
 }
 
 #[test]
+fn rows_that_cannot_be_scored_are_named() {
+    for (settings, truth, columns, expected) in [
+        (
+            json!({ "kind": "countdown", "numbers": "nums" }),
+            "ten",
+            json!({ "nums": [1] }),
+            "\"ten\" is no whole number",
+        ),
+        (
+            json!({ "kind": "countdown", "numbers": "nums" }),
+            "10",
+            json!({ "n": [1] }),
+            "no column `nums`, only n",
+        ),
+        (
+            json!({ "kind": "countdown", "numbers": "nums" }),
+            "10",
+            json!({ "nums": "1, 2" }),
+            "`nums` is no list of whole numbers",
+        ),
+        (
+            json!({ "kind": "instructions", "column": "rules" }),
+            "",
+            json!({ "rules": ["loud"] }),
+            "`rules` is no list of instructions",
+        ),
+    ] {
+        let rubric = read(settings).unwrap().add_to(Rubric::new(), "one", 1.0).unwrap();
+        let row = Row { truth: truth.into(), columns: columns.as_object().unwrap().clone() };
+        let error = rubric.check(&row).unwrap_err().to_string();
+        assert!(error.contains("reward `one` failed") && error.contains(expected), "{error}");
+        let completion =
+            grpo_core::Completion { text: "1".into(), n_tokens: 1, finish: grpo_core::Finish::Stop };
+        assert_eq!(rubric.score(&row, &completion).unwrap_err().to_string(), error);
+    }
+}
+
+#[test]
 fn wrong_settings_are_named() {
     for (settings, expected) in [
         (json!({ "kind": "numeric", "rewards": 1.0 }), "unknown field `rewards`"),

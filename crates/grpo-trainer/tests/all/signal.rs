@@ -2,7 +2,9 @@
 
 use grpo_core::{Asked, Completion, GroupReward, Message, Recipe};
 use grpo_reward::Rubric;
-use grpo_trainer::{Problem, Qwen2PolicyConfig, Trainer, TrainerConfig, TrainerError};
+use grpo_trainer::{
+    CompletionRecord, Problem, ProblemText, Qwen2PolicyConfig, Trainer, TrainerConfig, TrainerError,
+};
 
 use crate::common::{config, even, fingerprint, policy, problems, trainer_of, without_kl};
 
@@ -126,6 +128,14 @@ fn completions_that_no_reward_scores_teach_nothing_and_count_nowhere() {
         let expected = if i == 2 { [0.0; 6].to_vec() } else { [&expected[..], &[0.0; 3]].concat() };
         assert_eq!(advantages, expected, "group {i}");
     }
+    // The record has null for it, and is read again.
+    let records = CompletionRecord::of_step(1, &experiences, trainer.rubric(), |_| ProblemText::default());
+    let lines: Vec<CompletionRecord> = records
+        .iter()
+        .map(|record| serde_json::from_str(&serde_json::to_string(record).unwrap()).unwrap())
+        .collect();
+    assert_eq!((lines[1].reward, lines[1].rewards["partial"]), (1.0, 1.0));
+    assert!(lines[3].reward.is_nan() && lines[3].rewards["partial"].is_nan());
     let metrics = trainer.learn(&experiences).unwrap();
     assert_eq!((metrics.reward, metrics.rewards["rewards/partial/mean"]), (1.0, 1.0));
     assert_eq!(metrics.rewards["rewards/partial/group_std"], 1.0);

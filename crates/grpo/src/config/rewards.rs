@@ -86,6 +86,11 @@ impl RewardConfig {
         ]
     }
 
+    /// Whether the truth of a row is known to be a right answer: not for programs, and where the truth is what an answer leads to.
+    pub fn answer_is_truth(&self) -> bool {
+        matches!(&self.scorer, Scorer::Verifier(verifier) if verifier.answer_is_truth())
+    }
+
     fn parse(kind: &str, entries: &Map<String, Value>) -> Result<Self, serde_json::Error> {
         let (of_part, of_scorer): (Map<_, _>, Map<_, _>) =
             entries.clone().into_iter().partition(|(key, _)| OF_PART.contains(&key.as_str()));

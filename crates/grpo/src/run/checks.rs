@@ -65,6 +65,22 @@ impl Checks {
     }
 }
 
+/// An error for the first row whose completions the rewards cannot score.
+pub(super) fn truths<T: Truth>(rubric: &Rubric<T>, task: &Task<T>) -> Result<(), Error> {
+    let sets = task.tests.iter().map(|test| (test.name.as_str(), &test.questions));
+    for (set, questions) in std::iter::once(("training", &task.train)).chain(sets) {
+        for (row, question) in questions.iter().enumerate() {
+            rubric.check(&question.truth).map_err(|cause| Error::Unscorable {
+                set: set.to_string(),
+                row,
+                cause: cause.into(),
+                question: question.text().chars().take(HEAD).collect(),
+            })?;
+        }
+    }
+    Ok(())
+}
+
 /// Uses the numbers of the adapter that a run continues from, or returns an error if `lora` contradicts them.
 pub(super) fn adapter(config: &mut RunConfig, folder: &Path) -> Result<(), Error> {
     let found = LoraConfig::of_adapter(folder)?;

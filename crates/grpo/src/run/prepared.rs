@@ -44,6 +44,7 @@ impl<T: Truth> Prepared<T> {
         }
         let task = checks::prompts(&config, &model, task)?;
         let rubric = limited(rubric, &config);
+        checks::truths(&rubric, &task)?;
         checks.rewards(&rubric, &task)?;
         periodic::check(&config.execution, &task, &rubric)?;
         let (began, rewards) = (Local::now().naive_local(), rewards(&config, &rubric));
