@@ -207,7 +207,7 @@ fn without_a_model_the_embedded_one_is_trained_on_the_embedded_problems() {
     let shown = text(&output);
     assert!(output.status.success(), "{shown}");
     for expected in [
-        "No --model given: the tiny Qwen2 that comes with the project, on generated word problems (1920 problems)",
+        "No --model given: the tiny Qwen2 that comes with the project, on generated word problems (1920 problems, 12 held out)",
         "Before training, new numbers: correctness",
         "Step 1/2 | ",
         "new numbers, format",
