@@ -1,7 +1,7 @@
 //! What a run trains on, and what it is evaluated on.
 
 use std::any::Any;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use grpo_data::{Columns, Example, Hub, LoadError, Split, Turn, resolve_dataset};
@@ -222,34 +222,33 @@ pub(crate) fn rows_if_any(
     }
 }
 
-/// Takes `n` rows out of others: those whose questions have the lowest hashes, so that they are the same in any order. Rows with the
-/// same questions are dropped.
+/// Removes `n` held-out rows from the others: those whose questions have the lowest hashes, so that they are the same in any order.
+/// Further rows with the same questions are dropped.
 pub(crate) fn hold_out(rows: &mut Vec<Example>, n: usize) -> Result<Vec<Example>, Error> {
     let hash = |row: &Example| {
         let said = row.history.iter().map(|turn| turn.content.as_str()).chain([row.question.as_str()]);
         sha256_of(json!(said.collect::<Vec<_>>()).to_string().as_bytes())
     };
-    let mut hashes: Vec<String> = rows.iter().map(hash).collect();
-    hashes.sort_unstable();
-    hashes.dedup();
-    if hashes.len() <= n {
+    let hashes: Vec<String> = rows.iter().map(hash).collect();
+    let distinct: BTreeSet<&String> = hashes.iter().collect();
+    if distinct.len() <= n {
         let reason = format!(
             "eval_problems is {n}, but the dataset has only {} different questions: hold out fewer",
-            hashes.len()
+            distinct.len()
         );
         return Err(Error::Contradiction(reason));
     }
-    let mut missing: HashSet<String> = hashes.drain(..n).collect();
-    let held_out = missing.clone();
-    let mut taken = Vec::with_capacity(n);
-    rows.retain(|row| {
-        let hash = hash(row);
-        if missing.remove(&hash) {
-            taken.push(row.clone());
+    let lowest: HashSet<&String> = distinct.into_iter().take(n).collect();
+    let (mut missing, mut held_out, mut rest) = (lowest.clone(), Vec::with_capacity(n), Vec::new());
+    for (row, hash) in rows.drain(..).zip(&hashes) {
+        if !lowest.contains(hash) {
+            rest.push(row);
+        } else if missing.remove(hash) {
+            held_out.push(row);
         }
-        !held_out.contains(&hash)
-    });
-    Ok(taken)
+    }
+    *rows = rest;
+    Ok(held_out)
 }
 
 /// Examples as questions after a system prompt.

@@ -100,7 +100,7 @@ fn a_configuration_at_a_revision() {
             assert_eq!(examples[0].truth, "3");
         }
         assert_eq!(server.requests()[0].path, format!("/api/datasets/a/b/revision/{asked}"));
-        // Nothing is said about the newest commit.
+        // The reference to the newest commit is not written.
         assert!(!cache.path().join("datasets--a--b/refs/main").exists(), "{revision}");
     }
     let server = serve(repos);

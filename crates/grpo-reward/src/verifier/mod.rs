@@ -12,7 +12,7 @@ use crate::{
     Numeric, Pattern, Quantity, Repetition, Row, Rubric, SettingError, SoftFormat, SoftOverlong,
     StrictFormat, TagCount, Usage,
 };
-use of_columns::{CountdownOfRow, InstructionsOfRow};
+use of_columns::OfRow;
 
 pub use examples::VerifierExample;
 
@@ -191,11 +191,11 @@ impl Verifier {
             Self::LastNumber(verifier) => rubric.with(name, weight, *verifier),
             Self::Countdown { reward, numbers, usage } => {
                 let verifier = Countdown { usage: *usage, reward: *reward };
-                rubric.with_group(name, weight, CountdownOfRow { verifier, numbers: numbers.clone() })
+                rubric.with_group(name, weight, OfRow { verifier, column: numbers.clone() })
             }
             Self::Instructions { reward, column, strict } => {
                 let verifier = Instructions { strict: *strict, reward: *reward };
-                rubric.with_group(name, weight, InstructionsOfRow { verifier, column: column.clone() })
+                rubric.with_group(name, weight, OfRow { verifier, column: column.clone() })
             }
             Self::Json(verifier) => rubric.with(name, weight, *verifier),
             #[cfg(feature = "json-schema")]

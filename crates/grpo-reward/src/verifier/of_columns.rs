@@ -1,71 +1,59 @@
 //! Verifiers whose truths are in columns of a row.
 
+use std::fmt::Debug;
+
 use grpo_core::{Asked, Completion, GroupReward, Reward};
 use serde::de::DeserializeOwned;
 
 use crate::version::verifier_version;
 use crate::{Countdown, CountdownTruth, Instruction, Instructions, Row};
 
-/// [`Countdown`] to the truth, with the numbers in a column.
+/// A verifier, and the column that it needs.
 #[derive(Debug)]
-pub(super) struct CountdownOfRow {
-    pub(super) verifier: Countdown,
-    /// The column of the numbers.
-    pub(super) numbers: String,
-}
-
-/// [`Instructions`] in a column.
-#[derive(Debug)]
-pub(super) struct InstructionsOfRow {
-    pub(super) verifier: Instructions,
+pub(super) struct OfRow<V> {
+    pub(super) verifier: V,
     pub(super) column: String,
 }
 
-impl CountdownOfRow {
-    fn truth(&self, row: &Row) -> Result<CountdownTruth, String> {
+/// A verifier whose truth is made of a row.
+pub(super) trait RowVerifier: Reward<Self::Truth> + Debug {
+    type Truth;
+
+    /// The truth, with the column of this name.
+    fn truth(row: &Row, column: &str) -> Result<Self::Truth, String>;
+}
+
+/// To the truth, with the numbers in a column.
+impl RowVerifier for Countdown {
+    type Truth = CountdownTruth;
+
+    fn truth(row: &Row, column: &str) -> Result<CountdownTruth, String> {
         let target = row.truth.trim();
         let target = target.parse().map_err(|_| format!("the truth {target:?} is no whole number"))?;
-        Ok(CountdownTruth { numbers: column(row, &self.numbers, "whole numbers")?, target })
+        Ok(CountdownTruth { numbers: list(row, column, "whole numbers")?, target })
     }
 }
 
-impl InstructionsOfRow {
-    fn truth(&self, row: &Row) -> Result<Vec<Instruction>, String> {
-        column(row, &self.column, "instructions")
+impl RowVerifier for Instructions {
+    type Truth = Vec<Instruction>;
+
+    fn truth(row: &Row, column: &str) -> Result<Vec<Instruction>, String> {
+        list(row, column, "instructions")
     }
 }
 
-impl GroupReward<Row> for CountdownOfRow {
+impl<V: RowVerifier> GroupReward<Row> for OfRow<V> {
     fn score_group(
         &self,
         asked: &Asked<'_, Row>,
         completions: &[Completion],
     ) -> Result<Vec<Option<f32>>, String> {
-        let truth = self.truth(asked.truth)?;
+        let truth = V::truth(asked.truth, &self.column)?;
         Ok(completions.iter().map(|completion| Some(self.verifier.score(&truth, completion))).collect())
     }
 
     fn check(&self, row: &Row) -> Result<(), String> {
-        self.truth(row).map(drop)
-    }
-
-    fn version(&self) -> String {
-        verifier_version(self)
-    }
-}
-
-impl GroupReward<Row> for InstructionsOfRow {
-    fn score_group(
-        &self,
-        asked: &Asked<'_, Row>,
-        completions: &[Completion],
-    ) -> Result<Vec<Option<f32>>, String> {
-        let truth = self.truth(asked.truth)?;
-        Ok(completions.iter().map(|completion| Some(self.verifier.score(&truth, completion))).collect())
-    }
-
-    fn check(&self, row: &Row) -> Result<(), String> {
-        self.truth(row).map(drop)
+        V::truth(row, &self.column).map(drop)
     }
 
     fn version(&self) -> String {
@@ -74,7 +62,7 @@ impl GroupReward<Row> for InstructionsOfRow {
 }
 
 /// A column that is a list.
-fn column<T: DeserializeOwned>(row: &Row, name: &str, of: &str) -> Result<Vec<T>, String> {
+fn list<T: DeserializeOwned>(row: &Row, name: &str, of: &str) -> Result<Vec<T>, String> {
     let Some(value) = row.columns.get(name) else {
         let found: Vec<&str> = row.columns.keys().map(String::as_str).collect();
         return Err(format!("the row has no column `{name}`, only {}", found.join(", ")));

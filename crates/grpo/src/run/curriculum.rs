@@ -3,10 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use grpo_rollout::SampleKey;
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::RunFolder;
+use super::replay::Record;
 use crate::{Curriculum, Error};
+
+/// What a step's line of metrics says of them.
+#[derive(Deserialize)]
+struct Recorded {
+    pass_rates: BTreeMap<u64, f64>,
+}
 
 /// The pass rates of a run so far, and what follows from them.
 pub(super) struct PassRates {
@@ -27,16 +34,14 @@ impl PassRates {
         if self.curriculum.is_none() {
             return Ok(());
         }
-        let path = folder.path().join("metrics.jsonl");
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-        let damaged = |reason: String| Error::Damaged { path: path.clone(), reason, advice: "restore it" };
-        // The last line may be incomplete.
-        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-            let mut line: Value = serde_json::from_str(line).map_err(|e| damaged(e.to_string()))?;
-            if line["step"].as_u64().is_some_and(|step| step <= steps) {
-                let rates = line["pass_rates"].take();
-                self.add(&serde_json::from_value(rates).map_err(|e| damaged(format!("pass_rates: {e}")))?);
-            }
+        const METRICS: &str = "metrics.jsonl";
+        for (_, line) in Record::read(folder, METRICS)?.lines.iter().filter(|(step, _)| *step <= steps) {
+            let Recorded { pass_rates } = serde_json::from_str(line).map_err(|e| Error::Damaged {
+                path: folder.path().join(METRICS),
+                reason: e.to_string(),
+                advice: "restore it",
+            })?;
+            self.add(&pass_rates);
         }
         Ok(())
     }

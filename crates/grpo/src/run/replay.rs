@@ -95,12 +95,13 @@ impl Replay {
 }
 
 /// A file whose lines name their step.
-struct Record {
-    lines: Vec<(u64, String)>,
+pub(super) struct Record {
+    /// Steps and their lines, in the order of the file.
+    pub(super) lines: Vec<(u64, String)>,
 }
 
 impl Record {
-    fn read(folder: &RunFolder, name: &str) -> Result<Self, Error> {
+    pub(super) fn read(folder: &RunFolder, name: &str) -> Result<Self, Error> {
         let path = folder.path().join(name);
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
         let line = |(number, line): (usize, &str)| {
