@@ -32,7 +32,7 @@ pub struct EvaluateArgs {
     /// Adapters of the other model.
     #[arg(long, value_name = "FOLDER", requires = "against")]
     against_adapter: Option<String>,
-    /// TOML file of a run: its dataset, columns, system prompt and held-out problems are the defaults here.
+    /// TOML file of a run: its dataset, columns, system prompt, enable_thinking and held-out problems are the defaults here.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Problems: a Parquet, JSONL or CSV file, a folder of them, or a Hub id [default: openai/gsm8k].
@@ -71,6 +71,9 @@ pub struct EvaluateArgs {
     /// System prompt before every question [default: the one that asks for the format of the rewards].
     #[arg(long, value_name = "TEXT")]
     system_prompt: Option<String>,
+    /// Whether the model reasons first, if its chat template has a choice (Qwen3) [default: the template decides].
+    #[arg(long, value_name = "BOOL")]
+    enable_thinking: Option<bool>,
     /// Seed of the examples and of every sampled token.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -192,6 +195,7 @@ impl Subject {
             split: args.split.clone().or(task.test_split).unwrap_or("test".to_string()),
             limit: args.limit.map(|n| n as usize),
             system_prompt: args.system_prompt.clone().unwrap_or(task.system_prompt),
+            enable_thinking: args.enable_thinking.or(task.enable_thinking),
             few_shot: args.few_shot,
             samples: args.samples as usize,
             sampling: Sampling { temperature, ..Sampling::default() },

@@ -3,8 +3,8 @@ use burn::nn::RmsNorm;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::freeze::frozen_dtype;
-use crate::model::{Attention, Block, Mlp};
-use crate::names::{EMBED_TOKENS, LM_HEAD, NORM, layer};
+use crate::model::{Attention, Block, HeadNorms, Mlp};
+use crate::names::{EMBED_TOKENS, K_NORM, LM_HEAD, NORM, Q_NORM, layer};
 use crate::projection::Projection;
 use crate::transpose::transpose;
 use crate::weight_source::WeightSource;
@@ -27,7 +27,7 @@ impl<S: WeightSource> Builder<'_, S> {
             layers: (0..config.num_hidden_layers)
                 .map(|i| self.block(i, &config))
                 .collect::<Result<_, _>>()?,
-            norm: self.norm(NORM, &config)?,
+            norm: self.norm(NORM, config.hidden_size, &config)?,
             lm_head: untied.then(|| self.table(LM_HEAD, [vocab_size, hidden_size])).transpose()?,
             cache_dtype: DType::F32,
             config,
@@ -35,24 +35,29 @@ impl<S: WeightSource> Builder<'_, S> {
     }
 
     fn block(&mut self, i: usize, config: &Config) -> Result<Block, S::Error> {
+        let biased = config.architecture.has_bias();
         let mut projection = |target: LoraTarget, bias| {
             self.linear(&layer(i, &target.part()), config.projection(target), bias)
         };
-        let self_attn = Attention {
-            q_proj: projection(LoraTarget::QProj, true)?,
-            k_proj: projection(LoraTarget::KProj, true)?,
-            v_proj: projection(LoraTarget::VProj, true)?,
-            o_proj: projection(LoraTarget::OProj, false)?,
-        };
+        let q_proj = projection(LoraTarget::QProj, biased)?;
+        let k_proj = projection(LoraTarget::KProj, biased)?;
+        let v_proj = projection(LoraTarget::VProj, biased)?;
+        let o_proj = projection(LoraTarget::OProj, false)?;
         let mlp = Mlp {
             gate_proj: projection(LoraTarget::GateProj, false)?,
             up_proj: projection(LoraTarget::UpProj, false)?,
             down_proj: projection(LoraTarget::DownProj, false)?,
         };
+        let mut norm = |part: &str, width| self.norm(&layer(i, part), width, config);
+        let mut head_norm = |part| norm(part, config.head_dim);
+        let head_norms = match config.architecture.normalizes_heads() {
+            true => Some(HeadNorms { q_norm: head_norm(Q_NORM)?, k_norm: head_norm(K_NORM)? }),
+            false => None,
+        };
         Ok(Block {
-            input_layernorm: self.norm(&layer(i, "input_layernorm"), config)?,
-            self_attn,
-            post_attention_layernorm: self.norm(&layer(i, "post_attention_layernorm"), config)?,
+            input_layernorm: norm("input_layernorm", config.hidden_size)?,
+            self_attn: Attention { q_proj, k_proj, v_proj, o_proj, head_norms },
+            post_attention_layernorm: norm("post_attention_layernorm", config.hidden_size)?,
             mlp,
         })
     }
@@ -81,8 +86,8 @@ impl<S: WeightSource> Builder<'_, S> {
         Ok(Projection { weight, bias, adapter: None })
     }
 
-    fn norm(&mut self, name: &str, config: &Config) -> Result<RmsNorm, S::Error> {
-        let gamma = self.vector(&format!("{name}.weight"), config.hidden_size)?;
+    fn norm(&mut self, name: &str, width: usize, config: &Config) -> Result<RmsNorm, S::Error> {
+        let gamma = self.vector(&format!("{name}.weight"), width)?;
         Ok(RmsNorm { gamma, epsilon: config.rms_norm_eps })
     }
 

@@ -68,6 +68,13 @@ impl ChatTokenizer {
         Ok(Self { tokenizer, template, stop, prefill })
     }
 
+    /// The same with this value of the template's `enable_thinking` ([`ChatTemplate::with_thinking`]).
+    pub fn with_thinking(mut self, thinking: Option<bool>) -> Result<Self, ModelError> {
+        self.template = self.template.with_thinking(thinking)?;
+        self.prefill = self.template.prefill().unwrap_or_default();
+        Ok(self)
+    }
+
     /// The text of a sample as rewards see it: the prefill and all tokens except the stop tokens. Other special tokens are
     /// ordinary text, because a model may have learned its tags as special tokens. (TRL omits all of them:
     /// `skip_special_tokens=True`.)

@@ -5,12 +5,40 @@ use serde::{Deserialize, Serialize};
 use crate::config_file::ConfigFile;
 use crate::{LoraConfig, LoraTarget, ModelError};
 
-/// The shape of a Qwen2 model, as specified by `config.json`.
+/// Which models a decoder computes (`model_type`). They differ in what queries and keys are made of; all else is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    /// Qwen2 and Qwen2.5: the projections to queries, keys and values have a bias.
+    #[default]
+    Qwen2,
+    /// Dense Qwen3: these projections have no bias, and the queries and keys of each head are normalized (RMSNorm) before their
+    /// positions are applied.
+    Qwen3,
+}
+
+impl Architecture {
+    /// The name in `config.json`.
+    pub(crate) const ALL: [(&str, Self); 2] = [("qwen2", Self::Qwen2), ("qwen3", Self::Qwen3)];
+
+    pub(crate) fn has_bias(self) -> bool {
+        self == Self::Qwen2
+    }
+
+    pub(crate) fn normalizes_heads(self) -> bool {
+        self == Self::Qwen3
+    }
+}
+
+/// The shape of a Qwen2 or Qwen3 model, as specified by `config.json`.
 ///
 /// Both forms are supported: that of the published checkpoints (`rope_theta`) and that of transformers 5 (`rope_parameters`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// What queries and keys are made of.
+    #[serde(default)]
+    pub architecture: Architecture,
     /// Rows of the embedding; at least the number of tokens of the tokenizer.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -39,6 +67,7 @@ impl Config {
     /// The shape of Qwen2.5-0.5B, for measurements without its weights.
     pub fn qwen2_5_0_5b() -> Self {
         Self {
+            architecture: Architecture::Qwen2,
             vocab_size: 151_936,
             hidden_size: 896,
             intermediate_size: 4864,
@@ -57,8 +86,12 @@ impl Config {
     pub fn parameters(&self) -> usize {
         let tables = if self.tie_word_embeddings { 1 } else { 2 };
         let matrices: usize = LoraTarget::ALL.map(|t| self.projection(t)).iter().map(|[i, o]| i * o).sum();
-        let biases = (self.num_attention_heads + 2 * self.num_key_value_heads) * self.head_dim;
-        let layer = matrices + biases + 2 * self.hidden_size;
+        let heads = self.num_attention_heads + 2 * self.num_key_value_heads;
+        let of_heads = match self.architecture {
+            Architecture::Qwen2 => heads * self.head_dim,
+            Architecture::Qwen3 => 2 * self.head_dim,
+        };
+        let layer = matrices + of_heads + 2 * self.hidden_size;
         tables * self.vocab_size * self.hidden_size + self.num_hidden_layers * layer + self.hidden_size
     }
 

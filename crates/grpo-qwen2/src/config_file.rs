@@ -6,12 +6,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::text_file::{parse_json, read_text, shown};
-use crate::{Config, ModelError, rope, weight_files};
+use crate::{Architecture, Config, ModelError, rope, weight_files};
 
 /// Keys that do not change what the model computes, or whose values are checked.
-const KNOWN: [&str; 36] = [
+const KNOWN: [&str; 35] = [
     "architectures",
-    "attention_bias",
     "bos_token_id",
     "compression_config",
     "dtype",
@@ -58,6 +57,7 @@ type Rule<'a> = (&'a str, &'a dyn Fn(&Value) -> bool, &'a str);
 pub(crate) struct ConfigFile {
     path: PathBuf,
     all: Map<String, Value>,
+    architecture: Architecture,
     sizes: Sizes,
 }
 
@@ -85,31 +85,33 @@ impl ConfigFile {
         let text = read_text(path)?;
         let all: Map<String, Value> = parse_json(path, &text)?;
         let model_type = all.get("model_type").and_then(Value::as_str).unwrap_or("missing");
-        if model_type != "qwen2" {
-            let expected = "this crate implements qwen2 (Qwen2 and Qwen2.5)";
+        let known = Architecture::ALL.into_iter().find(|(name, _)| *name == model_type);
+        let Some((_, architecture)) = known else {
+            let expected = "supported are qwen2 (Qwen2 and Qwen2.5) and qwen3 (dense Qwen3)";
             return Err(ModelError::unsupported(path, "model_type", model_type, expected));
-        }
+        };
         if let Some(method) = quantization(&all) {
             return Err(ModelError::Quantized { path: path.into(), method });
         }
         // Parsed from the text, so that an error has its line.
-        let file = Self { path: path.into(), sizes: parse_json(path, &text)?, all };
+        let file = Self { path: path.into(), architecture, sizes: parse_json(path, &text)?, all };
         file.check_keys()?;
         file.check_sizes()?;
         Ok(file)
     }
 
-    /// The model's shape, with the defaults of transformers' Qwen2Config for keys that are null.
+    /// The model's shape, with the defaults of transformers' configuration for keys that are null.
     pub(crate) fn config(&self) -> Result<Config, ModelError> {
         let sizes = &self.sizes;
         Ok(Config {
+            architecture: self.architecture,
             vocab_size: sizes.vocab_size,
             hidden_size: sizes.hidden_size,
             intermediate_size: sizes.intermediate_size,
             num_hidden_layers: sizes.num_hidden_layers,
             num_attention_heads: sizes.num_attention_heads,
             num_key_value_heads: sizes.num_key_value_heads.unwrap_or(sizes.num_attention_heads),
-            head_dim: sizes.head_dim.unwrap_or(sizes.hidden_size / sizes.num_attention_heads),
+            head_dim: self.head_dim(),
             max_position_embeddings: sizes.max_position_embeddings.unwrap_or(32768),
             rms_norm_eps: sizes.rms_norm_eps.unwrap_or(1e-6),
             rope_theta: rope::theta(&self.all).map_err(|[key, value, expected]| {
@@ -117,6 +119,15 @@ impl ConfigFile {
             })?,
             tie_word_embeddings: sizes.tie_word_embeddings.unwrap_or(false),
         })
+    }
+
+    /// Qwen3Config has a default for the width of a head; Qwen2's heads share the residual stream's width.
+    fn head_dim(&self) -> usize {
+        let default = match self.architecture {
+            Architecture::Qwen2 => self.sizes.hidden_size / self.sizes.num_attention_heads,
+            Architecture::Qwen3 => 128,
+        };
+        self.sizes.head_dim.unwrap_or(default)
     }
 
     /// A key's value, if it is not null.
@@ -129,8 +140,11 @@ impl ConfigFile {
         let full = |value: &Value| {
             value.as_array().is_some_and(|kinds| kinds.iter().all(|kind| kind == "full_attention"))
         };
-        let rules: [Rule<'_>; 9] = [
-            ("hidden_act", &|v| v == "silu", "Qwen2 uses silu"),
+        // transformers' Qwen2 ignores the key.
+        let biased = |value: &Value| self.architecture.has_bias() || value == false;
+        let rules: [Rule<'_>; 10] = [
+            ("hidden_act", &|v| v == "silu", "Qwen2 and Qwen3 use silu"),
+            ("attention_bias", &biased, "the attention of a published Qwen3 has no biases"),
             ("use_sliding_window", &|v| v == false, "only full attention is supported"),
             ("layer_types", &full, "only full attention is supported"),
             ("is_causal", &|v| v == true, "only causal attention is supported"),
@@ -141,7 +155,7 @@ impl ConfigFile {
             (
                 "architectures",
                 &|v| v.as_array().is_some_and(|all| all.is_empty() || all.iter().any(causal)),
-                "only a causal language model (Qwen2ForCausalLM) can be trained",
+                "only a causal language model (Qwen2ForCausalLM, Qwen3ForCausalLM) can be trained",
             ),
         ];
         for (key, fits, expected) in rules {
@@ -188,11 +202,12 @@ impl ConfigFile {
             let expected = format!("it must divide num_attention_heads ({heads})");
             return Err(error("num_key_value_heads", kv_heads, &expected));
         }
-        if sizes.head_dim.is_none() && !sizes.hidden_size.is_multiple_of(heads) {
+        let shares_width = sizes.head_dim.is_none() && self.architecture == Architecture::Qwen2;
+        if shares_width && !sizes.hidden_size.is_multiple_of(heads) {
             let expected = format!("{heads} attention heads must divide it");
             return Err(error("hidden_size", sizes.hidden_size, &expected));
         }
-        let head_dim = sizes.head_dim.unwrap_or(sizes.hidden_size / heads);
+        let head_dim = self.head_dim();
         if head_dim == 0 || !head_dim.is_multiple_of(2) {
             return Err(error("head_dim", head_dim, "rotary embedding needs an even width"));
         }

@@ -1,4 +1,4 @@
-//! Qwen2 and Qwen2.5 on burn: the model, its weights, tokenizer and chat template, and the log-probabilities of given
+//! Qwen2, Qwen2.5 and dense Qwen3 on burn: the model, its weights, tokenizer and chat template, and the log-probabilities of given
 //! tokens with their gradients with respect to the weights.
 //!
 //! The crate's one design decision: **batches are packed, not padded.** Hidden states are `[tokens, hidden_size]`, with all
@@ -46,7 +46,7 @@ mod weight_source;
 pub use cache::KvCache;
 pub use chat::ChatTemplate;
 pub use chat_tokenizer::ChatTokenizer;
-pub use config::Config;
+pub use config::{Architecture, Config};
 pub use dtype::Dtype;
 pub use error::ModelError;
 pub use grpo_core::Message;

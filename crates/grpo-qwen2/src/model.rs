@@ -1,4 +1,4 @@
-//! The Qwen2 architecture, top to bottom.
+//! The Qwen2 architecture, top to bottom, with the head norms of Qwen3.
 //!
 //! Hidden states are packed: `[tokens, hidden_size]`, with the tokens of all sequences concatenated and without padding. Only
 //! attention knows which tokens belong together. It is passed in as an [`Attend`], so that training, prefill and cached
@@ -39,7 +39,7 @@ pub(crate) struct Residual {
     term: Option<Tensor<2>>,
 }
 
-/// A Qwen2 causal language model.
+/// A causal language model: Qwen2, Qwen2.5 or dense Qwen3, as [`Config::architecture`] says.
 ///
 /// Matrices may be stored in half precision to halve their memory; products and reductions are still computed in f32.
 #[derive(Module, Debug)]
@@ -66,13 +66,22 @@ pub(crate) struct Block {
     pub(crate) mlp: Mlp,
 }
 
-/// The projections of grouped-query attention; q, k and v have a bias.
+/// The projections of grouped-query attention. Those to queries, keys and values have a bias in Qwen2.
 #[derive(Module, Debug)]
 pub(crate) struct Attention {
     pub(crate) q_proj: Projection,
     pub(crate) k_proj: Projection,
     pub(crate) v_proj: Projection,
     pub(crate) o_proj: Projection,
+    /// In Qwen3.
+    pub(crate) head_norms: Option<HeadNorms>,
+}
+
+/// The norms of each head's queries and keys, with scales `[head_dim]` that the heads share.
+#[derive(Module, Debug)]
+pub(crate) struct HeadNorms {
+    pub(crate) q_norm: RmsNorm,
+    pub(crate) k_norm: RmsNorm,
 }
 
 /// SwiGLU.
@@ -208,6 +217,16 @@ impl Attention {
     pub(crate) fn qkv(&self) -> [&Projection; 3] {
         [&self.q_proj, &self.k_proj, &self.v_proj]
     }
+
+    /// Queries, keys and values `[tokens, heads * head_dim]`, the first two normalized head by head if the model does that.
+    fn normalize_heads(&self, [q, k, v]: [Tensor<2>; 3], head_dim: usize) -> [Tensor<2>; 3] {
+        let Some(HeadNorms { q_norm, k_norm }) = &self.head_norms else { return [q, k, v] };
+        let normalized = |norm, x: Tensor<2>| {
+            let [tokens, width] = x.dims();
+            normalize(norm, x.reshape([tokens * width / head_dim, head_dim])).reshape([tokens, width])
+        };
+        [normalized(q_norm, q), normalized(k_norm, k), v]
+    }
 }
 
 impl AttentionInput<'_> {
@@ -215,12 +234,22 @@ impl AttentionInput<'_> {
     pub(crate) fn rotated(self) -> [Tensor<3>; 3] {
         let Self { x, projections, rope, config } = self;
         let [tokens, _] = x.dims();
-        let heads =
-            |projection: &Projection, n| projection.apply(x.clone()).reshape([tokens, n, config.head_dim]);
-        let q = rope.apply(heads(&projections.q_proj, config.num_attention_heads));
-        let k = rope.apply(heads(&projections.k_proj, config.num_key_value_heads));
-        let v = heads(&projections.v_proj, config.num_key_value_heads);
-        [q, k, v]
+        let qkv = projections.qkv().map(|projection| projection.apply(x.clone()));
+        let [q, k, v] = projections.normalize_heads(qkv, config.head_dim);
+        let heads = |x: Tensor<2>, n| x.reshape([tokens, n, config.head_dim]);
+        let q = rope.apply(heads(q, config.num_attention_heads));
+        let k = rope.apply(heads(k, config.num_key_value_heads));
+        [q, k, heads(v, config.num_key_value_heads)]
+    }
+
+    /// Queries, keys and values side by side, with the head norms applied to the first two.
+    pub(crate) fn normalize_heads(&self, qkv: Tensor<2>) -> Tensor<2> {
+        if self.projections.head_norms.is_none() {
+            return qkv;
+        }
+        let widths = self.projections.qkv().map(|projection| projection.dims()[1]);
+        let parts = qkv.split_with_sizes(widths.to_vec(), 1).try_into().expect("there are three widths");
+        Tensor::cat(self.projections.normalize_heads(parts, self.config.head_dim).to_vec(), 1)
     }
 }
 

@@ -56,6 +56,10 @@ impl Qwen2 {
             };
             all.push(norm(layer(i, "input_layernorm"), &block.input_layernorm));
             all.extend(projections(attention));
+            if let Some(norms) = &block.self_attn.head_norms {
+                all.push(norm(layer(i, Q_NORM), &norms.q_norm));
+                all.push(norm(layer(i, K_NORM), &norms.k_norm));
+            }
             all.push(norm(layer(i, "post_attention_layernorm"), &block.post_attention_layernorm));
             all.extend(projections(mlp));
         }
@@ -67,6 +71,8 @@ impl Qwen2 {
 
 pub(crate) const EMBED_TOKENS: &str = "model.embed_tokens.weight";
 pub(crate) const NORM: &str = "model.norm";
+pub(crate) const Q_NORM: &str = "self_attn.q_norm";
+pub(crate) const K_NORM: &str = "self_attn.k_norm";
 pub(crate) const LM_HEAD: &str = "lm_head.weight";
 
 /// The name of a part of decoder layer `i`.

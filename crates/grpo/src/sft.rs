@@ -103,8 +103,9 @@ impl FineTuning<'_> {
         let proof = prove(*device, &Subject::read(&model, lora.clone())?, None)?;
         guard(proof.info.as_ref(), || {
             let policy_config = Qwen2PolicyConfig { lora: lora.clone(), ..Qwen2PolicyConfig::default() };
-            let mut policy =
-                Qwen2Policy::load(&model, &proof.device, &policy_config)?.with_name(&config.model);
+            let mut policy = Qwen2Policy::load(&model, &proof.device, &policy_config)?
+                .with_name(&config.model)
+                .with_thinking(config.enable_thinking)?;
             if let Some(adapter) = adapter {
                 policy = policy.with_adapter(adapter)?;
             }

@@ -19,11 +19,14 @@ use crate::tokenizer_config::TokenizerConfig;
 const QUESTION: &str = "\u{e000}";
 const WORDS: &str = "\u{e001}";
 
+/// The variable of templates that let the model reason or not.
+const THINKING: &str = "enable_thinking";
+
 /// The template that turns a conversation into text in the format that a chat model was trained on.
 ///
 /// It sees what transformers' `apply_chat_template` provides: the messages, `add_generation_prompt`, the special tokens of
-/// `tokenizer_config.json` (one that is not set is undefined), `tools` and `documents` as none, `raise_exception`,
-/// `strftime_now`, and `tojson` as Python's `json.dumps`. Parts between `{% generation %}` and `{% endgeneration %}` are
+/// `tokenizer_config.json` (one that is not set is undefined), `tools` and `documents` as none, `enable_thinking` if it is set
+/// ([`with_thinking`](Self::with_thinking)), `raise_exception`, `strftime_now`, and `tojson` as Python's `json.dumps`. Parts between `{% generation %}` and `{% endgeneration %}` are
 /// rendered as if the tags were not there.
 ///
 /// The engine is minijinja. Known differences from jinja2: an undefined argument of a macro takes the parameter's default;
@@ -36,6 +39,7 @@ const WORDS: &str = "\u{e001}";
 pub struct ChatTemplate {
     environment: Environment<'static>,
     special_tokens: Value,
+    thinking: Option<bool>,
     path: PathBuf,
 }
 
@@ -52,8 +56,8 @@ impl ChatTemplate {
             path: path.clone(),
             reason: format!("does not parse: {e:#}"),
         })?;
-        let template =
-            Self { environment, special_tokens: Value::from_pairs(config.special_tokens.clone()), path };
+        let special_tokens = Value::from_pairs(config.special_tokens.clone());
+        let template = Self { environment, special_tokens, thinking: None, path };
         Ok(template.with_clock(chrono::Local::now().naive_local()))
     }
 
@@ -65,18 +69,33 @@ impl ChatTemplate {
         self
     }
 
+    /// The same with this value of `enable_thinking`, by which templates such as Qwen3's let the model reason before it answers or
+    /// not; if none, it is undefined, and the template decides. A template that does not use it is an error.
+    pub fn with_thinking(mut self, thinking: Option<bool>) -> Result<Self, ModelError> {
+        let is_used = self.template().undeclared_variables(false).contains(THINKING);
+        if thinking.is_some() && !is_used {
+            let reason = format!("does not use `{THINKING}`: leave it unset for this model");
+            return Err(ModelError::Template { path: self.path, reason });
+        }
+        self.thinking = thinking;
+        Ok(self)
+    }
+
+    fn template(&self) -> minijinja::Template<'_, '_> {
+        self.environment.get_template(engine::NAME).expect("the template was added when it was read")
+    }
+
     /// The text of a conversation. With `generation_prompt` it ends where the assistant's turn begins.
     pub fn render(&self, messages: &[Message], generation_prompt: bool) -> Result<String, ModelError> {
-        let template =
-            self.environment.get_template(engine::NAME).expect("the template was added when it was read");
+        let thinking = Value::from_pairs(self.thinking.map(|thinking| (THINKING, thinking)));
         let variables = context! {
             messages => Serde(messages),
             add_generation_prompt => generation_prompt,
             tools => (),
             documents => (),
-            ..self.special_tokens.clone()
+            ..context! { ..thinking, ..self.special_tokens.clone() }
         };
-        template
+        self.template()
             .render(variables)
             .map_err(|e| ModelError::Template { path: self.path.clone(), reason: format!("fails: {e:#}") })
     }
@@ -88,8 +107,9 @@ impl ChatTemplate {
     }
 
     /// What the template writes at the beginning of a completion on the assistant's behalf, such as `<think>\n`: the generation
-    /// prompt without what precedes the assistant's words in a conversation. Empty for most models. None if it cannot be
-    /// determined, because the template refuses such conversations or omits the assistant's words.
+    /// prompt without what precedes the assistant's words in a conversation. Empty for most models, and for an element without
+    /// content, such as `<think>\n\n</think>\n\n` where thinking is off: it is no part of what the model says. None if it cannot
+    /// be determined, because the template refuses such conversations or omits the assistant's words.
     pub fn prefill(&self) -> Option<String> {
         let [user, assistant] = [Message::new("user", QUESTION), Message::new("assistant", WORDS)];
         let render = |messages: &[Message], generation_prompt| self.render(messages, generation_prompt).ok();
@@ -103,7 +123,14 @@ impl ChatTemplate {
             let conversation = render(messages, false)?;
             let (before_words, _) = conversation.split_once(WORDS)?;
             let prefill = prompt.strip_prefix(before_words)?;
-            (!prefill.contains(QUESTION)).then(|| prefill.to_owned())
+            let said = if is_empty_element(prefill) { "" } else { prefill };
+            (!prefill.contains(QUESTION)).then(|| said.to_owned())
         })
     }
+}
+
+/// Whether a text is a start tag and its end tag with nothing but white space within and around them.
+fn is_empty_element(text: &str) -> bool {
+    let start = text.trim().strip_prefix('<').and_then(|text| text.split_once('>'));
+    start.is_some_and(|(name, rest)| rest.trim_start() == format!("</{name}>"))
 }

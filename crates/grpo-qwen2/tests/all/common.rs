@@ -17,11 +17,13 @@ use tempfile::TempDir;
 
 pub(crate) const TIED: &str = "tiny-qwen2-tied";
 pub(crate) const UNTIED: &str = "tiny-qwen2-untied";
+pub(crate) const QWEN3: &str = "tiny-qwen3-tied";
+const UNTIED_QWEN3: &str = "tiny-qwen3-untied";
 /// What stands in place of a file that Git LFS has not downloaded.
 pub(crate) const LFS_POINTER: &str =
     "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
 
-pub(crate) const CHECKPOINTS: [&str; 2] = [TIED, UNTIED];
+pub(crate) const CHECKPOINTS: [&str; 4] = [TIED, UNTIED, QWEN3, UNTIED_QWEN3];
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)

@@ -1,9 +1,9 @@
 //! Keys of `config.json` as other tools write them: what changes the model is refused, by its name.
 
-use grpo_qwen2::{ModelError, Qwen2};
+use grpo_qwen2::{Architecture, Config, ModelError, Qwen2};
 use serde_json::{Value, json};
 
-use crate::common::{TIED, fixture, json, load, read_after, write_json};
+use crate::common::{QWEN3, TIED, fixture, json, load, read_after, write_json};
 
 /// The same after keys of `config.json` are set.
 fn read_with_keys(keys: &Value) -> Result<Qwen2, ModelError> {
@@ -103,7 +103,7 @@ fn other_models_are_named_by_their_type() {
     for config in [
         json!({ "model_type": "qwen2_5_vl", "text_config": { "model_type": "qwen2_5_vl_text", "hidden_size": 64 } }),
         json!({ "model_type": "gpt2", "n_embd": 768, "n_layer": 12 }),
-        json!({ "model_type": "qwen3" }),
+        json!({ "model_type": "qwen3_moe", "num_experts": 128 }),
         json!({ "architectures": ["LlamaForCausalLM"] }),
     ] {
         let error = read_after(TIED, |folder| write_json(&folder.join("config.json"), &config)).unwrap_err();
@@ -157,4 +157,63 @@ fn a_byte_order_mark_is_no_part_of_a_file() {
         std::fs::write(folder.join("config.json"), format!("\u{feff}{text}")).unwrap();
     });
     assert_eq!(model.unwrap().config(), load(TIED).config());
+}
+
+/// Qwen3-0.6B's file, without the tokens' ids.
+fn qwen3() -> Value {
+    json!({
+        "architectures": ["Qwen3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0, "head_dim": 128,
+        "hidden_act": "silu", "hidden_size": 1024, "initializer_range": 0.02, "intermediate_size": 3072,
+        "max_position_embeddings": 40960, "max_window_layers": 28, "model_type": "qwen3", "num_attention_heads": 16,
+        "num_hidden_layers": 28, "num_key_value_heads": 8, "rms_norm_eps": 1e-6, "rope_scaling": null,
+        "rope_theta": 1_000_000, "sliding_window": null, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+        "transformers_version": "4.51.0", "use_cache": true, "use_sliding_window": false, "vocab_size": 151_936,
+    })
+}
+
+fn read_config(config: &Value) -> Result<Config, ModelError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    write_json(&path, config);
+    Config::read(&path)
+}
+
+#[test]
+fn a_published_qwen3_is_read() {
+    let config = read_config(&qwen3()).unwrap();
+    assert_eq!((config.architecture, config.head_dim), (Architecture::Qwen3, 128));
+    assert_eq!(config.parameters(), 596_049_920);
+    let mut without = qwen3();
+    without.as_object_mut().unwrap().remove("head_dim");
+    assert_eq!(
+        read_config(&without).unwrap(),
+        config,
+        "its default is not the width of a share of the stream"
+    );
+}
+
+#[test]
+fn a_qwen3_with_biases_is_refused() {
+    let mut biased = qwen3();
+    biased["attention_bias"] = true.into();
+    let error = read_config(&biased).unwrap_err();
+    assert!(matches!(&error, ModelError::Unsupported { key, .. } if key == "attention_bias"), "{error:?}");
+}
+
+#[test]
+fn weights_of_the_other_architecture_are_not_loaded() {
+    for (name, model_type, tensor) in [(TIED, "qwen3", "q_norm.weight"), (QWEN3, "qwen2", "q_proj.bias")] {
+        let error = read_after(name, |folder| {
+            let path = folder.join("config.json");
+            let mut config = json(&path);
+            config["model_type"] = model_type.into();
+            config["head_dim"] = if name == TIED { 16 } else { 32 }.into();
+            write_json(&path, &config);
+        });
+        let error = error.unwrap_err();
+        assert!(
+            matches!(&error, ModelError::MissingTensor { tensor: missing, .. } if missing.ends_with(tensor)),
+            "{error:?}"
+        );
+    }
 }

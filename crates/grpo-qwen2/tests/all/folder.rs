@@ -257,7 +257,7 @@ fn models_of_other_shapes_are_refused_by_key() {
     let scaled = json!({ "rope_theta": 1e6, "rope_type": "yarn", "factor": 4.0 });
     for (key, value, named) in [
         ("model_type", json!("llama"), "model_type"),
-        ("model_type", json!("qwen3"), "model_type"),
+        ("model_type", json!("qwen3_moe"), "model_type"),
         ("model_type", json!(null), "model_type"),
         ("hidden_act", json!("gelu"), "hidden_act"),
         ("use_sliding_window", json!(true), "use_sliding_window"),

@@ -12,8 +12,8 @@ use grpo_rollout::{
 use grpo_test_device::{device, is_cpu};
 
 use crate::common::{
-    CHECKPOINTS, TIED, UNTIED, assert_close, assert_unchanged, by_name, copy_of, files, fixture, host, load,
-    random_tokens, read_tensors, uniform, values, write_tensors,
+    CHECKPOINTS, QWEN3, TIED, UNTIED, assert_close, assert_unchanged, by_name, copy_of, files, fixture, host,
+    load, random_tokens, read_tensors, uniform, values, write_tensors,
 };
 use crate::lora::adapted;
 
@@ -148,7 +148,7 @@ fn prompts() -> Vec<(u64, Vec<u32>)> {
 
 #[test]
 fn cached_decoding_gives_the_logprobs_of_the_full_pass() {
-    for (name, temperature) in [(TIED, 1.0), (UNTIED, 0.7), (UNTIED, 1.5)] {
+    for (name, temperature) in [(TIED, 1.0), (UNTIED, 0.7), (UNTIED, 1.5), (QWEN3, 0.7)] {
         let model = load(name);
         let prompts = prompts();
         let samples = sample(&model, &prompts, temperature, 64);
@@ -169,7 +169,8 @@ fn cached_decoding_gives_the_logprobs_of_the_full_pass() {
 #[test]
 fn batches_never_change_a_sample() {
     let half = is_cpu().then(|| ("BF16", load(UNTIED).to_bf16()));
-    let models = [(TIED, load(TIED)), (UNTIED, load(UNTIED)), ("adapters", adapted(TIED))];
+    let models =
+        [TIED, UNTIED, QWEN3].map(|name| (name, load(name))).into_iter().chain([("adapters", adapted(TIED))]);
     for (name, model) in models.into_iter().chain(half) {
         let prompts = prompts();
         let expected = sample(&model, &prompts, 1.0, 64);
@@ -210,7 +211,7 @@ fn assert_same_samples(what: &str, found: &[Vec<Sample>], expected: &[Vec<Sample
 
 #[test]
 fn packing_changes_neither_logprobs_nor_gradients() {
-    for (name, temperature) in [(TIED, 1.0), (UNTIED, 0.7)] {
+    for (name, temperature) in [(TIED, 1.0), (UNTIED, 0.7), (QWEN3, 1.0)] {
         let model = load(name);
         let (cases, weights) = (cases(), functional(&cases()));
         let mut together = GradientsParams::new();
@@ -310,7 +311,7 @@ fn backward_adds_to_what_is_there() {
 /// Three weights of every tensor: the one with the largest gradient and two arbitrary ones.
 #[test]
 fn gradients_are_finite_differences() {
-    for (name, temperature) in [(TIED, 1.0), (UNTIED, 0.7)] {
+    for (name, temperature) in [(TIED, 1.0), (UNTIED, 0.7), (QWEN3, 1.0)] {
         let (cases, weights) = (cases(), functional(&cases()));
         let folder = copy_of(name);
         let path = folder.path().join("model.safetensors");

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::common::{
-    Stored, TIED, Tensors, UNTIED, assert_close, assert_unchanged, by_name, files, fixture, host, json, load,
-    random_tokens, read_tensors, token_logprobs, uniform, write_json, write_tensors,
+    CHECKPOINTS, Stored, TIED, Tensors, assert_close, assert_unchanged, by_name, files, fixture, host, json,
+    load, random_tokens, read_tensors, token_logprobs, uniform, write_json, write_tensors,
 };
 
 const RANK: usize = 4;
@@ -84,7 +84,7 @@ fn gradients(model: &Qwen2, activation_checkpointing: ActivationCheckpointing) -
 
 #[test]
 fn new_adapters_change_nothing_and_old_weights_are_shared() {
-    for name in [TIED, UNTIED] {
+    for name in CHECKPOINTS {
         let base = load(name);
         let model = base.clone().with_lora(&LoraConfig { seed: 7, ..LoraConfig::default() });
         let tokens = random_tokens(4, 30);
@@ -96,7 +96,7 @@ fn new_adapters_change_nothing_and_old_weights_are_shared() {
 /// By the chain rule from the gradient of the merged matrix, which is transformers' (`gradients_match_transformers`).
 #[test]
 fn gradients_are_those_of_the_merged_matrix_and_of_nothing_else() {
-    for name in [TIED, UNTIED] {
+    for name in CHECKPOINTS {
         let model = adapted(name);
         let folder = TempDir::new().unwrap();
         model.save(&files(&fixture(name)), folder.path(), Dtype::F32).unwrap();
@@ -145,7 +145,7 @@ fn of_adapter(dw: &[f32], [a, b]: [Vec<f32>; 2], [output, input]: [usize; 2]) ->
 
 #[test]
 fn a_merged_model_and_a_decoder_compute_the_same() {
-    for name in [TIED, UNTIED] {
+    for name in CHECKPOINTS {
         let model = adapted(name);
         let tokens = random_tokens(5, 40);
         let expected = token_logprobs(&model, &tokens);
@@ -200,7 +200,7 @@ fn what_is_saved_is_loaded_to_the_bit() {
 
 #[test]
 fn the_configuration_knows_how_many_weights_there_are() {
-    for name in [TIED, UNTIED] {
+    for name in CHECKPOINTS {
         let lora = LoraConfig { rank: 3, targets: LoraTarget::ALL[2..].to_vec(), ..LoraConfig::default() };
         let model = load(name).with_lora(&lora);
         let size = |(_, weight): (String, Weight<'_>)| weight.elements();

@@ -373,3 +373,40 @@ fn prefills_are_found() {
         assert_eq!(template(&source, &json!({})).unwrap().prefill().as_deref(), expected, "{source}");
     }
 }
+
+/// Reasoning in earlier turns is left out, and an empty one is written where the model is not to reason.
+const REASONING: &str = r"{%- for message in messages -%}
+{{ '<|' + message.role + '|>' + message.content.split('</think>')[-1].lstrip('\n') }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{ '<|assistant|>' }}
+{%- if enable_thinking is defined and enable_thinking is false -%}
+{{ '<think>\n\n</think>\n\n' }}
+{%- endif -%}
+{%- endif -%}";
+
+#[test]
+fn a_template_is_told_whether_the_model_reasons() {
+    let conversation = [
+        Message::new("user", "q"),
+        Message::new("assistant", "<think>\nh\n</think>\n\na"),
+        Message::new("user", "r"),
+    ];
+    for (thinking, behind) in [(None, ""), (Some(true), ""), (Some(false), "<think>\n\n</think>\n\n")] {
+        let template = template(REASONING, &json!({})).unwrap().with_thinking(thinking).unwrap();
+        let text = template.render(&conversation, true).unwrap();
+        assert_eq!(text, format!("<|user|>q<|assistant|>a<|user|>r<|assistant|>{behind}"));
+        assert_eq!(template.prefill().unwrap(), "", "the model has said none of it");
+    }
+    let opened = REASONING.replace(r"\n\n</think>\n\n", r"\n");
+    let template = template(&opened, &json!({})).unwrap().with_thinking(Some(false)).unwrap();
+    assert_eq!(template.prefill().unwrap(), "<think>\n", "a completion ends what its prompt begins");
+}
+
+#[test]
+fn a_template_without_the_choice_is_named() {
+    let error =
+        template("{{ messages[0].content }}", &json!({})).unwrap().with_thinking(Some(true)).unwrap_err();
+    assert!(error.to_string().contains("does not use `enable_thinking`"), "{error}");
+    assert!(template("{{ messages[0].content }}", &json!({})).unwrap().with_thinking(None).is_ok());
+}

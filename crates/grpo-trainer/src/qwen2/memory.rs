@@ -20,10 +20,10 @@ const BUFFERS: u64 = 20;
 /// `docs/benchmarks.md` shows how close it comes to measured peaks.
 ///
 /// ```
-/// # use grpo_qwen2::{Config, LoraConfig};
+/// # use grpo_qwen2::{Architecture, Config, LoraConfig};
 /// # use grpo_trainer::{MemoryPlan, Qwen2PolicyConfig, TrainerConfig, Workload};
 /// # let model = Config {
-/// #     vocab_size: 151_936, hidden_size: 896, intermediate_size: 4864, num_hidden_layers: 24,
+/// #     architecture: Architecture::Qwen2, vocab_size: 151_936, hidden_size: 896, intermediate_size: 4864, num_hidden_layers: 24,
 /// #     num_attention_heads: 14, num_key_value_heads: 2, head_dim: 64, max_position_embeddings: 32_768,
 /// #     rms_norm_eps: 1e-6, rope_theta: 1e6, tie_word_embeddings: true,
 /// # };

@@ -1,4 +1,4 @@
-//! Qwen2 as a policy, with AdamW. Either all weights are trained, with a frozen copy as the reference; or adapters are trained
+//! Qwen2 or Qwen3 as a policy, with AdamW. Either all weights are trained, with a frozen copy as the reference; or adapters are trained
 //! next to frozen weights, which the reference shares.
 
 mod config;
@@ -62,6 +62,13 @@ impl Qwen2Policy {
     pub fn with_clock(mut self, now: NaiveDateTime) -> Self {
         self.text.template = self.text.template.with_clock(now);
         self
+    }
+
+    /// The same with this value of the chat template's `enable_thinking`
+    /// ([`ChatTemplate::with_thinking`](grpo_qwen2::ChatTemplate::with_thinking)).
+    pub fn with_thinking(mut self, thinking: Option<bool>) -> Result<Self, ModelError> {
+        self.text = self.text.with_thinking(thinking)?;
+        Ok(self)
     }
 
     /// The token ids of a conversation up to where the assistant's turn begins.

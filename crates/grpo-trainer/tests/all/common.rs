@@ -29,9 +29,13 @@ pub(crate) fn half(correction: SamplerCorrection) -> Option<RolloutDtype> {
 
 /// A tiny checkpoint whose tokenizer has 512 one-character words, so that a completion's text shows its tokens.
 pub(crate) fn checkpoint() -> tempfile::TempDir {
+    checkpoint_of("tiny-qwen2-tied")
+}
+
+fn checkpoint_of(model: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in ["config.json", "model.safetensors"] {
-        std::fs::copy(fixture("tiny-qwen2-tied").join(name), folder.path().join(name)).unwrap();
+        std::fs::copy(fixture(model).join(name), folder.path().join(name)).unwrap();
     }
     let vocab: serde_json::Map<String, serde_json::Value> =
         (0..512u32).map(|id| (char::from_u32(0x4E00 + id).unwrap().to_string(), id.into())).collect();
@@ -50,6 +54,10 @@ pub(crate) type Run = Trainer<Qwen2Policy, u32>;
 
 pub(crate) fn policy(config: &Qwen2PolicyConfig) -> Qwen2Policy {
     Qwen2Policy::load(checkpoint().path(), &device(), config).unwrap()
+}
+
+pub(crate) fn qwen3(config: &Qwen2PolicyConfig) -> Qwen2Policy {
+    Qwen2Policy::load(checkpoint_of("tiny-qwen3-tied").path(), &device(), config).unwrap()
 }
 
 /// Pays for tokens with an even id: half of what an untrained model says.

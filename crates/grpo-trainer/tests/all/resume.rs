@@ -12,7 +12,7 @@ use grpo_trainer::{
     Qwen2PolicyConfig, ReferenceSync, RunLog, Schedule, Times, Trainer, TrainerConfig,
 };
 
-use crate::common::{Run, config, even, half, of, policy, problems, trainer, trainer_with};
+use crate::common::{Run, config, even, half, of, policy, problems, qwen3, trainer, trainer_with};
 
 fn checkpoints(folder: &Path) -> Checkpoints {
     Checkpoints::new(folder.join("checkpoints"), NonZeroUsize::new(2).unwrap())
@@ -80,6 +80,16 @@ fn adapters_go_on_to_the_bit() {
     let lora =
         LoraConfig { rank: 3, alpha: 0.7, targets: vec![LoraTarget::QProj, LoraTarget::DownProj], seed: 5 };
     goes_on(&config(), &Qwen2PolicyConfig { lora: Some(lora), ..Qwen2PolicyConfig::default() });
+}
+
+#[test]
+fn a_qwen3_goes_on_to_the_bit() {
+    for lora in [None, Some(LoraConfig::default())] {
+        let of_policy = Qwen2PolicyConfig { lora, ..Qwen2PolicyConfig::default() };
+        goes_on_from(|| {
+            Trainer::new(qwen3(&of_policy), Rubric::new().with("even", 1.0, even), config()).unwrap()
+        });
+    }
 }
 
 #[test]

@@ -102,6 +102,7 @@ impl Default for TaskConfig {
             test_split: None,
             columns: Columns::default(),
             system_prompt: gsm8k::SYSTEM.to_string(),
+            enable_thinking: None,
             max_prompt_length: None,
             problems_per_step: 1,
             curriculum: None,

@@ -30,6 +30,10 @@ const ABOUT: &[(&str, &str)] = &[
     ("task.columns.truth.pattern", "A regular expression: its last match, or the first group of it."),
     ("task.columns.truth.template", "A Jinja template of the truth, over all columns."),
     ("task.system_prompt", "System prompt before every question, in the place of a conversation's own."),
+    (
+        "task.enable_thinking",
+        "Qwen3: whether the model reasons first; by default, its chat template decides.",
+    ),
     ("task.max_prompt_length", "Rows with longer prompts (in tokens) are dropped."),
     ("task.problems_per_step", "Problems per step, each with a group of completions."),
     ("task.curriculum", "Prefers problems by the share of right completions when they were last sampled."),

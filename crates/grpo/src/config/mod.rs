@@ -79,6 +79,10 @@ pub struct TaskConfig {
     pub columns: Columns,
     /// The system prompt before every question, in the place of a conversation's own; none if empty.
     pub system_prompt: String,
+    /// Whether the model reasons before it answers (Qwen3): the value of the chat template's `enable_thinking`, which decides if
+    /// none.
+    #[serde(default)]
+    pub enable_thinking: Option<bool>,
     /// Rows whose prompt has more tokens than this are dropped.
     pub max_prompt_length: Option<usize>,
     /// Problems per step.

@@ -40,6 +40,9 @@ pub struct EvaluationConfig {
     pub limit: Option<usize>,
     /// The system prompt before every question; none if empty.
     pub system_prompt: String,
+    /// The value of the chat template's `enable_thinking`; the template decides if none.
+    #[serde(default)]
+    pub enable_thinking: Option<bool>,
     /// Solved examples before every question, drawn from the training split by the seed; if that split is answered, they are left
     /// out of it.
     pub few_shot: usize,
@@ -72,6 +75,7 @@ impl Default for EvaluationConfig {
             held_out: None,
             limit: None,
             system_prompt: gsm8k::SYSTEM.to_string(),
+            enable_thinking: None,
             few_shot: 0,
             samples: 1,
             sampling: Sampling::greedy(),

@@ -135,7 +135,7 @@ impl Evaluator<'_> {
         mut receive: impl FnMut(Answered) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let Self { config, model, questions, .. } = self;
-        let mut text = ChatTokenizer::read(model)?;
+        let mut text = ChatTokenizer::read(model)?.with_thinking(config.enable_thinking)?;
         text.template = text.template.with_clock(record.description.began);
         let mut decoder = Qwen2::load_frozen(model, device)?;
         if let Some(adapter) = &config.adapter {

@@ -121,7 +121,7 @@ pub(super) fn prompts<T: Truth>(
     model: &Path,
     mut task: Task<T>,
 ) -> Result<Task<T>, Error> {
-    let text = ChatTokenizer::read(model)?;
+    let text = ChatTokenizer::read(model)?.with_thinking(config.task.enable_thinking)?;
     let context = Config::read(&model.join("config.json"))?.max_position_embeddings;
     let completion = config.algorithm.max_completion_length;
     let longest = config.task.max_prompt_length.unwrap_or(usize::MAX);

@@ -263,7 +263,8 @@ fn load(
     device: &Device,
     config: &RunConfig,
 ) -> Result<Qwen2Policy, Error> {
-    let policy = Qwen2Policy::load(model, device, &config.policy)?;
+    let policy =
+        Qwen2Policy::load(model, device, &config.policy)?.with_thinking(config.task.enable_thinking)?;
     let policy = match adapter {
         Some(adapter) => policy.with_adapter(adapter)?,
         None => policy,
