@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use grpo::evaluation::{EvaluationConfig, Evaluator, PairedComparison, Progress, Results, is_evaluation};
 use grpo::grpo_data::Truth;
-use grpo::{Columns, DeviceKind, Hub, Interrupt, RunConfig, Sampling, TaskConfig, resolve_model};
+use grpo::{
+    Columns, DeviceKind, Hub, Interrupt, RewardConfig, RunConfig, Sampling, TaskConfig, resolve_model,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::at_least_1;
@@ -17,7 +19,7 @@ use crate::{evaluation_text, say};
 /// Completions that are decoded together by default.
 const BATCH_ROWS: u64 = 32;
 
-/// Measure a model on held-out problems: strict accuracy (what the reward pays for), lenient accuracy (the last number), format,
+/// Measure a model on held-out problems: strict accuracy (what the reward of the largest weight pays for), lenient accuracy (the last number), format,
 /// length and truncation, with 95 % intervals. Interrupted, it continues with the same --out.
 #[derive(Args, Debug)]
 pub struct EvaluateArgs {
@@ -32,7 +34,7 @@ pub struct EvaluateArgs {
     /// Adapters of the other model.
     #[arg(long, value_name = "FOLDER", requires = "against")]
     against_adapter: Option<String>,
-    /// TOML file of a run: its dataset, columns, system prompt, enable_thinking and held-out problems are the defaults here.
+    /// TOML file of a run: its dataset, columns, system prompt, enable_thinking, rewards and held-out problems are the defaults here.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Problems: a Parquet, JSONL or CSV file, a folder of them, or a Hub id [default: openai/gsm8k].
@@ -196,6 +198,8 @@ impl Subject {
             limit: args.limit.map(|n| n as usize),
             system_prompt: args.system_prompt.clone().unwrap_or(task.system_prompt),
             enable_thinking: args.enable_thinking.or(task.enable_thinking),
+            // A program may have brought its own, which are not known here.
+            rewards: if task.rewards.is_empty() { RewardConfig::gsm8k() } else { task.rewards },
             few_shot: args.few_shot,
             samples: args.samples as usize,
             sampling: Sampling { temperature, ..Sampling::default() },

@@ -11,7 +11,10 @@ const LISTED: usize = 10;
 pub(crate) fn results(results: &Results) -> String {
     let samples = results.config.samples;
     let mut lines = Vec::new();
-    for (name, accuracy) in [("strict accuracy", &results.strict), ("lenient accuracy", &results.lenient)] {
+    // Of no meaning where a right answer is something other than the truth.
+    let lenient = Some(&results.lenient).filter(|_| results.config.answer_is_truth());
+    let accuracies = [("strict accuracy", Some(&results.strict)), ("lenient accuracy", lenient)];
+    for (name, accuracy) in accuracies.into_iter().filter_map(|(name, accuracy)| Some((name, accuracy?))) {
         lines.push((name.to_string(), percent(&accuracy.accuracy)));
         let Accuracy { pass_at, majority, .. } = accuracy;
         lines.extend(pass_at.iter().skip(1).map(|(k, estimate)| (format!("  pass@{k}"), percent(estimate))));

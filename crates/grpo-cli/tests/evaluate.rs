@@ -277,3 +277,32 @@ fn held_out_problems_of_a_run_are_those_of_an_evaluation_with_its_configuration(
         a != 3 && *truth == (a + 5).to_string()
     }));
 }
+
+#[test]
+fn the_rewards_of_a_run_say_what_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rows, config) = (folder.path().join("rows.jsonl"), folder.path().join("run.toml"));
+    // The numbers of the first row cannot reach its target.
+    std::fs::write(&rows, "{\"n\": [2, 3], \"target\": 9}\n{\"n\": [5], \"target\": 5}\n").unwrap();
+    let text = "model = 'm'\nprompt = 'A child has {{ n | join(\" and \") }} pens. How many pens are there?'\ncolumns.answer = 'target'\ncolumns.truth = 'whole'\n[[rewards]]\nkind = 'must_match'\npattern = '<answer>'\n[[rewards]]\nkind = 'countdown'\nnumbers = 'n'\nweight = ";
+    let strict = |weight: f32| {
+        std::fs::write(&config, format!("{text}{weight}\n")).unwrap();
+        let out = folder.path().join(format!("weight-{weight}"));
+        let mut command = grpo("evaluate");
+        command.arg(embedded("model")).arg("--out").arg(&out).arg("--dataset").arg(&rows);
+        let shown = succeed(command.arg("--config").arg(&config).args(["--device", "cpu"]));
+        assert!(!shown.contains("lenient"), "the target is no answer: {shown}");
+        results(&out)["strict"]["accuracy"]["value"].as_f64().unwrap()
+    };
+    assert_eq!(strict(0.5), 1.0, "tags are enough");
+    assert!(strict(2.0) < 1.0, "an answer has to reach its target");
+    std::fs::write(&rows, "{\"n\": \"2\", \"target\": 2}\n").unwrap();
+    let mut unscorable = grpo("evaluate");
+    unscorable
+        .arg(embedded("model"))
+        .arg("--dataset")
+        .arg(&rows)
+        .arg("--out")
+        .arg(folder.path().join("none"));
+    refused(unscorable.arg("--config").arg(&config).args(["--device", "cpu"]), "evaluation row 1");
+}

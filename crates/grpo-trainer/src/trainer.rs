@@ -95,13 +95,9 @@ impl<P, T> Trainer<P, T> {
 }
 
 impl TrainerConfig {
-    /// The index of the reward that dynamic sampling looks at: the one that is named, or the first of the largest weight.
+    /// The index of the reward that dynamic sampling looks at: the one that is named, or the rubric's [outcome](Rubric::outcome).
     fn outcome<T>(&self, rubric: &Rubric<T>) -> Result<usize, InvalidOption> {
-        let Some(name) = &self.redraw_reward else {
-            let weights: Vec<f32> = rubric.reward_weights().collect();
-            let largest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            return Ok(weights.iter().position(|weight| *weight == largest).unwrap_or(0));
-        };
+        let Some(name) = &self.redraw_reward else { return Ok(rubric.outcome()) };
         let expected = "there is no reward of this name: name one that completions are paid by";
         rubric
             .names()

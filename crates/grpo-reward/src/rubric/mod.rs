@@ -224,6 +224,12 @@ impl<T: ?Sized> Rubric<T> {
         self.parts.iter().map(|part| part.weight)
     }
 
+    /// The index of the part that says whether an answer is right: the first of the largest weight; 0 without any parts.
+    pub fn outcome(&self) -> usize {
+        let largest = self.reward_weights().fold(f32::NEG_INFINITY, f32::max);
+        self.reward_weights().position(|weight| weight == largest).unwrap_or(0)
+    }
+
     /// The name of each part's gate, in the order of [`names`](Self::names); `None` if a part has none.
     pub fn gates(&self) -> impl Iterator<Item = Option<&str>> {
         self.parts.iter().map(|part| part.gate.map(|gate| self.parts[gate].name.as_str()))

@@ -171,13 +171,20 @@ impl TaskConfig {
 
     /// The rewards as a rubric.
     pub fn rubric(&self) -> Result<Rubric<Row>, ConfigError> {
-        if self.rewards.is_empty() {
+        RewardConfig::rubric(&self.rewards)
+    }
+}
+
+impl RewardConfig {
+    /// Rewards as a rubric.
+    pub fn rubric(rewards: &[Self]) -> Result<Rubric<Row>, ConfigError> {
+        if rewards.is_empty() {
             return Err(ConfigError::Incomplete(
                 "there is nothing in `rewards`: see `grpo rewards`".to_string(),
             ));
         }
         let mut rubric = Rubric::new();
-        for RewardConfig { name, weight, gate, scorer } in &self.rewards {
+        for Self { name, weight, gate, scorer } in rewards {
             let names = scorer.names(name);
             if names != [name] && (name != COMMAND || gate.is_some()) {
                 return Err(wrong(
@@ -202,7 +209,7 @@ impl TaskConfig {
             }
             rubric = scorer.add_to(rubric, name, *weight).map_err(|error| wrong(name, error))?;
         }
-        for RewardConfig { name, gate, .. } in &self.rewards {
+        for Self { name, gate, .. } in rewards {
             if let Some(gate) = gate {
                 if gate == name {
                     return Err(wrong(name, "it is its own gate: name another reward, or remove the gate"));

@@ -2,12 +2,13 @@ use std::path::Path;
 
 use grpo_data::{Columns, Example, Hub, Split, Truth, resolve_dataset};
 use grpo_qwen2::Message;
+use grpo_reward::{Row, Rubric};
 use grpo_rollout::{InvalidOption, Sampling};
 use grpo_trainer::Order;
 use serde::{Deserialize, Serialize};
 
 use crate::task::{hold_out, messages, rows_if_any};
-use crate::{Error, Question, gsm8k};
+use crate::{Error, Question, RewardConfig, gsm8k};
 
 /// What an evaluation answers, and how. Two evaluations can be compared if only the model and its adapter differ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub struct EvaluationConfig {
     /// The value of the chat template's `enable_thinking`; the template decides if none.
     #[serde(default)]
     pub enable_thinking: Option<bool>,
+    /// The rewards of a run: an answer is right if the one of the largest weight pays for it.
+    #[serde(default = "RewardConfig::gsm8k")]
+    pub rewards: Vec<RewardConfig>,
     /// Solved examples before every question, drawn from the training split by the seed; if that split is answered, they are left
     /// out of it.
     pub few_shot: usize,
@@ -76,6 +80,7 @@ impl Default for EvaluationConfig {
             limit: None,
             system_prompt: gsm8k::SYSTEM.to_string(),
             enable_thinking: None,
+            rewards: RewardConfig::gsm8k(),
             few_shot: 0,
             samples: 1,
             sampling: Sampling::greedy(),
@@ -104,8 +109,18 @@ impl EvaluationConfig {
         self.sampling.validate()
     }
 
+    /// The rewards as a rubric.
+    pub fn rubric(&self) -> Result<Rubric<Row>, Error> {
+        Ok(RewardConfig::rubric(&self.rewards)?)
+    }
+
+    /// Whether the truth of a row is known to be a right answer.
+    pub fn answer_is_truth(&self) -> bool {
+        self.rewards.iter().all(RewardConfig::answer_is_truth)
+    }
+
     /// The questions, from files or the Hub.
-    pub fn questions(&self, hub: &Hub) -> Result<Vec<Question<String>>, Error> {
+    pub fn questions(&self, hub: &Hub) -> Result<Vec<Question<Row>>, Error> {
         if self.few_shot > 0 && self.columns.truth != Truth::Hashes {
             let expected = "examples are worked solutions that end with `####` and the result: leave it at 0 for another truth";
             return Err(InvalidOption::new("few_shot", self.few_shot, expected).into());
@@ -154,7 +169,8 @@ impl EvaluationConfig {
             let mut messages = messages(example, &self.system_prompt);
             let last = messages.len() - 1;
             messages.splice(last..last, shots.clone());
-            Question { messages, truth: example.truth.clone() }
+            let truth = Row { truth: example.truth.clone(), columns: example.columns.clone() };
+            Question { messages, truth }
         };
         Ok(problems.iter().map(question).collect())
     }

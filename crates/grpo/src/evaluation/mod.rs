@@ -16,10 +16,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use burn::tensor::Device;
-use grpo_core::{Completion, Reward};
+use grpo_core::{Asked, Completion, Reward};
 use grpo_files::sha256;
 use grpo_qwen2::{ChatTokenizer, LoraConfig, Qwen2};
-use grpo_reward::{Correctness, LastNumber, StrictFormat};
+use grpo_reward::{LastNumber, Row, Rubric, StrictFormat};
 use grpo_rollout::{Ended, Request, SampleKey, Sampler};
 use grpo_trainer::{EVALUATION_STEP, TrainerError};
 
@@ -34,6 +34,7 @@ use results::by_problem;
 
 use crate::device::{DeviceKind, Subject, guard, prove};
 use crate::machine::Machine;
+use crate::run::scorable;
 use crate::{Error, Interrupt, Question};
 
 /// An evaluation that is ready to start.
@@ -43,7 +44,7 @@ pub struct Evaluator<'a> {
     /// The folder of the model.
     pub model: &'a Path,
     /// The questions: [`EvaluationConfig::questions`].
-    pub questions: &'a [Question<String>],
+    pub questions: &'a [Question<Row>],
     /// Where it computes.
     pub device: DeviceKind,
     /// Completions that are decoded together.
@@ -76,6 +77,8 @@ impl Evaluator<'_> {
         if questions.is_empty() {
             return Err(Error::Contradiction("there is no problem to answer: check the dataset".to_string()));
         }
+        let rubric = config.rubric()?;
+        scorable(&rubric, "evaluation", questions)?;
         let lora = config.adapter.as_ref().map(|adapter| LoraConfig::of_adapter(Path::new(adapter)));
         let proof = prove(self.device, &Subject::read(self.model, lora.transpose()?)?, None)?;
         let machine = Machine::this(proof.info.clone());
@@ -88,7 +91,7 @@ impl Evaluator<'_> {
             tell(progress);
             let start = Instant::now();
             let sampled = guard(proof.info.as_ref(), || {
-                self.sample(&proof.device, &missing, &mut record, |answer| {
+                self.sample(&proof.device, &rubric, &missing, &mut record, |answer| {
                     progress.add(&answer);
                     answers.push(answer);
                     tell(progress);
@@ -130,6 +133,7 @@ impl Evaluator<'_> {
     fn sample(
         &self,
         device: &Device,
+        rubric: &Rubric<Row>,
         keys: &[Vec<SampleKey>],
         record: &mut Record,
         mut receive: impl FnMut(Answered) -> ControlFlow<()>,
@@ -159,7 +163,7 @@ impl Evaluator<'_> {
                 finish: sample.finish,
             };
             let of = (request, keys[request][index].sample as usize);
-            let answer = judge(&text, of, &questions[request], completion);
+            let answer = judge(&text, rubric, of, &questions[request], completion);
             match answer.and_then(|answer| record.push(&answer).map(|()| answer)) {
                 Ok(answer) => receive(answer),
                 Err(error) => {
@@ -187,19 +191,25 @@ impl Progress {
 /// A completion, and whether it is right and in the format.
 fn judge(
     text: &ChatTokenizer,
+    rubric: &Rubric<Row>,
     (problem, sample): (usize, usize),
-    question: &Question<String>,
+    question: &Question<Row>,
     completion: Completion,
 ) -> Result<Answered, Error> {
-    let earns = |reward: &dyn Reward<String>| reward.score(&question.truth, &completion) > 0.0;
+    let Row { truth, .. } = &question.truth;
+    let earns = |reward: &dyn Reward<String>| reward.score(truth, &completion) > 0.0;
+    let asked = Asked { messages: &question.messages, truth: &question.truth };
+    let scores = rubric
+        .score_group(&asked, std::slice::from_ref(&completion))
+        .map_err(|cause| TrainerError::Reward { problem: problem as u64, cause })?;
     Ok(Answered {
         problem,
         sample,
         question: question.text().to_string(),
-        truth: question.truth.clone(),
+        truth: truth.clone(),
         prompt: text.template.render(&question.messages, true)?,
         answer: LastNumber::of(&completion.text),
-        strict: earns(&Correctness::default()),
+        strict: scores[0].paid[rubric.outcome()] > 0.0,
         lenient: earns(&LastNumber::default()),
         format: earns(&StrictFormat::default()),
         tokens: completion.n_tokens,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use chrono::{Local, NaiveDateTime};
 use grpo_core::Finish;
 use grpo_files::{sha256_of, write_bytes};
+use grpo_reward::Row;
 use grpo_trainer::differences;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ pub struct Answered {
     pub finish: Finish,
     /// The last number, in normal form.
     pub answer: Option<String>,
-    /// Whether the text between the answer tags is the truth.
+    /// Whether the reward of the largest weight pays for it; by default, if the text between the answer tags is the truth.
     pub strict: bool,
     /// Whether the last number is the truth.
     pub lenient: bool,
@@ -118,11 +119,16 @@ impl Record {
     pub(super) fn open(
         path: &Path,
         config: &EvaluationConfig,
-        questions: &[Question<String>],
+        questions: &[Question<Row>],
         files: BTreeMap<String, String>,
         machine: Machine,
     ) -> Result<(Self, Vec<Answered>), Error> {
-        let text = serde_json::to_string(questions).map_err(|e| Error::io(path)(e.into()))?;
+        let asked = |question: &Question<Row>| Question {
+            messages: question.messages.clone(),
+            truth: question.truth.truth.clone(),
+        };
+        let asked: Vec<Question<String>> = questions.iter().map(asked).collect();
+        let text = serde_json::to_string(&asked).map_err(|e| Error::io(path)(e.into()))?;
         let questions = sha256_of(text.as_bytes());
         let earlier: Option<Description> = read(path, DESCRIPTION)?;
         let is_taken = [COMPLETIONS, RESULTS].iter().any(|name| path.join(name).exists());

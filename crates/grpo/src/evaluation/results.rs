@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use grpo_core::Finish;
-use grpo_reward::{LastNumber, extract_answer};
+use grpo_reward::extract_answer;
 use grpo_trainer::Proportion;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ pub struct Results {
     pub seconds: f64,
     /// Problems.
     pub problems: usize,
-    /// The text between the answer tags is the truth: what the reward for correctness pays for.
+    /// The reward of the largest weight pays for it; by default, if the text between the answer tags is the truth.
     pub strict: Accuracy,
     /// The last `\boxed{…}`, or the last number of the completion, is the truth, in whatever format.
     pub lenient: Accuracy,
@@ -57,7 +57,7 @@ pub struct Accuracy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Measure {
-    /// The text between the answer tags is the truth.
+    /// The reward of the largest weight pays for it.
     Strict,
     /// The last number is the truth.
     Lenient,
@@ -88,13 +88,6 @@ impl Measure {
             Self::Strict if !answer.completion.contains("<answer>") => None,
             Self::Strict => Some(extract_answer(&answer.completion)),
             Self::Lenient => answer.answer.as_deref(),
-        }
-    }
-
-    fn truth(self, answer: &Answered) -> Option<String> {
-        match self {
-            Self::Strict => Some(answer.truth.clone()),
-            Self::Lenient => LastNumber::of_truth(&answer.truth),
         }
     }
 }
@@ -145,8 +138,7 @@ impl Accuracy {
         };
         let powers = std::iter::successors(Some(1), |k| Some(2 * k)).take_while(|k| *k < n);
         let of_majority = |group: &&[Answered]| {
-            let truth = measure.truth(&group[0]);
-            majority(group.iter().map(|answer| measure.vote(answer)), truth.as_deref())
+            majority(group.iter().map(|answer| Some((measure.vote(answer)?, measure.is_right(answer)))))
         };
         let majorities: Vec<f64> = groups.iter().map(of_majority).collect();
         Self {

@@ -59,19 +59,19 @@ pub fn pass_at_k(n: usize, right: usize, k: usize) -> f64 {
 }
 
 /// The probability that the most frequent answer is right (maj@k), if one of several equally frequent ones is chosen at random.
-/// Completions without an answer have no vote.
-pub fn majority<'a>(answers: impl IntoIterator<Item = Option<&'a str>>, truth: Option<&str>) -> f64 {
-    let mut votes: Vec<(&str, usize)> = Vec::new();
-    for answer in answers.into_iter().flatten() {
-        match votes.iter_mut().find(|(other, _)| *other == answer) {
-            Some((_, count)) => *count += 1,
-            None => votes.push((answer, 1)),
+/// Completions without an answer have no vote; of each other one, the answer and whether it is right.
+pub fn majority<'a>(answers: impl IntoIterator<Item = Option<(&'a str, bool)>>) -> f64 {
+    let mut votes: Vec<(&str, bool, usize)> = Vec::new();
+    for (answer, is_right) in answers.into_iter().flatten() {
+        match votes.iter_mut().find(|(other, ..)| *other == answer) {
+            Some((.., count)) => *count += 1,
+            None => votes.push((answer, is_right, 1)),
         }
     }
-    let most = votes.iter().map(|(_, count)| *count).max().unwrap_or(0);
-    let winners: Vec<&str> =
-        votes.iter().filter(|(_, count)| *count == most).map(|(answer, _)| *answer).collect();
-    let right = winners.iter().filter(|answer| Some(**answer) == truth).count();
+    let most = votes.iter().map(|(.., count)| *count).max().unwrap_or(0);
+    let winners: Vec<bool> =
+        votes.iter().filter(|(.., count)| *count == most).map(|(_, is_right, _)| *is_right).collect();
+    let right = winners.iter().filter(|is_right| **is_right).count();
     right as f64 / winners.len().max(1) as f64
 }
 
@@ -106,12 +106,13 @@ mod tests {
 
     #[test]
     fn a_majority_is_the_most_frequent_answer() {
-        let right = |answers: &[Option<&str>]| majority(answers.iter().copied(), Some("1"));
+        let right = |answers: &[Option<&str>]| {
+            majority(answers.iter().map(|answer| answer.map(|answer| (answer, answer == "1"))))
+        };
         assert_eq!(right(&[Some("1"), Some("2"), Some("1")]), 1.0);
         assert_eq!(right(&[Some("1"), Some("2"), Some("2"), None, None, None]), 0.0);
         assert_eq!(right(&[Some("1"), Some("2"), Some("3"), Some("1"), Some("2")]), 0.5);
         assert_eq!(right(&[None, None]), 0.0);
-        assert_eq!(majority([Some("1")], None), 0.0);
     }
 
     #[test]

@@ -68,15 +68,23 @@ impl Checks {
 /// An error for the first row whose completions the rewards cannot score.
 pub(super) fn truths<T: Truth>(rubric: &Rubric<T>, task: &Task<T>) -> Result<(), Error> {
     let sets = task.tests.iter().map(|test| (test.name.as_str(), &test.questions));
-    for (set, questions) in std::iter::once(("training", &task.train)).chain(sets) {
-        for (row, question) in questions.iter().enumerate() {
-            rubric.check(&question.truth).map_err(|cause| Error::Unscorable {
-                set: set.to_string(),
-                row,
-                cause: cause.into(),
-                question: question.text().chars().take(HEAD).collect(),
-            })?;
-        }
+    let mut sets = std::iter::once(("training", &task.train)).chain(sets);
+    sets.try_for_each(|(set, questions)| scorable(rubric, set, questions))
+}
+
+/// The same for some rows.
+pub(crate) fn scorable<T: Truth>(
+    rubric: &Rubric<T>,
+    set: &str,
+    questions: &[Question<T>],
+) -> Result<(), Error> {
+    for (row, question) in questions.iter().enumerate() {
+        rubric.check(&question.truth).map_err(|cause| Error::Unscorable {
+            set: set.to_string(),
+            row,
+            cause: cause.into(),
+            question: question.text().chars().take(HEAD).collect(),
+        })?;
     }
     Ok(())
 }

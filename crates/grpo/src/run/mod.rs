@@ -30,6 +30,7 @@ use crate::device::{Device, DeviceInfo, DeviceKind, Proof, Subject, guard, prove
 use crate::{Error, Plan, Settings, Task, Truth};
 
 pub use checks::Checks;
+pub(crate) use checks::scorable;
 pub use evaluate::{Comparison, Evaluated, Rewarded};
 pub use event::{Event, Phase};
 pub use folder::RunFolder;
