@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use grpo::evaluation::{EvaluationConfig, Evaluator, PairedComparison, Progress, Results, is_evaluation};
 use grpo::grpo_data::Truth;
+use grpo::grpo_qwen2::ChatTemplate;
 use grpo::{
     Columns, DeviceKind, Hub, Interrupt, RewardConfig, RunConfig, Sampling, TaskConfig, resolve_model,
 };
@@ -208,6 +209,8 @@ impl Subject {
         };
         config.validate()?;
         let model = resolve_model(model, hub)?;
+        // Before anything is answered.
+        ChatTemplate::read(&model)?.with_thinking(config.enable_thinking)?;
         Ok(Self { config, folder: out, source: Source::Model(model) })
     }
 

@@ -14,7 +14,7 @@ use grpo_cli::{AuditArgs, DoctorArgs, EvaluateArgs, ExportArgs, ReplayArgs, Repo
 const PROGRAM: Program =
     Program { train: "grpo train", resume: "grpo resume", view: "grpo view", fallback: None };
 
-/// Turn an instruction-following Qwen2.5 into a reasoning model by reinforcement learning with verifiable rewards (GRPO).
+/// Turn an instruction-following Qwen2.5 or Qwen3 into a reasoning model by reinforcement learning with verifiable rewards (GRPO).
 #[derive(Parser)]
 #[command(name = "grpo", version, args_override_self = true)]
 struct Grpo {

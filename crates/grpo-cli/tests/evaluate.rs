@@ -306,3 +306,26 @@ fn the_rewards_of_a_run_say_what_is_right() {
         .arg(folder.path().join("none"));
     refused(unscorable.arg("--config").arg(&config).args(["--device", "cpu"]), "evaluation row 1");
 }
+
+#[test]
+fn prompts_say_whether_the_model_reasons() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    for entry in std::fs::read_dir(embedded("model")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, model.join(path.file_name().unwrap())).unwrap();
+    }
+    let template =
+        "{{ messages[-1].content }}{% if enable_thinking is false %}<think>\n\n</think>\n{% endif %}";
+    std::fs::write(model.join("chat_template.jinja"), template).unwrap();
+    let out = folder.path().join("evaluation");
+    succeed(&mut evaluate(&model, &out, &["--enable-thinking", "false", "--limit", "1"]));
+    assert!(completions(&out)[0]["prompt"].as_str().unwrap().ends_with("<think>\n\n</think>\n"));
+    let other = folder.path().join("other");
+    let against =
+        ["--enable-thinking", "false", "--against", embedded("model").to_str().unwrap()].map(str::to_string);
+    let against: Vec<&str> = against.iter().map(String::as_str).collect();
+    refused(&mut evaluate(&model, &other, &against), "does not use `enable_thinking`");
+    assert!(!other.exists(), "nothing is answered first");
+}

@@ -8,7 +8,7 @@ use crate::names::{EMBED_TOKENS, K_NORM, LM_HEAD, NORM, Q_NORM, layer};
 use crate::projection::Projection;
 use crate::transpose::transpose;
 use crate::weight_source::WeightSource;
-use crate::{Config, LoraTarget, Qwen2, Table};
+use crate::{Architecture, Config, LoraTarget, Qwen2, Table};
 
 /// Builds a model from the values of a source.
 pub(crate) struct Builder<'a, S> {
@@ -35,7 +35,7 @@ impl<S: WeightSource> Builder<'_, S> {
     }
 
     fn block(&mut self, i: usize, config: &Config) -> Result<Block, S::Error> {
-        let biased = config.architecture.has_bias();
+        let biased = config.architecture == Architecture::Qwen2;
         let mut projection = |target: LoraTarget, bias| {
             self.linear(&layer(i, &target.part()), config.projection(target), bias)
         };
@@ -50,9 +50,9 @@ impl<S: WeightSource> Builder<'_, S> {
         };
         let mut norm = |part: &str, width| self.norm(&layer(i, part), width, config);
         let mut head_norm = |part| norm(part, config.head_dim);
-        let head_norms = match config.architecture.normalizes_heads() {
-            true => Some(HeadNorms { q_norm: head_norm(Q_NORM)?, k_norm: head_norm(K_NORM)? }),
-            false => None,
+        let head_norms = match config.architecture {
+            Architecture::Qwen2 => None,
+            Architecture::Qwen3 => Some(HeadNorms { q_norm: head_norm(Q_NORM)?, k_norm: head_norm(K_NORM)? }),
         };
         Ok(Block {
             input_layernorm: norm("input_layernorm", config.hidden_size)?,

@@ -60,18 +60,16 @@ impl ChatTokenizer {
         if template.leaves_questions_out() {
             tracing::warn!("{}: the chat template leaves out what the user says", folder.display());
         }
-        let prefill = template.prefill().unwrap_or_else(|| {
-            let path = folder.display();
-            tracing::warn!("{path}: what the chat template writes at the beginning of a completion is not known: rewards see none of it");
-            String::new()
-        });
+        let prefill = prefill_of(&template);
         Ok(Self { tokenizer, template, stop, prefill })
     }
 
     /// The same with this value of the template's `enable_thinking` ([`ChatTemplate::with_thinking`]).
     pub fn with_thinking(mut self, thinking: Option<bool>) -> Result<Self, ModelError> {
         self.template = self.template.with_thinking(thinking)?;
-        self.prefill = self.template.prefill().unwrap_or_default();
+        if thinking.is_some() {
+            self.prefill = prefill_of(&self.template);
+        }
         Ok(self)
     }
 
@@ -104,4 +102,15 @@ impl ChatTokenizer {
     pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
         self.tokenizer.encode(&self.template.render(messages, true)?)
     }
+}
+
+/// What a template writes at the beginning of every completion; nothing, with a warning, if it is not known.
+fn prefill_of(template: &ChatTemplate) -> String {
+    template.prefill().unwrap_or_else(|| {
+        let path = template.path().display();
+        tracing::warn!(
+            "{path}: what the chat template writes at the beginning of a completion is not known: rewards see none of it"
+        );
+        String::new()
+    })
 }

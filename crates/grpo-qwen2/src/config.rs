@@ -18,16 +18,8 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// The name in `config.json`.
+    /// All of them, with their names in `config.json`.
     pub(crate) const ALL: [(&str, Self); 2] = [("qwen2", Self::Qwen2), ("qwen3", Self::Qwen3)];
-
-    pub(crate) fn has_bias(self) -> bool {
-        self == Self::Qwen2
-    }
-
-    pub(crate) fn normalizes_heads(self) -> bool {
-        self == Self::Qwen3
-    }
 }
 
 /// The shape of a Qwen2 or Qwen3 model, as specified by `config.json`.

@@ -121,7 +121,7 @@ impl ConfigFile {
         })
     }
 
-    /// Qwen3Config has a default for the width of a head; Qwen2's heads share the residual stream's width.
+    /// Without the key, the heads of a Qwen2 share the width of the residual stream; Qwen3Config has a default.
     fn head_dim(&self) -> usize {
         let default = match self.architecture {
             Architecture::Qwen2 => self.sizes.hidden_size / self.sizes.num_attention_heads,
@@ -141,7 +141,7 @@ impl ConfigFile {
             value.as_array().is_some_and(|kinds| kinds.iter().all(|kind| kind == "full_attention"))
         };
         // transformers' Qwen2 ignores the key.
-        let biased = |value: &Value| self.architecture.has_bias() || value == false;
+        let biased = |value: &Value| self.architecture == Architecture::Qwen2 || value == false;
         let rules: [Rule<'_>; 10] = [
             ("hidden_act", &|v| v == "silu", "Qwen2 and Qwen3 use silu"),
             ("attention_bias", &biased, "the attention of a published Qwen3 has no biases"),

@@ -48,7 +48,7 @@ impl DeviceDecoding {
         places: Tensor<1, Int>,
     ) -> Tensor<2> {
         let joined = &self.joined[layer];
-        let qkv = input.normalize_heads(joined.apply(input.x.clone()));
+        let qkv = input.normalize_joined(joined.apply(input.x.clone()));
         // Emptied for the time being, so that the kernel has the only handle and writes in place.
         let device = qkv.device();
         let [k, v] = cache;

@@ -243,7 +243,7 @@ impl AttentionInput<'_> {
     }
 
     /// Queries, keys and values side by side, with the head norms applied to the first two.
-    pub(crate) fn normalize_heads(&self, qkv: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn normalize_joined(&self, qkv: Tensor<2>) -> Tensor<2> {
         if self.projections.head_norms.is_none() {
             return qkv;
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::ModelError;
 
 const VISION: &str =
-    "it is part of a vision-language model: save its language model alone, as Qwen2ForCausalLM";
+    "it is part of a vision-language model: save its language model alone, as a causal language model";
 const MERGE: &str = "an adapter is not merged, or only in part: save what PEFT's merge_and_unload returns";
 
 /// Prefixes that wrappers add to every name, and how to remove them.

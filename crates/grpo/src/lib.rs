@@ -49,7 +49,8 @@
 //! let hub = Hub::from_env()?;
 //! let task = Task::load(&config.task, &hub)?;
 //! let model = resolve_model(&config.task.model, &hub)?;
-//! let policy = Qwen2Policy::load(&model, &DeviceKind::Auto.device()?, &config.policy)?;
+//! let policy = Qwen2Policy::load(&model, &DeviceKind::Auto.device()?, &config.policy)?
+//!     .with_thinking(config.task.enable_thinking)?;
 //! let mut trainer = Trainer::new(policy, gsm8k::rubric(), config.algorithm.clone())?;
 //! let mut problems = Problems::new(&task, &config);
 //! for _ in 0..100 {

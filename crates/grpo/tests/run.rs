@@ -21,6 +21,23 @@ fn config(more: &str) -> RunConfig {
     Settings::from_toml(&text).unwrap().then(Settings::from_toml(more).unwrap()).config().unwrap()
 }
 
+/// The embedded model with a template that has a choice of reasoning.
+fn reasoning_model() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(embedded("model")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let config = folder.path().join("tokenizer_config.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+    let template = json["chat_template"].as_str().unwrap();
+    let template =
+        format!("{template}{{% if enable_thinking is false %}}<think>\n\n</think>\n\n{{% endif %}}");
+    json["chat_template"] = template.into();
+    std::fs::write(config, json.to_string()).unwrap();
+    folder
+}
+
 /// Letters, as many as are asked for; the truth is a number.
 fn letters(n: std::ops::Range<usize>) -> Task<usize> {
     let question = |n: usize| Question::new("", &format!("Write {n} letters."), n);
@@ -77,6 +94,26 @@ fn a_run_of_ones_own_begins_is_resumed_and_is_replayed() {
     assert!(line["prompt"].as_str().unwrap().contains(line["question"].as_str().unwrap()));
     let from_toml = RunConfig::read(resumed.join("config.toml")).unwrap();
     assert_eq!(from_toml, config("steps = 1\nrewards = []"));
+}
+
+#[test]
+fn prompts_say_whether_the_model_reasons() {
+    let (folder, model) = (tempfile::tempdir().unwrap(), reasoning_model());
+    let prompts = |name: &str, thinking: &str| {
+        let more = format!("model = '{}'\nsteps = 1\n{thinking}", model.path().display());
+        let folder = folder.path().join(name);
+        run(&folder, config(&more), letters(3..9), rubric()).unwrap();
+        let lines = std::fs::read_to_string(folder.join("completions.jsonl")).unwrap();
+        let prompt = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["prompt"].clone();
+        lines.lines().map(prompt).map(|prompt| prompt.as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    let ends = |prompts: &[String], end: &str| prompts.iter().all(|prompt| prompt.ends_with(end));
+    assert!(ends(&prompts("off", "enable_thinking = false"), "assistant\n<think>\n\n</think>\n\n"));
+    assert!(ends(&prompts("on", "enable_thinking = true"), "assistant\n"));
+    assert!(ends(&prompts("default", ""), "assistant\n"));
+    let error = run(&folder.path().join("no"), config("enable_thinking = true"), letters(3..9), rubric());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("does not use `enable_thinking`"), "{error}");
 }
 
 #[test]

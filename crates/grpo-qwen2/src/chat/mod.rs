@@ -26,8 +26,8 @@ const THINKING: &str = "enable_thinking";
 ///
 /// It sees what transformers' `apply_chat_template` provides: the messages, `add_generation_prompt`, the special tokens of
 /// `tokenizer_config.json` (one that is not set is undefined), `tools` and `documents` as none, `enable_thinking` if it is set
-/// ([`with_thinking`](Self::with_thinking)), `raise_exception`, `strftime_now`, and `tojson` as Python's `json.dumps`. Parts between `{% generation %}` and `{% endgeneration %}` are
-/// rendered as if the tags were not there.
+/// ([`with_thinking`](Self::with_thinking)), `raise_exception`, `strftime_now`, and `tojson` as Python's `json.dumps`. Parts between
+/// `{% generation %}` and `{% endgeneration %}` are rendered as if the tags were not there.
 ///
 /// The engine is minijinja. Known differences from jinja2: an undefined argument of a macro takes the parameter's default;
 /// variables set within `{% set x %}`, `{% filter %}` and the `else` of a loop are visible after it; `attr` finds keys; a list
@@ -72,13 +72,17 @@ impl ChatTemplate {
     /// The same with this value of `enable_thinking`, by which templates such as Qwen3's let the model reason before it answers or
     /// not; if none, it is undefined, and the template decides. A template that does not use it is an error.
     pub fn with_thinking(mut self, thinking: Option<bool>) -> Result<Self, ModelError> {
-        let is_used = self.template().undeclared_variables(false).contains(THINKING);
+        let is_used = self.template().source().contains(THINKING);
         if thinking.is_some() && !is_used {
             let reason = format!("does not use `{THINKING}`: leave it unset for this model");
             return Err(ModelError::Template { path: self.path, reason });
         }
         self.thinking = thinking;
         Ok(self)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn template(&self) -> minijinja::Template<'_, '_> {

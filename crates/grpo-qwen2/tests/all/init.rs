@@ -4,7 +4,7 @@ use grpo_qwen2::{Config, Dtype, Qwen2};
 use grpo_rollout::PromptCompletions;
 use grpo_test_device::device;
 
-use crate::common::{TIED, UNTIED, files, fixture, values};
+use crate::common::{QWEN3, TIED, UNTIED, files, fixture, values};
 
 fn init(name: &str, seed: u64) -> Qwen2 {
     let config = Config::read(&fixture(name).join("config.json")).unwrap();
@@ -17,7 +17,7 @@ fn weights(model: &Qwen2) -> Vec<(String, Vec<f32>)> {
 
 #[test]
 fn matrices_are_normal_biases_zero_and_norms_one() {
-    for (name, values) in weights(&init(UNTIED, 3)) {
+    for (name, values) in weights(&init(UNTIED, 3)).into_iter().chain(weights(&init(QWEN3, 3))) {
         let n = values.len() as f64;
         let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
         let deviation = (values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n).sqrt();

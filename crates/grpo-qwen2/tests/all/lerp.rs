@@ -3,11 +3,11 @@
 use grpo_qwen2::Qwen2;
 use grpo_test_device::device;
 
-use crate::common::{TIED, UNTIED, fixture, load, values};
+use crate::common::{CHECKPOINTS, TIED, fixture, load, values};
 
 #[test]
 fn every_weight_is_interpolated() {
-    for name in [TIED, UNTIED] {
+    for name in CHECKPOINTS {
         let policy = load(name);
         let other = Qwen2::init(policy.config().clone(), 3, &device());
         let found = other.clone().lerp(&policy, 0.25);

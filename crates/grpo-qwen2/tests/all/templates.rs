@@ -409,4 +409,7 @@ fn a_template_without_the_choice_is_named() {
         template("{{ messages[0].content }}", &json!({})).unwrap().with_thinking(Some(true)).unwrap_err();
     assert!(error.to_string().contains("does not use `enable_thinking`"), "{error}");
     assert!(template("{{ messages[0].content }}", &json!({})).unwrap().with_thinking(None).is_ok());
+    let defaulted = "{% set enable_thinking = enable_thinking if enable_thinking is defined else true %}{{ enable_thinking }}";
+    let template = template(defaulted, &json!({})).unwrap().with_thinking(Some(false)).unwrap();
+    assert_eq!(template.render(&messages(), true).unwrap(), "False");
 }

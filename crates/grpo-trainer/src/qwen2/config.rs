@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::AdamWConfig;
 
-/// The configuration of a policy that is a Qwen2 model.
+/// The configuration of a policy that is a Qwen2 or Qwen3 model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Qwen2PolicyConfig {

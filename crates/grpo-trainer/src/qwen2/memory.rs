@@ -3,7 +3,7 @@
 use std::fmt;
 
 use grpo_kernels::DeviceMemory;
-use grpo_qwen2::Config;
+use grpo_qwen2::{Architecture, Config};
 
 use crate::{
     AdamW, Policy, Qwen2PolicyConfig, Qwen2Reference, RolloutDtype, TrainedQwen2, Trainer, TrainerConfig,
@@ -121,8 +121,10 @@ impl MemoryPlan {
 fn activations(model: &Config, activation_checkpointing: bool) -> u64 {
     let (hidden, inner) = (model.hidden_size, model.intermediate_size);
     let (q, kv) = (model.num_attention_heads * model.head_dim, model.num_key_value_heads * model.head_dim);
+    // Queries and keys before their norms.
+    let not_normalized = if model.architecture == Architecture::Qwen3 { q + kv } else { 0 };
     // Residual streams and their norms; queries and attention outputs; keys and values; gate and up.
-    let layer = 4 * hidden + 2 * q + 2 * kv + 2 * inner;
+    let layer = 4 * hidden + 2 * q + 2 * kv + not_normalized + 2 * inner;
     let at_work = 3 * inner + 4 * hidden;
     let kept = if activation_checkpointing {
         model.num_hidden_layers * hidden + layer

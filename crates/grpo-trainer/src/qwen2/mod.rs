@@ -1,5 +1,5 @@
-//! Qwen2 or Qwen3 as a policy, with AdamW. Either all weights are trained, with a frozen copy as the reference; or adapters are trained
-//! next to frozen weights, which the reference shares.
+//! Qwen2 or Qwen3 as a policy, with AdamW. Either all weights are trained, with a frozen copy as the reference; or adapters are
+//! trained next to frozen weights, which the reference shares.
 
 mod config;
 mod memory;
@@ -21,7 +21,7 @@ pub use memory::{MemoryPlan, Workload};
 pub use model::TrainedQwen2;
 pub use reference::Qwen2Reference;
 
-/// A Qwen2 model in training.
+/// A Qwen2 or Qwen3 model in training.
 pub type Qwen2Policy = Policy<ChatTokenizer, TrainedQwen2, AdamW, Qwen2Reference>;
 
 impl Qwen2Policy {

@@ -54,9 +54,11 @@ pub struct Discordant {
 }
 
 impl EvaluationConfig {
-    /// An error if more than the model and the adapter differs from another configuration.
+    /// An error if more than the model, its adapter and whether it reasons first differs from another configuration.
     pub fn check_comparable(&self, other: &Self) -> Result<(), Error> {
-        let how = |config: &Self| json!(Self { model: String::new(), adapter: None, ..config.clone() });
+        let how = |config: &Self| {
+            json!(Self { model: String::new(), adapter: None, enable_thinking: None, ..config.clone() })
+        };
         let differ = differences(&how(other), &how(self));
         if differ.is_empty() {
             return Ok(());

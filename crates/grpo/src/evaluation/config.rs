@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::task::{hold_out, messages, rows_if_any};
 use crate::{Error, Question, RewardConfig, gsm8k};
 
-/// What an evaluation answers, and how. Two evaluations can be compared if only the model and its adapter differ.
+/// What an evaluation answers, and how. Two evaluations can be compared if only the model, its adapter and `enable_thinking`
+/// differ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationConfig {
