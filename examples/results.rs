@@ -14,12 +14,15 @@ use clap::Parser;
 use grpo::Paper;
 use grpo_examples::embedded;
 use grpo_examples::plot::{Curves, svg};
-use grpo_examples::study::{Plan, Run, TestResult, Variant};
-use grpo_files::write_bytes;
+use grpo_examples::study::{Plan, Run, Subject, TestResult, Variant};
+use grpo_files::{sha256_of, write_bytes};
 
-/// Train the embedded model in several ways and seeds; print a table and draw curves.
+/// Train a model in several ways and seeds; print a table and, of the embedded model, draw curves.
 #[derive(Parser)]
 struct Args {
+    /// TOML file of a run, in place of the embedded model and problems.
+    #[arg(long)]
+    config: Option<PathBuf>,
     /// This variant (may be given again) in place of those that are drawn.
     #[arg(long)]
     variant: Vec<Variant>,
@@ -48,8 +51,8 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let recipes = args.recipe.iter().copied().map(Variant::Of);
     let mut variants: Vec<Variant> = recipes.chain(args.variant.iter().copied()).collect();
-    let draws = variants.is_empty();
-    if draws {
+    let draws = variants.is_empty() && args.config.is_none();
+    if variants.is_empty() {
         variants = Variant::DRAWN.to_vec();
     }
     std::fs::create_dir_all(&args.runs)?;
@@ -72,12 +75,20 @@ fn main() -> anyhow::Result<()> {
 /// The run of a variant and seed: read, if it is there.
 fn run(variant: Variant, seed: u64, args: &Args) -> anyhow::Result<Run> {
     let name = variant.name();
-    let path = args.runs.join(format!("{name}-{}-{}-{seed}.json", args.steps, args.every));
+    let (subject, task) = match &args.config {
+        None => (Subject::Embedded, String::new()),
+        Some(path) => {
+            let text = std::fs::read(path).with_context(|| path.display().to_string())?;
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            (Subject::File(path.clone()), format!("{name}-{}-", &sha256_of(&text)[..8]))
+        }
+    };
+    let path = args.runs.join(format!("{task}{name}-{}-{}-{seed}.json", args.steps, args.every));
     if path.exists() {
         return serde_json::from_slice(&std::fs::read(&path)?).context(path.display().to_string());
     }
     let plan = Plan { steps: args.steps, every: args.every, problems: usize::MAX };
-    let run = variant.run(seed, &plan)?;
+    let run = variant.run(&subject, seed, &plan)?;
     eprintln!("{name}, seed {seed}: {:.0} s of training", run.seconds);
     write_bytes(&path, serde_json::to_vec(&run)?)?;
     Ok(run)

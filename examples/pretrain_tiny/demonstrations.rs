@@ -1,5 +1,4 @@
-//! What the embedded model learns to imitate before reinforcement learning: solutions by a teacher who is competent but
-//! careless.
+//! What a tiny model learns to imitate before reinforcement learning: solutions by a teacher who is competent but careless.
 //!
 //! As in the text that real models are trained on, not every demonstration is good. In some templates the teacher usually stops
 //! a step too early, in some the teacher usually forgets the tags. An imitator picks up these habits along with the arithmetic:
@@ -7,7 +6,8 @@
 
 use grpo::{Question, gsm8k};
 use grpo_examples::dice::Dice;
-use grpo_examples::word_problems::{Purpose, WordProblem, stream};
+use grpo_examples::puzzles::{Countdown, Letters, Puzzle, stream};
+use grpo_examples::word_problems::{self, Purpose, WordProblem};
 use grpo_qwen2::Message;
 
 /// A conversation that ends in an answer.
@@ -32,11 +32,11 @@ enum Style {
 const LETTERS_EVERY: usize = 12;
 const LETTERS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
-/// Demonstrations without end, the same ones for the same seed.
-pub fn demonstrations(seed: u64) -> impl Iterator<Item = Demonstration> {
+/// Word problems.
+pub fn of_word_problems(seed: u64) -> impl Iterator<Item = Demonstration> {
     let mut dice = Dice::new(seed);
     let templates = Purpose::Train.n_templates();
-    let mut problems = stream(Purpose::Train, seed).enumerate();
+    let mut problems = word_problems::stream(Purpose::Train, seed).enumerate();
     (0usize..).map(move |i| {
         if i.is_multiple_of(LETTERS_EVERY) {
             return letters(&mut dice);
@@ -80,7 +80,32 @@ fn write(problem: &WordProblem, style: Style) -> String {
             (steps, result(steps[steps.len() - 1]).to_string())
         }
     };
-    format!("<reasoning>\n{}\n</reasoning>\n<answer>\n{answer}\n</answer>\n", steps.join("\n"))
+    tagged(&steps.join("\n"), &answer)
+}
+
+fn tagged(reasoning: &str, answer: &str) -> String {
+    format!("<reasoning>\n{reasoning}\n</reasoning>\n<answer>\n{answer}\n</answer>\n")
+}
+
+/// Puzzles of both kinds in turn: of 20, nine are solved carefully, and two are written without the tags.
+pub fn of_puzzles(seed: u64) -> impl Iterator<Item = Demonstration> {
+    let dice = |i: u64| Dice::new(seed.wrapping_mul(3).wrapping_add(i));
+    let (mut countdowns, mut letters) = (stream::<Countdown>(dice(0)), stream::<Letters>(dice(1)));
+    let mut dice = dice(2);
+    (0usize..).map(move |i| match i % 2 {
+        0 => of_puzzle(&countdowns.next().expect("the stream has no end"), &mut dice),
+        _ => of_puzzle(&letters.next().expect("the stream has no end"), &mut dice),
+    })
+}
+
+fn of_puzzle(puzzle: &impl Puzzle, dice: &mut Dice) -> Demonstration {
+    let solution = if dice.number(1, 20) <= 9 { puzzle.careful() } else { puzzle.hasty(dice) };
+    let steps = solution.steps.join("\n");
+    let answer = match dice.number(1, 20) {
+        1 | 2 => format!("{steps}\n{}\n", solution.answer),
+        _ => tagged(&steps, &solution.answer),
+    };
+    Demonstration { question: Question::new(gsm8k::SYSTEM, &puzzle.question(), ()).messages, answer }
 }
 
 /// What a step such as `3 * 4 = 12 pens` comes to.

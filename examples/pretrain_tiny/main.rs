@@ -1,12 +1,14 @@
-//! Makes the embedded model: a tiny Qwen2 with random weights learns from demonstrations. It stops early, when it solves about
-//! a third of the problems, so that there is something left for reinforcement learning.
+//! Makes the embedded model, or that of the puzzles: a tiny Qwen2 with random weights learns from demonstrations. It stops early, when it
+//! solves about a third of the problems, so that there is something left for reinforcement learning.
 //!
 //! ```text
 //! cargo run --release --example pretrain_tiny
+//! cargo run --release --example pretrain_tiny -- --lessons puzzles
 //! ```
 
 mod demonstrations;
 mod files;
+mod lessons;
 mod tokenizer;
 
 use std::num::NonZeroUsize;
@@ -16,15 +18,15 @@ use std::time::Instant;
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use clap::Parser;
-use demonstrations::{Demonstration, demonstrations};
-use grpo::{gsm8k, problems, questions};
-use grpo_examples::word_problems::{Purpose, distinct};
+use demonstrations::Demonstration;
+use grpo::problems;
 use grpo_qwen2::{ActivationCheckpointing, ChatTokenizer, Config, Dtype, ModelFiles, Qwen2};
 use grpo_rollout::{PromptCompletions, TokenGradients, TokenLogProbs};
 use grpo_trainer::{
     AdamW, AdamWConfig, Evaluation, EvaluationOptions, Qwen2Policy, Qwen2PolicyConfig, Schedule, Trainer,
     TrainerConfig,
 };
+use lessons::{Exam, Lessons};
 
 /// Demonstrations of a step.
 const BATCH: usize = 32;
@@ -33,6 +35,9 @@ const WARMUP: u64 = 50;
 /// Train the embedded model from random weights.
 #[derive(Parser)]
 struct Args {
+    /// What it learns.
+    #[arg(long, value_enum, default_value_t = Lessons::WordProblems)]
+    lessons: Lessons,
     /// The model's folder; `examples/embedded/model` replaces the embedded model.
     #[arg(long, default_value = "runs/pretrain_tiny")]
     out: PathBuf,
@@ -42,7 +47,7 @@ struct Args {
     /// The learning rate after a short warm-up.
     #[arg(long, default_value_t = 3e-3)]
     learning_rate: f64,
-    /// Stops when this share of problems is solved ...
+    /// Stops when this share of problems of every kind is solved ...
     #[arg(long, default_value_t = 0.36)]
     target: f64,
     /// ... or after this many steps.
@@ -60,13 +65,14 @@ fn main() -> anyhow::Result<()> {
     grpo_cli::allocator::keep_memory();
     let args = Args::parse();
     let device = Device::flex();
-    files::write(&args.out, demonstrations(args.seed))?;
+    let lessons = args.lessons;
+    files::write(&args.out, lessons.demonstrations(args.seed))?;
     let chat = ChatTokenizer::read(&args.out)?;
     let files = ModelFiles::read(&args.out)?;
     let config = Config::read(&args.out.join("config.json"))?;
     let mut model = Qwen2::init(config, args.seed, &device);
     let mut optimizer = AdamW::new(&AdamWConfig { beta2: 0.98, ..AdamWConfig::default() });
-    let mut demonstrations = demonstrations(args.seed.wrapping_add(1));
+    let mut demonstrations = lessons.demonstrations(args.seed.wrapping_add(1));
     let (start, mut losses) = (Instant::now(), 0.0);
     for step in 0..args.steps {
         let batch: Vec<Demonstration> = demonstrations.by_ref().take(BATCH).collect();
@@ -77,16 +83,20 @@ fn main() -> anyhow::Result<()> {
         let taken = step + 1;
         if taken % args.every == 0 || taken == args.steps {
             model.save(&files, &args.out, Dtype::Bf16)?;
-            let evaluation = evaluate(&args.out, &device, args.problems.get())?;
+            let exams = lessons.exams(args.problems.get())?;
+            let results: Vec<Evaluation> = exams
+                .into_iter()
+                .map(|exam| evaluate(&args.out, &device, exam))
+                .collect::<anyhow::Result<_>>()?;
             println!(
                 "step {taken}, {} demonstrations, {:.0} s: loss {:.4}, {}",
                 taken * BATCH as u64,
                 start.elapsed().as_secs_f64(),
                 losses / ((taken - 1) % args.every + 1) as f64,
-                shares(&evaluation),
+                results.iter().map(shares).collect::<Vec<_>>().join("; "),
             );
             losses = 0.0;
-            if evaluation.share("correctness").is_some_and(|share| share.value() >= args.target) {
+            if results.iter().all(|result| result.rewarded[0].1.value() >= args.target) {
                 break;
             }
         }
@@ -122,18 +132,14 @@ fn imitate(
     Ok((model, loss))
 }
 
-/// How the model in a folder does on `n` problems like those it learns from.
-fn evaluate(folder: &Path, device: &Device, n: usize) -> anyhow::Result<Evaluation> {
-    let mut config = TrainerConfig { max_completion_length: 80, ..TrainerConfig::default() };
+/// How the model in a folder does in an exam.
+fn evaluate(folder: &Path, device: &Device, exam: Exam) -> anyhow::Result<Evaluation> {
+    let max_completion_length = exam.max_completion_length;
+    let mut config = TrainerConfig { max_completion_length, ..TrainerConfig::default() };
     config.recipe.objective.beta = 0.0;
-    let trainer = Trainer::new(
-        Qwen2Policy::load(folder, device, &Qwen2PolicyConfig::default())?,
-        gsm8k::rubric(),
-        config,
-    )?;
-    let rows: Vec<grpo_data::Example> =
-        distinct(Purpose::Train, u64::MAX, n).into_iter().map(Into::into).collect();
-    let problems = problems(questions(&rows, gsm8k::SYSTEM).iter().enumerate(), trainer.policy())?;
+    let trainer =
+        Trainer::new(Qwen2Policy::load(folder, device, &Qwen2PolicyConfig::default())?, exam.rubric, config)?;
+    let problems = problems(exam.questions.iter().enumerate(), trainer.policy())?;
     Ok(trainer.evaluate(&problems, &EvaluationOptions::greedy())?)
 }
 

@@ -1,8 +1,9 @@
-//! What only the examples need: the embedded model and problems, how those were made, and the study behind `docs/results.md`.
+//! What only the examples need: the embedded model and problems, puzzles, how those were made, and the study behind `docs/results.md`.
 
 pub mod dice;
 pub mod embedded;
 pub mod plot;
+pub mod puzzles;
 pub mod study;
 pub mod word_problems;
 

@@ -1,16 +1,50 @@
-//! Runs on the embedded task that differ in one setting, to show its effect.
+//! Runs of one task that differ in one setting, to show its effect.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anyhow::Context;
 use clap::ValueEnum;
 use grpo::{
-    Completion, ConfigError, DeviceKind, EvaluationOptions, Experiences, Paper, Problems, Proportion,
-    Qwen2Policy, Row, Rubric, RunConfig, Test, Times, Trainer, gsm8k, problems,
+    Completion, ConfigError, DeviceKind, EvaluationOptions, Experiences, Hub, Paper, Problems, Proportion,
+    Qwen2Policy, Row, Rubric, RunConfig, Settings, Task, Test, Times, Trainer, problems,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
 use crate::embedded;
+
+/// What is trained on what.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// The embedded model on the embedded problems.
+    Embedded,
+    /// The task of a configuration file and the model in its folder; its first reward is for right answers, and the one named `format`
+    /// for the format.
+    File(PathBuf),
+}
+
+impl Subject {
+    fn settings(&self, adapters: bool) -> Result<Settings, ConfigError> {
+        match self {
+            Self::Embedded => embedded::settings(adapters),
+            Self::File(path) => {
+                let mut settings = Settings::read(path)?;
+                if adapters {
+                    settings.set("learning_rate", 10.0 * settings.config()?.algorithm.learning_rate)?;
+                }
+                Ok(settings)
+            }
+        }
+    }
+
+    fn task(&self, config: &RunConfig) -> anyhow::Result<Task<Row>> {
+        Ok(match self {
+            Self::Embedded => embedded::task(config)?,
+            Self::File(_) => Task::load(&config.task, &Hub::from_env()?)?,
+        })
+    }
+}
 
 /// What is different about a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -34,6 +68,8 @@ pub enum Variant {
     Curriculum,
 }
 
+/// The name of the reward for the format.
+const FORMAT: &str = "format";
 /// The name of the sum of all rewards.
 const TOTAL: &str = "total";
 
@@ -107,8 +143,8 @@ impl Variant {
     }
 
     /// The numbers of a run.
-    fn config(self, seed: u64) -> Result<RunConfig, ConfigError> {
-        let mut settings = embedded::settings(self == Self::Lora)?;
+    fn config(self, subject: &Subject, seed: u64) -> Result<RunConfig, ConfigError> {
+        let mut settings = subject.settings(self == Self::Lora)?;
         settings.set("seed", seed)?;
         match self {
             Self::Of(paper) => settings.set("recipe", paper.name())?,
@@ -127,29 +163,29 @@ impl Variant {
     }
 
     /// The rewards; the total is one of them where redraws look at it.
-    fn rubric(self) -> Rubric<Row> {
-        let rubric = gsm8k::rubric();
+    fn rubric(self, config: &RunConfig) -> anyhow::Result<Rubric<Row>> {
+        let rubric = config.task.rubric()?;
         if self != Self::RedrawTotal {
-            return rubric;
+            return Ok(rubric);
         }
-        let of_all = gsm8k::rubric();
+        let of_all = config.task.rubric()?;
         let total = move |row: &Row, completion: &Completion| {
             of_all.score(row, completion).expect("its verifiers do not fail").total
         };
-        rubric.with(TOTAL, 0.0, total)
+        Ok(rubric.with(TOTAL, 0.0, total))
     }
 
-    /// Trains the embedded model.
-    pub fn run(self, seed: u64, plan: &Plan) -> anyhow::Result<Run> {
+    /// Trains a model.
+    pub fn run(self, subject: &Subject, seed: u64, plan: &Plan) -> anyhow::Result<Run> {
         let Plan { steps, every, problems } = *plan;
-        let config = self.config(seed)?;
-        let mut task = embedded::task(&config)?;
+        let config = self.config(subject, seed)?;
+        let mut task = subject.task(&config)?;
         for test in &mut task.tests {
             test.questions.truncate(problems);
         }
         let device = DeviceKind::Cpu.device()?;
-        let policy = Qwen2Policy::load(&embedded::folder("model"), &device, &config.policy)?;
-        let mut trainer = Trainer::new(policy, self.rubric(), config.algorithm.clone())?;
+        let policy = Qwen2Policy::load(Path::new(&config.task.model), &device, &config.policy)?;
+        let mut trainer = Trainer::new(policy, self.rubric(&config)?, config.algorithm.clone())?;
         let mut order = Problems::new(&task, &config);
         let mut run = Run { seed, seconds: 0.0, rewards: vec![], lengths: vec![], kl: None, scores: vec![] };
         run.scores.extend(scores(&trainer, &task.tests)?);
@@ -189,12 +225,11 @@ fn scores(trainer: &Trainer<Qwen2Policy, Row>, tests: &[Test<Row>]) -> anyhow::R
     let score = |test: &Test<Row>| {
         let problems = problems(test.questions.iter().enumerate(), trainer.policy())?;
         let evaluation = trainer.evaluate(&problems, &EvaluationOptions::greedy())?;
-        let share = |name| evaluation.share(name).expect("the rubric has it");
         Ok(TestResult {
             step: trainer.steps(),
             test: test.name.clone(),
-            correct: share("correctness"),
-            format: share("format"),
+            correct: evaluation.rewarded[0].1,
+            format: evaluation.share(FORMAT).context("no reward is named `format`")?,
         })
     };
     tests.iter().map(score).collect()

@@ -6,7 +6,7 @@
 
 use grpo::Paper;
 use grpo_examples::embedded;
-use grpo_examples::study::{Plan, Run, TestResult, Variant};
+use grpo_examples::study::{Plan, Run, Subject, TestResult, Variant};
 
 mod common;
 
@@ -27,7 +27,7 @@ fn change(run: &Run) -> (TestResult, TestResult) {
 #[test]
 #[ignore = "takes minutes"]
 fn grpo_raises_the_accuracy_by_thirty_points() {
-    let run = Variant::Of(Paper::Grpo).run(0, &whole()).unwrap();
+    let run = Variant::Of(Paper::Grpo).run(&Subject::Embedded, 0, &whole()).unwrap();
     let (before, after) = change(&run);
     assert!(after.correct.value() >= before.correct.value() + 0.3, "{before:?} {after:?}");
     assert!(after.correct.interval().0 > before.correct.interval().1, "{before:?} {after:?}");
@@ -38,7 +38,7 @@ fn grpo_raises_the_accuracy_by_thirty_points() {
 #[test]
 #[ignore = "takes minutes"]
 fn shuffled_rewards_teach_nothing() {
-    let (before, after) = change(&Variant::Shuffled.run(0, &whole()).unwrap());
+    let (before, after) = change(&Variant::Shuffled.run(&Subject::Embedded, 0, &whole()).unwrap());
     assert!(after.correct.interval().0 <= before.correct.value(), "{before:?} {after:?}");
 }
 
@@ -55,7 +55,7 @@ fn a_reward_of_ones_own_is_learned() {
 fn a_run_of_few_steps_is_measured() {
     let objectives = Paper::ALL.into_iter().map(Variant::Of);
     for variant in objectives.chain([Variant::Beta0, Variant::Ddof1, Variant::Shuffled, Variant::Lora]) {
-        let run = variant.run(3, &Plan { steps: 1, every: 1, problems: 8 }).unwrap();
+        let run = variant.run(&Subject::Embedded, 3, &Plan { steps: 1, every: 1, problems: 8 }).unwrap();
         assert_eq!((run.rewards.len(), run.scores.len()), (1, 4));
         let keeps_near = [Paper::Grpo, Paper::Bnpo, Paper::Gdpo].map(Variant::Of);
         let tied = keeps_near.contains(&variant)
