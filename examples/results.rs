@@ -4,15 +4,14 @@
 //! cargo run --release --example results
 //! ```
 //!
-//! A run that is already in the runs folder is not repeated, so this program can be stopped and restarted; a new model needs a
-//! new folder. Processes that are given different variants can share the work.
+//! A run that is already in the runs folder is not repeated, so this program can be stopped and restarted; a new model or dataset
+//! needs a new folder. Processes that are given different variants can share the work.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
 use grpo::Paper;
-use grpo_examples::embedded;
 use grpo_examples::plot::{Curves, svg};
 use grpo_examples::study::{Plan, Run, Subject, TestResult, Variant};
 use grpo_files::{sha256_of, write_bytes};
@@ -32,9 +31,9 @@ struct Args {
     /// Seeds of each variant.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// Steps of a run.
-    #[arg(long, default_value_t = embedded::STEPS, value_parser = clap::value_parser!(u64).range(1..))]
-    steps: u64,
+    /// Steps of a run, in place of those of its configuration.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
     /// Steps between tests.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     every: u64,
@@ -83,11 +82,12 @@ fn run(variant: Variant, seed: u64, args: &Args) -> anyhow::Result<Run> {
             (Subject::File(path.clone()), format!("{name}-{}-", &sha256_of(&text)[..8]))
         }
     };
-    let path = args.runs.join(format!("{task}{name}-{}-{}-{seed}.json", args.steps, args.every));
+    let steps = args.steps.map_or_else(|| subject.steps(), Ok)?;
+    let path = args.runs.join(format!("{task}{name}-{steps}-{}-{seed}.json", args.every));
     if path.exists() {
         return serde_json::from_slice(&std::fs::read(&path)?).context(path.display().to_string());
     }
-    let plan = Plan { steps: args.steps, every: args.every, problems: usize::MAX };
+    let plan = Plan { steps, every: args.every, problems: usize::MAX };
     let run = variant.run(&subject, seed, &plan)?;
     eprintln!("{name}, seed {seed}: {:.0} s of training", run.seconds);
     write_bytes(&path, serde_json::to_vec(&run)?)?;

@@ -1,9 +1,9 @@
-//! Makes the embedded model, or that of the puzzles: a tiny Qwen2 with random weights learns from demonstrations. It stops early, when it
-//! solves about a third of the problems, so that there is something left for reinforcement learning.
+//! Makes the embedded model, or that of the puzzles: a tiny Qwen2 with random weights learns from demonstrations. It stops early, so that
+//! there is something left for reinforcement learning.
 //!
 //! ```text
 //! cargo run --release --example pretrain_tiny
-//! cargo run --release --example pretrain_tiny -- --lessons puzzles
+//! cargo run --release --example pretrain_tiny -- --lessons puzzles --steps 2000 --target 1
 //! ```
 
 mod demonstrations;

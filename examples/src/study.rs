@@ -1,13 +1,13 @@
 //! Runs of one task that differ in one setting, to show its effect.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
 use clap::ValueEnum;
 use grpo::{
     Completion, ConfigError, DeviceKind, EvaluationOptions, Experiences, Hub, Paper, Problems, Proportion,
-    Qwen2Policy, Row, Rubric, RunConfig, Settings, Task, Test, Times, Trainer, problems,
+    Qwen2Policy, Row, Rubric, RunConfig, Settings, Task, Test, Times, Trainer, problems, resolve_model,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,7 @@ use crate::embedded;
 pub enum Subject {
     /// The embedded model on the embedded problems.
     Embedded,
-    /// The task of a configuration file and the model in its folder; its first reward is for right answers, and the one named `format`
-    /// for the format.
+    /// What a configuration file says; its reward of the largest weight is for right answers, and the one named `format` for the format.
     File(PathBuf),
 }
 
@@ -36,6 +35,11 @@ impl Subject {
                 Ok(settings)
             }
         }
+    }
+
+    /// The steps that its configuration asks for.
+    pub fn steps(&self) -> Result<u64, ConfigError> {
+        Ok(self.settings(false)?.config()?.execution.steps)
     }
 
     fn task(&self, config: &RunConfig) -> anyhow::Result<Task<Row>> {
@@ -184,7 +188,11 @@ impl Variant {
             test.questions.truncate(problems);
         }
         let device = DeviceKind::Cpu.device()?;
-        let policy = Qwen2Policy::load(Path::new(&config.task.model), &device, &config.policy)?;
+        let policy = Qwen2Policy::load(
+            &resolve_model(&config.task.model, &Hub::from_env()?)?,
+            &device,
+            &config.policy,
+        )?;
         let mut trainer = Trainer::new(policy, self.rubric(&config)?, config.algorithm.clone())?;
         let mut order = Problems::new(&task, &config);
         let mut run = Run { seed, seconds: 0.0, rewards: vec![], lengths: vec![], kl: None, scores: vec![] };
@@ -228,7 +236,7 @@ fn scores(trainer: &Trainer<Qwen2Policy, Row>, tests: &[Test<Row>]) -> anyhow::R
         Ok(TestResult {
             step: trainer.steps(),
             test: test.name.clone(),
-            correct: evaluation.rewarded[0].1,
+            correct: evaluation.rewarded[trainer.rubric().outcome()].1,
             format: evaluation.share(FORMAT).context("no reward is named `format`")?,
         })
     };

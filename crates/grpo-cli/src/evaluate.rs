@@ -35,7 +35,7 @@ pub struct EvaluateArgs {
     /// Adapters of the other model.
     #[arg(long, value_name = "FOLDER", requires = "against")]
     against_adapter: Option<String>,
-    /// TOML file of a run: its dataset, columns, system prompt, enable_thinking, rewards and held-out problems are the defaults here.
+    /// TOML file of a run: its dataset, columns, system prompt, enable_thinking, rewards, length of completions and held-out problems are the defaults here.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Problems: a Parquet, JSONL or CSV file, a folder of them, or a Hub id [default: openai/gsm8k].
@@ -68,9 +68,9 @@ pub struct EvaluateArgs {
     /// Sampling temperature [default: 0 for one completion per problem, 1 for several].
     #[arg(long)]
     temperature: Option<f32>,
-    /// Maximum tokens per completion.
-    #[arg(long, value_name = "TOKENS", default_value_t = 256, value_parser = at_least_1())]
-    max_completion_length: u64,
+    /// Maximum tokens per completion [default: 256].
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_1())]
+    max_completion_length: Option<u64>,
     /// System prompt before every question [default: the one that asks for the format of the rewards].
     #[arg(long, value_name = "TEXT")]
     system_prompt: Option<String>,
@@ -160,7 +160,8 @@ impl Subject {
             return Ok(Self { config, folder: model.into(), source: Source::Results(results.into()) });
         }
         let temperature = args.temperature.unwrap_or(if args.samples == 1 { 0.0 } else { 1.0 });
-        let mut task = args.config.as_ref().map_or(Ok(RunConfig::default()), RunConfig::read)?.task;
+        let RunConfig { mut task, algorithm, .. } =
+            args.config.as_ref().map_or(Ok(RunConfig::default()), RunConfig::read)?;
         if let Some(dataset) = &args.dataset {
             task =
                 TaskConfig { dataset: dataset.clone(), dataset_config: None, dataset_revision: None, ..task };
@@ -204,7 +205,9 @@ impl Subject {
             few_shot: args.few_shot,
             samples: args.samples as usize,
             sampling: Sampling { temperature, ..Sampling::default() },
-            max_completion_length: args.max_completion_length as usize,
+            max_completion_length: args
+                .max_completion_length
+                .map_or(algorithm.max_completion_length, |tokens| tokens as usize),
             seed: args.seed,
         };
         config.validate()?;

@@ -13,9 +13,13 @@ pub(crate) fn results(results: &Results) -> String {
     let mut lines = Vec::new();
     // Of no meaning where a right answer is something other than the truth.
     let lenient = Some(&results.lenient).filter(|_| results.config.answer_is_truth());
-    let accuracies = [("strict accuracy", Some(&results.strict)), ("lenient accuracy", lenient)];
+    let strict = match results.outcome.as_deref() {
+        None | Some("correctness") => "strict accuracy".to_string(),
+        Some(name) => format!("strict accuracy ({name})"),
+    };
+    let accuracies = [(strict, Some(&results.strict)), ("lenient accuracy".to_string(), lenient)];
     for (name, accuracy) in accuracies.into_iter().filter_map(|(name, accuracy)| Some((name, accuracy?))) {
-        lines.push((name.to_string(), percent(&accuracy.accuracy)));
+        lines.push((name, percent(&accuracy.accuracy)));
         let Accuracy { pass_at, majority, .. } = accuracy;
         lines.extend(pass_at.iter().skip(1).map(|(k, estimate)| (format!("  pass@{k}"), percent(estimate))));
         lines.extend(majority.iter().map(|estimate| (format!("  maj@{samples}"), percent(estimate))));
@@ -24,11 +28,12 @@ pub(crate) fn results(results: &Results) -> String {
     lines.push(("truncated".to_string(), percent(&results.truncated)));
     let Estimate { value, low, high } = results.tokens;
     lines.push(("tokens per completion".to_string(), format!("{value:.1} [{low:.1}, {high:.1}]")));
+    let width = lines.iter().map(|(name, _)| name.len() + 2).fold(24, usize::max);
     let of = if samples == 1 { String::new() } else { format!(" x {samples} completions") };
     let mut text =
         format!("{} problems{of}, {:.1} minutes; 95 % intervals", results.problems, results.seconds / 60.0);
     for (name, value) in lines {
-        text += &format!("\n  {name:<24}{value}");
+        text += &format!("\n  {name:<width$}{value}");
     }
     text
 }
@@ -42,7 +47,10 @@ fn percent(Estimate { value, low, high }: &Estimate) -> String {
 pub(crate) fn comparison(PairedComparison { results, measures }: &PairedComparison) -> String {
     let of = |i: usize, measure: Measure| percent(&results[i].accuracy(measure).accuracy);
     let mut text = format!("{:<10}{:<24}{:<24}difference", "", "first", "second");
-    for PairedMeasure { measure, difference, test, better, worse } in measures {
+    // The lenient measure is of no meaning where a right answer is something other than the truth.
+    let has_meaning =
+        |measure: &&PairedMeasure| measure.measure == Measure::Strict || results[0].config.answer_is_truth();
+    for PairedMeasure { measure, difference, test, better, worse } in measures.iter().filter(has_meaning) {
         let name = measure.name();
         let Estimate { value, low, high } = difference;
         text += &format!(
@@ -58,7 +66,7 @@ pub(crate) fn comparison(PairedComparison { results, measures }: &PairedComparis
             text += &format!(", McNemar p = {}", p_value(*p));
         }
     }
-    for PairedMeasure { measure, better, worse, .. } in measures {
+    for PairedMeasure { measure, better, worse, .. } in measures.iter().filter(has_meaning) {
         let name = measure.name();
         for (what, problems) in [("better", better), ("worse", worse)] {
             if problems.is_empty() {

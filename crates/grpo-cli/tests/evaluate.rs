@@ -282,21 +282,40 @@ fn held_out_problems_of_a_run_are_those_of_an_evaluation_with_its_configuration(
 fn the_rewards_of_a_run_say_what_is_right() {
     let folder = tempfile::tempdir().unwrap();
     let (rows, config) = (folder.path().join("rows.jsonl"), folder.path().join("run.toml"));
-    // The numbers of the first row cannot reach its target.
-    std::fs::write(&rows, "{\"n\": [2, 3], \"target\": 9}\n{\"n\": [5], \"target\": 5}\n").unwrap();
-    let text = "model = 'm'\nprompt = 'A child has {{ n | join(\" and \") }} pens. How many pens are there?'\ncolumns.answer = 'target'\ncolumns.truth = 'whole'\n[[rewards]]\nkind = 'must_match'\npattern = '<answer>'\n[[rewards]]\nkind = 'countdown'\nnumbers = 'n'\nweight = ";
-    let strict = |weight: f32| {
+    // The numbers of the first row cannot reach its target; for the second, copying is enough.
+    std::fs::write(
+        &rows,
+        "{\"k\": \"2 and 3\", \"n\": [2, 3], \"target\": 9}\n{\"k\": \"5\", \"n\": [5], \"target\": 5}\n",
+    )
+    .unwrap();
+    let text = "model = 'm'\nprompt = 'A child has {{ k }} pens. How many pens are there?'\ncolumns.answer = 'target'\ncolumns.truth = 'whole'\n[[rewards]]\nkind = 'must_match'\npattern = '<answer>'\n[[rewards]]\nkind = 'countdown'\nnumbers = 'n'\nweight = ";
+    let strict = |weight: f32, name: &str| {
         std::fs::write(&config, format!("{text}{weight}\n")).unwrap();
         let out = folder.path().join(format!("weight-{weight}"));
         let mut command = grpo("evaluate");
         command.arg(embedded("model")).arg("--out").arg(&out).arg("--dataset").arg(&rows);
         let shown = succeed(command.arg("--config").arg(&config).args(["--device", "cpu"]));
+        assert!(shown.contains(&format!("strict accuracy ({name})")), "{shown}");
         assert!(!shown.contains("lenient"), "the target is no answer: {shown}");
         results(&out)["strict"]["accuracy"]["value"].as_f64().unwrap()
     };
-    assert_eq!(strict(0.5), 1.0, "tags are enough");
-    assert!(strict(2.0) < 1.0, "an answer has to reach its target");
-    std::fs::write(&rows, "{\"n\": \"2\", \"target\": 2}\n").unwrap();
+    assert_eq!(strict(0.5, "must_match"), 1.0, "tags are enough");
+    assert!(strict(2.0, "countdown") < 1.0, "an answer has to reach its target");
+    // Rewards look at columns: other numbers are another evaluation.
+    std::fs::write(
+        &rows,
+        "{\"k\": \"2 and 3\", \"n\": [2, 7], \"target\": 9}\n{\"k\": \"5\", \"n\": [5], \"target\": 5}\n",
+    )
+    .unwrap();
+    let mut changed = grpo("evaluate");
+    changed
+        .arg(embedded("model"))
+        .arg("--out")
+        .arg(folder.path().join("weight-2"))
+        .arg("--dataset")
+        .arg(&rows);
+    refused(changed.arg("--config").arg(&config).args(["--device", "cpu"]), "questions");
+    std::fs::write(&rows, "{\"k\": \"2\", \"n\": \"2\", \"target\": 2}\n").unwrap();
     let mut unscorable = grpo("evaluate");
     unscorable
         .arg(embedded("model"))

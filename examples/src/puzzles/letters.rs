@@ -17,7 +17,7 @@ const SYLLABLES: [&str; 48] = [
     "ger", "nin", "tee",
 ];
 
-/// The question that everybody asks; for tests.
+/// What everybody asks about; never trained on.
 const STRAWBERRY: &str = "strawberry";
 
 impl Letters {

@@ -108,7 +108,7 @@ impl Evaluator<'_> {
         if progress.done < progress.of {
             return Ok(None);
         }
-        let results = Results::of(&record.description, &by_problem(&mut answers));
+        let results = Results::of(&record.description, &rubric, &by_problem(&mut answers));
         record.write_results(&results)?;
         Ok(Some(results))
     }

@@ -123,13 +123,7 @@ impl Record {
         files: BTreeMap<String, String>,
         machine: Machine,
     ) -> Result<(Self, Vec<Answered>), Error> {
-        let asked = |question: &Question<Row>| Question {
-            messages: question.messages.clone(),
-            truth: question.truth.truth.clone(),
-        };
-        let asked: Vec<Question<String>> = questions.iter().map(asked).collect();
-        let text = serde_json::to_string(&asked).map_err(|e| Error::io(path)(e.into()))?;
-        let questions = sha256_of(text.as_bytes());
+        let questions = sum_of(questions, config).map_err(|e| Error::io(path)(e.into()))?;
         let earlier: Option<Description> = read(path, DESCRIPTION)?;
         let is_taken = [COMPLETIONS, RESULTS].iter().any(|name| path.join(name).exists());
         // Before the lock, which creates the folder.
@@ -221,6 +215,17 @@ impl Recorded {
         let Description { config, files, .. } = description.checked(path)?;
         Ok(Self { config, files, answers: read_completions(path)?.0 })
     }
+}
+
+/// The SHA-256 of the questions and truths; and of the other columns, which rewards other than the default may look at.
+fn sum_of(questions: &[Question<Row>], config: &EvaluationConfig) -> serde_json::Result<String> {
+    let reads_columns = config.rewards != EvaluationConfig::default().rewards;
+    let asked = |Question { messages, truth }: &Question<Row>| {
+        let columns = if reads_columns { truth.columns.clone() } else { Default::default() };
+        Question { messages: messages.clone(), truth: Row { truth: truth.truth.clone(), columns } }
+    };
+    let asked: Vec<Question<Row>> = questions.iter().map(asked).collect();
+    Ok(sha256_of(serde_json::to_string(&asked)?.as_bytes()))
 }
 
 /// Whether a folder holds an evaluation, finished or not.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use grpo_core::Finish;
-use grpo_reward::extract_answer;
+use grpo_reward::{Row, Rubric, extract_answer};
 use grpo_trainer::Proportion;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,10 @@ pub struct Results {
     pub seconds: f64,
     /// Problems.
     pub problems: usize,
-    /// The reward of the largest weight pays for it; by default, if the text between the answer tags is the truth.
+    /// The name of the reward that strict accuracy is about: the one of the largest weight. Earlier versions had correctness alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// That reward is above 0; by default, if the text between the answer tags is the truth.
     pub strict: Accuracy,
     /// The last `\boxed{…}`, or the last number of the completion, is the truth, in whatever format.
     pub lenient: Accuracy,
@@ -107,7 +110,7 @@ impl Results {
     }
 
     /// The results of all answers, problem by problem.
-    pub(super) fn of(description: &Description, groups: &[&[Answered]]) -> Self {
+    pub(super) fn of(description: &Description, rubric: &Rubric<Row>, groups: &[&[Answered]]) -> Self {
         let Description { config, machine, files, seconds, .. } = description;
         Self {
             config: config.clone(),
@@ -115,6 +118,7 @@ impl Results {
             files: files.clone(),
             seconds: *seconds,
             problems: groups.len(),
+            outcome: rubric.names().nth(rubric.outcome()).map(str::to_string),
             strict: Accuracy::of(groups, Measure::Strict),
             lenient: Accuracy::of(groups, Measure::Lenient),
             format: share(groups, &|answer| answer.format),

@@ -59,7 +59,8 @@ pub fn pass_at_k(n: usize, right: usize, k: usize) -> f64 {
 }
 
 /// The probability that the most frequent answer is right (maj@k), if one of several equally frequent ones is chosen at random.
-/// Completions without an answer have no vote; of each other one, the answer and whether it is right.
+/// Completions without an answer have no vote; the others vote with their answer, beside which stands
+/// whether it is right.
 pub fn majority<'a>(answers: impl IntoIterator<Item = Option<(&'a str, bool)>>) -> f64 {
     let mut votes: Vec<(&str, bool, usize)> = Vec::new();
     for (answer, is_right) in answers.into_iter().flatten() {

@@ -72,7 +72,7 @@ pub(super) fn truths<T: Truth>(rubric: &Rubric<T>, task: &Task<T>) -> Result<(),
     sets.try_for_each(|(set, questions)| scorable(rubric, set, questions))
 }
 
-/// The same for some rows.
+/// An error for the first of some rows whose completions the rewards cannot score.
 pub(crate) fn scorable<T: Truth>(
     rubric: &Rubric<T>,
     set: &str,
