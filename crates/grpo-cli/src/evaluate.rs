@@ -20,8 +20,8 @@ use crate::{evaluation_text, say};
 /// Completions that are decoded together by default.
 const BATCH_ROWS: u64 = 32;
 
-/// Measure a model on held-out problems: strict accuracy (what the reward of the largest weight pays for), lenient accuracy (the last number), format,
-/// length and truncation, with 95 % intervals. Interrupted, it continues with the same --out.
+/// Measure a model on held-out problems: strict accuracy (what the reward of the largest weight pays for), lenient accuracy (the last
+/// number), format, length and truncation, with 95 % intervals. Interrupted, it continues with the same --out.
 #[derive(Args, Debug)]
 pub struct EvaluateArgs {
     /// Model: a folder in Hugging Face layout, or a Hub id; or the folder of an evaluation, to show and compare it.
@@ -35,7 +35,8 @@ pub struct EvaluateArgs {
     /// Adapters of the other model.
     #[arg(long, value_name = "FOLDER", requires = "against")]
     against_adapter: Option<String>,
-    /// TOML file of a run: its dataset, columns, system prompt, enable_thinking, rewards, length of completions and held-out problems are the defaults here.
+    /// TOML file of a run: its dataset, columns, system prompt, enable_thinking, rewards, length of completions and held-out problems
+    /// are the defaults here.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Problems: a Parquet, JSONL or CSV file, a folder of them, or a Hub id [default: openai/gsm8k].
