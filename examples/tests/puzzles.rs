@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use grpo::{Completion, Finish, Hub, Row, RunConfig, Task};
 use grpo_examples::dice::Dice;
 use grpo_examples::puzzles::{Countdown, Letters, Puzzle, Solution, TESTS, folder, rows, stream};
-
 use serde_json::Value;
 
 mod common;

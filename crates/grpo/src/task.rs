@@ -251,12 +251,15 @@ pub(crate) fn hold_out(rows: &mut Vec<Example>, n: usize) -> Result<Vec<Example>
     Ok(held_out)
 }
 
+/// An example as rewards see it.
+pub(crate) fn row(example: &Example) -> Row {
+    Row { truth: example.truth.clone(), columns: example.columns.clone() }
+}
+
 /// Examples as questions after a system prompt.
 pub fn questions(examples: &[Example], system_prompt: &str) -> Vec<Question<Row>> {
-    let question = |example: &Example| Question {
-        messages: messages(example, system_prompt),
-        truth: Row { truth: example.truth.clone(), columns: example.columns.clone() },
-    };
+    let question =
+        |example: &Example| Question { messages: messages(example, system_prompt), truth: row(example) };
     examples.iter().map(question).collect()
 }
 

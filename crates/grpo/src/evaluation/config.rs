@@ -7,7 +7,7 @@ use grpo_rollout::{InvalidOption, Sampling};
 use grpo_trainer::Order;
 use serde::{Deserialize, Serialize};
 
-use crate::task::{hold_out, messages, rows_if_any};
+use crate::task::{hold_out, messages, row, rows_if_any};
 use crate::{Error, Question, RewardConfig, gsm8k};
 
 /// What an evaluation answers, and how. Two evaluations can be compared if only the model, its adapter and `enable_thinking`
@@ -170,8 +170,7 @@ impl EvaluationConfig {
             let mut messages = messages(example, &self.system_prompt);
             let last = messages.len() - 1;
             messages.splice(last..last, shots.clone());
-            let truth = Row { truth: example.truth.clone(), columns: example.columns.clone() };
-            Question { messages, truth }
+            Question { messages, truth: row(example) }
         };
         Ok(problems.iter().map(question).collect())
     }
