@@ -14,6 +14,7 @@ mod replay;
 mod report;
 mod rewards;
 mod screen;
+mod serve;
 mod sft;
 pub mod summary;
 mod tensorboard;
@@ -30,6 +31,7 @@ pub use export::{ExportArgs, export};
 pub use replay::{ReplayArgs, replay};
 pub use report::{ReportArgs, report};
 pub use rewards::rewards;
+pub use serve::{ChatArgs, ServeArgs, chat, serve};
 pub use sft::{SftArgs, sft};
 pub use view::{ViewArgs, view};
 

@@ -9,7 +9,10 @@ use clap_complete::Shell;
 use grpo::Settings;
 use grpo_cli::args::{ConfigArgs, DisplayArgs, ExecutionArgs, TrainArgs};
 use grpo_cli::train::Program;
-use grpo_cli::{AuditArgs, DoctorArgs, EvaluateArgs, ExportArgs, ReplayArgs, ReportArgs, SftArgs, ViewArgs};
+use grpo_cli::{
+    AuditArgs, ChatArgs, DoctorArgs, EvaluateArgs, ExportArgs, ReplayArgs, ReportArgs, ServeArgs, SftArgs,
+    ViewArgs,
+};
 
 const PROGRAM: Program =
     Program { train: "grpo train", resume: "grpo resume", view: "grpo view", fallback: None };
@@ -39,6 +42,10 @@ enum Command {
     /// Fine-tune a model on its own completions that are right and in the format: a cold start for training.
     #[command(args_override_self = true)]
     Sft(SftArgs),
+    /// Serve a model over HTTP with the OpenAI protocol.
+    Serve(ServeArgs),
+    /// Talk to a model in the terminal.
+    Chat(ChatArgs),
     /// Show runs in a browser while they train: curves, and every completion with its rewards.
     View(ViewArgs),
     /// Write the page of `grpo view` as one file that needs no network.
@@ -105,6 +112,8 @@ fn main() -> ExitCode {
         }
         Command::Evaluate(args) => grpo_cli::evaluate(&args),
         Command::Sft(args) => grpo_cli::sft(&args),
+        Command::Serve(args) => grpo_cli::serve(&args),
+        Command::Chat(args) => grpo_cli::chat(&args),
         Command::View(args) => grpo_cli::view(&args),
         Command::Report(args) => grpo_cli::report(&args),
         Command::Export(args) => grpo_cli::export(&args),

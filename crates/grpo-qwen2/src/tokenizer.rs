@@ -42,12 +42,18 @@ impl Tokenizer {
         self.inner.decode(ids, false).unwrap_or_default()
     }
 
+    /// The text that each id adds to [`decode`](Self::decode)'s, given one after the other; none while a character is incomplete.
+    pub(crate) fn stream(&self) -> impl FnMut(u32) -> Option<String> + '_ {
+        let mut stream = self.inner.decode_stream(false);
+        move |id| stream.step(id).ok().flatten()
+    }
+
     /// The bytes that each id adds to [`decode`](Self::decode)'s text. A character of several tokens belongs to its last one.
     pub fn lengths(&self, ids: &[u32]) -> Vec<usize> {
-        let mut stream = self.inner.decode_stream(false);
+        let mut stream = self.stream();
         let mut rest = self.decode(ids).len();
         let mut length = |id: &u32| {
-            let length = stream.step(*id).ok().flatten().map_or(0, |text| text.len().min(rest));
+            let length = stream(*id).map_or(0, |text| text.len().min(rest));
             rest -= length;
             length
         };

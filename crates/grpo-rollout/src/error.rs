@@ -1,6 +1,34 @@
+use std::error::Error;
+use std::sync::Arc;
+
 use crate::InvalidOption;
 
-/// Why there is no rollout. All but [`NonFiniteLogits`](Self::NonFiniteLogits) are found before the model runs.
+/// Why completions could not be sampled outside this process.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub struct RemoteError(Arc<dyn Error + Send + Sync>);
+
+impl RemoteError {
+    /// The error of the part that samples.
+    pub fn new(error: impl Error + Send + Sync + 'static) -> Self {
+        Self(Arc::new(error))
+    }
+
+    /// The error, if it is of this type.
+    pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+}
+
+/// Errors that say the same are the same.
+impl PartialEq for RemoteError {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+/// Why there is no rollout. All but [`NonFiniteLogits`](Self::NonFiniteLogits) and [`Remote`](Self::Remote) are found before the model
+/// runs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RolloutError {
@@ -52,13 +80,16 @@ pub enum RolloutError {
         /// Position in the completion, from 0.
         token: usize,
     },
+    /// Completions could not be sampled outside this process.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
 }
 
 impl RolloutError {
     /// The index of the request that the error is about, if it is about one.
     pub fn request(&self) -> Option<usize> {
         match self {
-            Self::InvalidOption(_) => None,
+            Self::InvalidOption(_) | Self::Remote(_) => None,
             Self::EmptyPrompt { prompt }
             | Self::PromptTooLong { prompt, .. }
             | Self::UnknownToken { prompt, .. }

@@ -7,12 +7,12 @@
 //! keys.
 //!
 //! The model is a [`Decoder`]: anything that maps tokens to next-token logits, with a cache that is passed around
-//! as a value. A trainer samples through [`Rollouts`]. The crate knows nothing about models, text or rewards.
+//! as a value. An [`Engine`] decodes completions together, and others can join at any time. A trainer samples through [`Rollouts`]. The crate knows nothing about models, text or rewards.
 
 mod decoder;
 mod distribution;
+mod engine;
 mod error;
-mod generation;
 mod key;
 mod option;
 mod rollouts;
@@ -21,9 +21,10 @@ mod tokens;
 
 pub use decoder::{Decoder, DrawRequest, draw_on_host};
 pub use distribution::{Draw, Sampling};
-pub use error::RolloutError;
+pub use engine::{Drawn, Engine, Job};
+pub use error::{RemoteError, RolloutError};
 pub use key::SampleKey;
 pub use option::InvalidOption;
-pub use rollouts::{Local, Rollouts};
+pub use rollouts::{Local, Rollouts, SamplerKind};
 pub use sampler::{Ended, Request, Sample, Sampler};
 pub use tokens::{PromptCompletions, TokenGradients, TokenLogProbs};

@@ -1,9 +1,9 @@
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use grpo_core::Finish;
 
-use crate::generation::Generation;
-use crate::{Decoder, InvalidOption, RolloutError, SampleKey, Sampling};
+use crate::{Decoder, Draw, Drawn, Engine, InvalidOption, Job, RolloutError, SampleKey, Sampling};
 
 /// Draws completions of prompts from a [`Decoder`].
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +37,8 @@ pub struct Sample {
     ///
     /// [`Draw::logprob`]: crate::Draw::logprob
     pub logprobs: Vec<f32>,
-    /// The entropy of the distribution that each token was drawn from, in nats (see [`Draw::entropy`]).
+    /// The entropy of the distribution that each token was drawn from, in nats (see [`Draw::entropy`]); empty if the sampler does not
+    /// tell.
     ///
     /// [`Draw::entropy`]: crate::Draw::entropy
     pub entropies: Vec<f32>,
@@ -74,14 +75,36 @@ impl Sampler {
         requests: &[Request<'_>],
         receive: &mut dyn FnMut(Ended) -> ControlFlow<()>,
     ) -> Result<(), RolloutError> {
-        self.validate(decoder, requests)?;
-        if requests.iter().all(|request| request.keys.is_empty()) {
-            return Ok(());
+        self.check(decoder, requests)?;
+        let with_keys = || requests.iter().enumerate().filter(|(_, request)| !request.keys.is_empty());
+        let Some(longest) = with_keys().map(|(_, request)| request.prompt.len()).max() else { return Ok(()) };
+        let completions: usize = requests.iter().map(|request| request.keys.len()).sum();
+        let mut engine = Engine::new(decoder, self.batch_rows.min(completions), longest + self.max_tokens);
+        let sampler = Arc::new(self.clone());
+        for (id, Request { prompt, keys }) in with_keys() {
+            let (prompt, keys) = (prompt.to_vec(), keys.to_vec());
+            engine.push(Job { id, prompt, keys, sampler: sampler.clone() });
         }
-        Generation::new(self, decoder, requests).run(receive)
+        let mut samples: Vec<Vec<Sample>> =
+            requests.iter().map(|request| vec![Sample::default(); request.keys.len()]).collect();
+        let mut enough = false;
+        while !enough && !engine.is_idle() {
+            // All that have ended, even if the first of them are enough.
+            for Drawn { job: request, index, draw, finish } in engine.step(decoder) {
+                let sample = &mut samples[request][index];
+                let token = sample.tokens.len();
+                sample.push(draw.ok_or(RolloutError::NonFiniteLogits { prompt: request, token })?);
+                if let Some(finish) = finish {
+                    sample.finish = finish;
+                    enough |= receive(Ended { request, index, sample: std::mem::take(sample) }).is_break();
+                }
+            }
+        }
+        Ok(())
     }
 
-    fn validate<D: Decoder>(&self, decoder: &D, requests: &[Request<'_>]) -> Result<(), RolloutError> {
+    /// Checks that the options are in their ranges, and that the prompts and their completions fit the decoder.
+    pub fn check<D: Decoder>(&self, decoder: &D, requests: &[Request<'_>]) -> Result<(), RolloutError> {
         self.sampling.validate()?;
         for (option, value) in [("max_tokens", self.max_tokens), ("batch_rows", self.batch_rows)] {
             if value == 0 {
@@ -103,6 +126,21 @@ impl Sampler {
             }
         }
         Ok(())
+    }
+}
+
+impl Default for Sample {
+    /// A completion that has not begun.
+    fn default() -> Self {
+        Self { tokens: Vec::new(), logprobs: Vec::new(), entropies: Vec::new(), finish: Finish::Length }
+    }
+}
+
+impl Sample {
+    fn push(&mut self, draw: Draw) {
+        self.tokens.push(draw.token);
+        self.logprobs.push(draw.logprob);
+        self.entropies.push(draw.entropy);
     }
 }
 

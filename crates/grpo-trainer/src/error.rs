@@ -59,8 +59,8 @@ pub enum TrainerError {
     /// would follow a wrong gradient.
     #[error(
         "for token {token} of completion {sample} of problem {problem}, the sampler computed the log-probability {sampler}, \
-         the trainer {trainer}: they differ by more than {tolerance}, so the first step was not taken; the decoder's \
-         cache and the training pass must compute the same model"
+         the trainer {trainer}: they differ by more than {tolerance}, so the step was not taken; both must compute the same \
+         model (for servers in half precision, set rollout_dtype)"
     )]
     Mismatch {
         /// The problem's id.

@@ -77,7 +77,7 @@ pub use health::Diagnosis;
 pub use memory::peak_memory;
 pub use metrics::Metrics;
 pub use order::Order;
-pub use policy::{Model, Optimizer, Policy, Reference, Resumable, Text};
+pub use policy::{BoxedRollouts, Model, Optimizer, Policy, Reference, Resumable, Text};
 pub use proportion::{Proportion, Z};
 #[cfg(feature = "qwen2")]
 pub use qwen2::{

@@ -173,12 +173,15 @@ pub struct Policy<X, M, O, R = M> {
     /// The model in training.
     pub model: M,
     /// Samples from it.
-    pub rollouts: Box<dyn Rollouts<M> + Send + Sync>,
+    pub rollouts: BoxedRollouts<M>,
     /// Updates its weights.
     pub optimizer: O,
     /// The reference of the KL term, if there is one.
     pub reference: Option<R>,
 }
+
+/// Where a policy is sampled.
+pub type BoxedRollouts<M> = Box<dyn Rollouts<M> + Send + Sync>;
 
 impl<X, M: Decoder, O> Policy<X, M, O> {
     /// A policy sampled in this process. Its reference, if the objective needs one, is the model at the time it is passed to

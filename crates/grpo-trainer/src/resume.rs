@@ -69,6 +69,7 @@ impl<X: Text, M: Resumable, O: Resumable<M>, R: Resumable<M>, T> Trainer<Policy<
         }
         self.policy.load_state(&checkpoint.path)?;
         self.progress = state.progress;
+        self.policy.rollouts.follow(&self.policy.model, self.progress.step);
         Ok((self, state.log))
     }
 
@@ -85,7 +86,7 @@ impl<X: Text, M: Resumable, O: Resumable<M>, R: Resumable<M>> Policy<X, M, O, R>
         json!({
             "stop": self.text.stop(),
             "model": self.model.settings(),
-            "correction": self.rollouts.correction(),
+            "correction": self.rollouts.sampler_kind().correction(),
             "optimizer": self.optimizer.settings(),
             "reference": self.reference.as_ref().map(R::settings),
         })
@@ -105,7 +106,6 @@ impl<X: Text, M: Resumable, O: Resumable<M>, R: Resumable<M>> Policy<X, M, O, R>
             reference.load_state(&self.model, folder).map_err(CheckpointError::policy)?;
         }
         self.optimizer.load_state(&self.model, folder).map_err(CheckpointError::policy)?;
-        self.rollouts.follow(&self.model);
         Ok(())
     }
 }

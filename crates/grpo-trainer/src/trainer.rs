@@ -1,10 +1,12 @@
 use grpo_reward::{Rubric, SoftOverlong};
+use grpo_rollout::SamplerKind;
 use serde::{Deserialize, Serialize};
 
 use crate::health::Health;
 use crate::step::Observed;
 use crate::{
-    InvalidOption, Metrics, Model, Optimizer, Policy, Problem, Reference, Text, TrainerConfig, TrainerError,
+    BoxedRollouts, InvalidOption, Metrics, Model, Optimizer, Policy, Problem, Reference, Text, TrainerConfig,
+    TrainerError,
 };
 
 /// Trains a [`Policy`] on problems whose completions a rubric can score.
@@ -62,7 +64,18 @@ impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T: Sync> Trainer<Polic
             let expected = "it must be above 0: the policy has a reference, which only a KL term needs";
             return Err(InvalidOption::new("beta", config.recipe.objective.beta, expected).into());
         }
+        config.check_entropies(&policy.rollouts)?;
         Ok(Self { policy, rubric, config, redraw_reward, progress: Progress::default() })
+    }
+
+    /// The trainer with other rollouts, which may be a wrapper of these.
+    pub fn map_rollouts(
+        mut self,
+        wrap: impl FnOnce(BoxedRollouts<M>) -> BoxedRollouts<M>,
+    ) -> Result<Self, InvalidOption> {
+        self.policy.rollouts = wrap(self.policy.rollouts);
+        self.config.check_entropies(&self.policy.rollouts)?;
+        Ok(self)
     }
 
     /// One training step: roll out, then learn.
@@ -95,6 +108,17 @@ impl<P, T> Trainer<P, T> {
 }
 
 impl TrainerConfig {
+    /// The share of tokens with the highest entropy can be chosen only if the sampler tells entropies.
+    fn check_entropies<M>(&self, rollouts: &BoxedRollouts<M>) -> Result<(), InvalidOption> {
+        let quantile = self.recipe.objective.top_entropy_quantile;
+        let has_none = matches!(rollouts.sampler_kind(), SamplerKind::Remote { entropies: false, .. });
+        if quantile >= 1.0 || !has_none {
+            return Ok(());
+        }
+        let expected = "it must be 1: the servers do not tell the entropies of tokens";
+        Err(InvalidOption::new("top_entropy_quantile", quantile, expected))
+    }
+
     /// The index of the reward that dynamic sampling looks at: the one that is named, or the rubric's [outcome](Rubric::outcome).
     fn outcome<T>(&self, rubric: &Rubric<T>) -> Result<usize, InvalidOption> {
         let Some(name) = &self.redraw_reward else { return Ok(rubric.outcome()) };

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use grpo_fleet::FleetError;
 use grpo_qwen2::ModelError;
 use grpo_reward::audit::AuditError;
 use grpo_reward::{RewardError, SettingError};
@@ -33,6 +34,9 @@ pub enum Error {
     /// A step failed.
     #[error(transparent)]
     Trainer(#[from] TrainerError),
+    /// The servers that sample completions cannot be used.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
     /// Held-out problems could not be answered.
     #[error("evaluation of the {test}: {cause}")]
     Evaluation {

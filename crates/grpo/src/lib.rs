@@ -101,12 +101,13 @@ pub use config::{
 pub use device::{Device, DeviceError, DeviceKind};
 pub use error::Error;
 /// The crates that this one is made of, for everything else that is in them.
-pub use {grpo_core, grpo_data, grpo_qwen2, grpo_reward, grpo_rollout, grpo_trainer};
+pub use {grpo_core, grpo_data, grpo_fleet, grpo_qwen2, grpo_reward, grpo_rollout, grpo_trainer};
 
 pub use grpo_core::{
     Advantage, Asked, Completion, Finish, GroupReward, Message, Objective, Paper, Recipe, Reward,
 };
 pub use grpo_data::{Columns, Example, Hub, Split, resolve_dataset, resolve_model};
+pub use grpo_fleet::{FleetConfig, ServerConfig};
 pub use grpo_qwen2::{LoraConfig, LoraTarget};
 pub use grpo_reward::{Row, Rubric};
 pub use grpo_rollout::{InvalidOption, Sampling};

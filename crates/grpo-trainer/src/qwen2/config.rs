@@ -34,6 +34,11 @@ pub enum RolloutDtype {
 }
 
 impl RolloutDtype {
+    /// How the loss corrects for the rounding; none if there is none.
+    pub fn correction(self) -> Option<SamplerCorrection> {
+        self.rounding().map(|(_, correction)| correction)
+    }
+
     /// The dtype, and how the loss corrects for its rounding; none for F32.
     fn rounding(self) -> Option<(DType, SamplerCorrection)> {
         match self {
@@ -54,6 +59,17 @@ impl Qwen2PolicyConfig {
         self.validate_optimizer()
     }
 
+    /// Checks that this process can sample like this; servers may.
+    pub fn validate_local(&self) -> Result<(), InvalidOption> {
+        match self.rollout_dtype.rounding().filter(|_| self.lora.is_some()) {
+            Some((dtype, _)) => {
+                let expected = "with LoRA frozen weights are sampled with as they are stored already";
+                Err(InvalidOption::new("rollout_dtype", format!("{dtype:?}"), expected))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Checks that the device has the dtypes.
     pub(super) fn check_device(&self, device: &Device) -> Result<(), InvalidOption> {
         let Some((dtype, _)) =
@@ -70,13 +86,9 @@ impl Qwen2PolicyConfig {
     }
 
     fn validate_rollouts(&self) -> Result<(), InvalidOption> {
-        let Some((dtype, SamplerCorrection { min, max, .. })) = self.rollout_dtype.rounding() else {
+        let Some(SamplerCorrection { min, max, .. }) = self.rollout_dtype.correction() else {
             return Ok(());
         };
-        if self.lora.is_some() {
-            let expected = "with LoRA frozen weights are sampled with as they are stored already";
-            return Err(InvalidOption::new("rollout_dtype", format!("{dtype:?}"), expected));
-        }
         InvalidOption::check_not_negative("importance_sampling_clip_min", min)?;
         if max.is_nan() || max < min.max(1.0) {
             let expected = "it must be at least 1, the ratio of a sampler that is the policy";

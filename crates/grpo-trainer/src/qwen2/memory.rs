@@ -4,6 +4,7 @@ use std::fmt;
 
 use grpo_kernels::DeviceMemory;
 use grpo_qwen2::{Architecture, Config};
+use grpo_rollout::SamplerKind;
 
 use crate::{
     AdamW, Policy, Qwen2PolicyConfig, Qwen2Reference, RolloutDtype, TrainedQwen2, Trainer, TrainerConfig,
@@ -140,8 +141,11 @@ impl<X, T> Trainer<Policy<X, TrainedQwen2, AdamW, Qwen2Reference>, T> {
         let Policy { model, rollouts, optimizer, reference, .. } = self.policy();
         let policy = Qwen2PolicyConfig {
             lora: model.lora().cloned(),
-            // Or F16, which takes as much.
-            rollout_dtype: rollouts.correction().map_or(RolloutDtype::F32, RolloutDtype::Bf16),
+            rollout_dtype: match rollouts.sampler_kind() {
+                // Or F16, which takes as much.
+                SamplerKind::Narrow(correction) => RolloutDtype::Bf16(correction),
+                SamplerKind::Own | SamplerKind::Remote { .. } => RolloutDtype::F32,
+            },
             optimizer: optimizer.config,
         };
         let frozen = reference.as_ref().map_or(model.get(), Qwen2Reference::model);

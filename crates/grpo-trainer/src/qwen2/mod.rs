@@ -30,6 +30,7 @@ impl Qwen2Policy {
     /// Frozen weights take half the memory if the checkpoint is in BF16 ([`Qwen2::load_frozen`]).
     pub fn load(folder: &Path, device: &Device, config: &Qwen2PolicyConfig) -> Result<Self, ModelError> {
         config.validate()?;
+        config.validate_local()?;
         config.check_device(device)?;
         let text = ChatTokenizer::read(folder)?;
         let model = TrainedQwen2::load(folder, device, config)?;
@@ -40,7 +41,7 @@ impl Qwen2Policy {
     /// The same with the adapters of a folder in PEFT's format instead of new ones. The configuration must ask for adapters.
     pub fn with_adapter(mut self, folder: &Path) -> Result<Self, ModelError> {
         self.model.load_adapter(folder)?;
-        self.rollouts.follow(&self.model);
+        self.rollouts.follow(&self.model, 0);
         Ok(self)
     }
 

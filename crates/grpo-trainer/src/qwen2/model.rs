@@ -58,7 +58,9 @@ impl TrainedQwen2 {
         Ok(())
     }
 
-    pub(super) fn save(&self, folder: &Path) -> Result<(), ModelError> {
+    /// Writes what is trained in its current state, in F32, so that no bit of it is lost: the model in Hugging Face layout, or its
+    /// adapters in PEFT's format.
+    pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
         if self.get().has_lora() {
             self.get().save_adapter(folder, &self.name)
         } else {

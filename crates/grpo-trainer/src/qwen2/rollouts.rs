@@ -2,12 +2,12 @@ use std::ops::ControlFlow;
 
 use grpo_core::SamplerCorrection;
 use grpo_qwen2::Qwen2;
-use grpo_rollout::{Ended, Request, RolloutError, Rollouts, Sampler};
+use grpo_rollout::{Ended, Request, RolloutError, Rollouts, Sampler, SamplerKind};
 
-use crate::{RolloutDtype, TrainedQwen2};
+use crate::{BoxedRollouts, RolloutDtype, TrainedQwen2};
 
 /// The model that completions are sampled from, by its dtype.
-pub(super) fn of(model: &Qwen2, dtype: RolloutDtype) -> Box<dyn Rollouts<TrainedQwen2> + Send + Sync> {
+pub(super) fn of(model: &Qwen2, dtype: RolloutDtype) -> BoxedRollouts<TrainedQwen2> {
     match dtype {
         RolloutDtype::F32 => Box::new(Own),
         RolloutDtype::Bf16(correction) => Box::new(Rounded::new(model, Qwen2::to_bf16, correction)),
@@ -56,11 +56,11 @@ impl Rollouts<TrainedQwen2> for Rounded {
         sampler.sample_each(copy, requests, receive)
     }
 
-    fn correction(&self) -> Option<SamplerCorrection> {
-        Some(self.correction)
+    fn sampler_kind(&self) -> SamplerKind {
+        SamplerKind::Narrow(self.correction)
     }
 
-    fn follow(&mut self, model: &TrainedQwen2) {
+    fn follow(&mut self, model: &TrainedQwen2, _: u64) {
         // Frees the old copy before the new one is made.
         self.copy = None;
         self.copy = Some((self.round)(model.get()));

@@ -1,7 +1,7 @@
 //! The second half of a step: from experiences to new weights.
 
 use grpo_core::CompletionLoss;
-use grpo_rollout::TokenLogProbs;
+use grpo_rollout::{SamplerKind, TokenLogProbs};
 
 use super::observed::{Observed, UpdateResult};
 use super::targets::{MicroBatch, TOLERANCE, double};
@@ -23,7 +23,7 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
     #[tracing::instrument(skip_all, fields(step = self.progress.step + 1))]
     pub fn learn(&mut self, experiences: &Experiences) -> Result<Metrics, TrainerError> {
         let learning_rate = self.config.learning_rate_of(self.progress.step);
-        let mut batches = self.config.targets(experiences, self.policy.rollouts.correction());
+        let mut batches = self.config.targets(experiences, self.policy.rollouts.sampler_kind().correction());
         let mut updates: Vec<UpdateResult> = Vec::new();
         while updates.len() < self.config.updates && updates.last().is_none_or(UpdateResult::is_finite) {
             let StepLoss { loss, gradients, completions } = self.accumulate(&batches)?;
@@ -40,11 +40,9 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
             };
             updates.push(UpdateResult { loss, grad_norm, completions });
         }
-        if updates.iter().any(UpdateResult::is_finite) {
-            self.policy.rollouts.follow(&self.policy.model);
-        }
         let observed = Observed::of(&batches, &updates);
         self.progress.advance(&observed, experiences.tokens.seen)?;
+        self.policy.rollouts.follow(&self.policy.model, self.progress.step);
         if let Some(sync) = self.config.reference_sync.filter(|sync| sync.is_due(self.progress.step)) {
             let reference = self.policy.reference.take();
             self.policy.reference = reference.map(|r| r.lerp(&self.policy.model, sync.mixup_alpha));
@@ -82,14 +80,17 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
         Ok(step)
     }
 
-    /// In the first step that trains on anything, the log-probabilities of the sampler and of the training pass must agree,
-    /// unless the loss corrects for the difference. Otherwise the policy that is trained is not the one that was sampled from.
+    /// In the first step that trains on anything, and in every step that another process samples for, the log-probabilities of the
+    /// sampler and of the training pass must agree, unless the loss corrects for the difference. Otherwise the policy that is
+    /// trained is not the one that was sampled from.
     fn check_sampler(
         &self,
         batches: &[MicroBatch<'_>],
         completions: &[(TokenLogProbs, CompletionLoss)],
     ) -> Result<(), TrainerError> {
-        if self.progress.sampler_checked || self.policy.rollouts.correction().is_some() {
+        let kind = self.policy.rollouts.sampler_kind();
+        let is_trusted = self.progress.sampler_checked && !matches!(kind, SamplerKind::Remote { .. });
+        if is_trusted || kind.correction().is_some() {
             return Ok(());
         }
         let targets = batches.iter().flat_map(|batch| &batch.targets);

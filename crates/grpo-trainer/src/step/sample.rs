@@ -19,10 +19,11 @@ impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
         let samples = self.request(problems, n, sampling, step, |sampler, requests| {
             self.policy.rollouts.sample(&self.policy.model, sampler, requests)
         })?;
+        let needs_entropies = self.config.recipe.objective.top_entropy_quantile < 1.0;
         TrainerError::check_count("groups of samples", samples.len(), problems.len())?;
         for group in &samples {
             TrainerError::check_count("samples of a group", group.len(), n)?;
-            group.iter().try_for_each(check)?;
+            group.iter().try_for_each(|sample| check(sample, needs_entropies))?;
         }
         Ok(samples)
     }
@@ -75,8 +76,13 @@ impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
     }
 }
 
-/// An error unless a sample has a log-probability and an entropy for each of its tokens.
-fn check(Sample { tokens, logprobs, entropies, .. }: &Sample) -> Result<(), TrainerError> {
+/// An error unless a sample has a log-probability for each of its tokens and, unless the sampler tells none and none is needed, an
+/// entropy.
+fn check(sample: &Sample, needs_entropies: bool) -> Result<(), TrainerError> {
+    let Sample { tokens, logprobs, entropies, .. } = sample;
     TrainerError::check_count("log-probabilities of a sample", logprobs.len(), tokens.len())?;
-    TrainerError::check_count("entropies of a sample", entropies.len(), tokens.len())
+    if needs_entropies || !entropies.is_empty() {
+        TrainerError::check_count("entropies of a sample", entropies.len(), tokens.len())?;
+    }
+    Ok(())
 }

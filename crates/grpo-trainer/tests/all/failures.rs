@@ -78,7 +78,7 @@ fn bad_options_of_a_policy_are_named() {
         ("adam_epsilon", optimizer(AdamWConfig { epsilon: 0.0, ..AdamWConfig::default() })),
         ("weight_decay", optimizer(AdamWConfig { weight_decay: f32::NAN, ..AdamWConfig::default() })),
     ] {
-        let message = config.validate().unwrap_err().to_string();
+        let message = config.validate().and_then(|()| config.validate_local()).unwrap_err().to_string();
         assert!(message.contains(name), "{name}: {message}");
     }
     // A policy asks before it loads.

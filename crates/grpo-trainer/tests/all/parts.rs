@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use grpo_core::{Completion, Finish, SamplerCorrection};
 use grpo_qwen2::ChatTokenizer;
 use grpo_reward::Rubric;
-use grpo_rollout::{Ended, Request, RolloutError, Rollouts, Sampler};
-use grpo_trainer::{Checkpoints, Qwen2Policy, Qwen2PolicyConfig, Text, TrainedQwen2, Trainer};
+use grpo_rollout::{Ended, Request, RolloutError, Rollouts, Sampler, SamplerKind};
+use grpo_trainer::{Checkpoints, Qwen2Policy, Qwen2PolicyConfig, Text, TrainedQwen2, Trainer, TrainerError};
 
 use crate::common::{Counted, config, even, policy, problems, trainer};
 
@@ -58,8 +58,8 @@ fn learning() {
     assert_eq!(plain.step(&problems()).unwrap(), metrics, "nothing else has changed");
 }
 
-/// Samples from a model that does not follow the one in training.
-struct Stale(TrainedQwen2);
+/// Samples from a model that does not follow the one in training, as a server may.
+struct Stale(TrainedQwen2, Option<SamplerCorrection>);
 
 impl Rollouts<TrainedQwen2> for Stale {
     fn sample_each(
@@ -72,15 +72,15 @@ impl Rollouts<TrainedQwen2> for Stale {
         sampler.sample_each(self.0.get(), requests, receive)
     }
 
-    fn correction(&self) -> Option<SamplerCorrection> {
-        Some(SamplerCorrection::default())
+    fn sampler_kind(&self) -> SamplerKind {
+        SamplerKind::Remote { correction: self.1, entropies: true }
     }
 }
 
 #[test]
 fn generation() {
     let [mut stale, other]: [Qwen2Policy; 2] = std::array::from_fn(|_| policy(&Qwen2PolicyConfig::default()));
-    stale.rollouts = Box::new(Stale(other.model));
+    stale.rollouts = Box::new(Stale(other.model, Some(SamplerCorrection::default())));
     let odd = |_: &u32, completion: &Completion| 1.0 - even(&0, completion);
     let mut trainer = Trainer::new(stale, Rubric::new().with("odd", 1.0, odd), config()).unwrap();
     let metrics: Vec<_> = (0..3).map(|_| trainer.step(&problems()).unwrap()).collect();
@@ -88,6 +88,19 @@ fn generation() {
     assert!(metrics[0].sampling_logp_difference_max < 1e-3, "{:?}", metrics[0]);
     assert!(metrics[2].sampling_logp_difference_max > 1e-3, "{:?}", metrics[2]);
     assert!(metrics[2].importance_sampling_ratio_mean.is_some_and(|mean| (mean - 1.0).abs() > 1e-6));
+}
+
+/// Otherwise a server that is left with an earlier policy would go unnoticed: the first step is right.
+#[test]
+fn a_remote_sampler_is_compared_in_every_step() {
+    let [mut stale, other]: [Qwen2Policy; 2] = std::array::from_fn(|_| policy(&Qwen2PolicyConfig::default()));
+    stale.rollouts = Box::new(Stale(other.model, None));
+    let odd = |_: &u32, completion: &Completion| 1.0 - even(&0, completion);
+    let mut trainer = Trainer::new(stale, Rubric::new().with("odd", 1.0, odd), config()).unwrap();
+    trainer.step(&problems()).unwrap();
+    let error = trainer.step(&problems()).unwrap_err();
+    assert!(matches!(error, TrainerError::Mismatch { .. }), "{error}");
+    assert_eq!(trainer.steps(), 1);
 }
 
 /// A run may be anywhere: on a thread of its own, say.

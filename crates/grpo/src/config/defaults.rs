@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use grpo_core::Paper;
 use grpo_data::Columns;
+use grpo_fleet::FleetConfig;
 use grpo_qwen2::LoraConfig;
 use grpo_trainer::{Qwen2PolicyConfig, ReferenceSync, TrainerConfig};
 
@@ -125,6 +126,7 @@ impl Default for ExecutionConfig {
             reward_timeout: 60,
             activation_checkpointing: false,
             record_tokens: true,
+            rollouts: FleetConfig::default(),
         }
     }
 }

@@ -148,6 +148,15 @@ const ABOUT: &[(&str, &str)] = &[
     ("execution.reward_timeout", "Time limit in seconds for scoring one completion."),
     ("execution.activation_checkpointing", "Less memory, more time (TRL: gradient_checkpointing)."),
     ("execution.record_tokens", "Records each token's log-probability and entropy: 8 bytes a token."),
+    ("execution.rollouts", "Servers that sample completions: vLLM or `grpo serve`."),
+    (
+        "execution.rollouts.servers",
+        "Each with url, and maybe token_file and admin_url; none: this process samples.",
+    ),
+    ("execution.rollouts.folder", "Where policies are written for them, under the same path everywhere."),
+    ("execution.rollouts.groups_in_flight", "Groups that a server works on at once."),
+    ("execution.rollouts.timeout", "Time limit in seconds for a group, and for loading a policy."),
+    ("execution.rollouts.patience", "Seconds for which a step goes on without any server."),
 ];
 
 /// Keys whose defaults are commented out: those that follow from other keys, and the list that tables are added to.

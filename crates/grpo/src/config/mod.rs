@@ -11,8 +11,9 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use grpo_data::Columns;
+use grpo_fleet::FleetConfig;
 use grpo_rollout::InvalidOption;
-use grpo_trainer::{Qwen2PolicyConfig, TrainerConfig};
+use grpo_trainer::{Qwen2PolicyConfig, RolloutDtype, TrainerConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::device::DeviceKind;
@@ -158,6 +159,9 @@ pub struct ExecutionConfig {
     /// Records every token of a completion with its log-probability and entropy, in 8 bytes a token.
     #[serde(default)] // earlier runs recorded none
     pub record_tokens: bool,
+    /// Where completions are sampled, if not in this process.
+    #[serde(default)]
+    pub rollouts: FleetConfig,
 }
 
 fn train() -> String {
@@ -211,6 +215,15 @@ impl RunConfig {
         }
         self.task.curriculum.as_ref().map_or(Ok(()), Curriculum::validate)?;
         self.algorithm.validate()?;
-        self.policy.validate()
+        self.policy.validate()?;
+        self.local_policy().validate_local()
+    }
+
+    /// The policy of this process, which needs no copy for sampling if servers sample.
+    pub(crate) fn local_policy(&self) -> Qwen2PolicyConfig {
+        match self.execution.rollouts.servers.is_empty() {
+            true => self.policy.clone(),
+            false => Qwen2PolicyConfig { rollout_dtype: RolloutDtype::F32, ..self.policy.clone() },
+        }
     }
 }

@@ -9,6 +9,7 @@ mod order;
 mod periodic;
 mod preflight;
 mod prepared;
+mod remote;
 mod replay;
 mod saver;
 mod start;
@@ -156,7 +157,7 @@ impl<T: Truth> Run<T> {
         let task: Task<T> = folder.task()?;
         folder.check_skip(skip, task.train.len())?;
         periodic::check(&config.execution, &task, &rubric)?;
-        let (trainer, device) = of_run(&folder, rubric, &config)?;
+        let (trainer, device) = of_run(&folder, rubric, &config, remote::connect)?;
         let latest = folder.checkpoints(config.execution.keep).latest(u64::MAX)?;
         let (trainer, log) = match latest.checkpoint {
             Some(checkpoint) => {
@@ -225,6 +226,7 @@ fn of_run<T: Truth>(
     folder: &RunFolder,
     rubric: Rubric<T>,
     config: &RunConfig,
+    connect: fn(&RunConfig, Qwen2Policy) -> Result<Qwen2Policy, Error>,
 ) -> Result<(Trainer<Qwen2Policy, T>, Option<DeviceInfo>), Error> {
     config.validate()?;
     // The device that the run was on, if it may be any: another one would round differently.
@@ -235,15 +237,16 @@ fn of_run<T: Truth>(
     let proof = proven(kind, &folder.model(), config)?;
     let trainer = guard(proof.info.as_ref(), || {
         let policy = load(&folder.model(), folder.adapter().as_deref(), &proof.device, config)?;
-        let policy = policy.with_clock(folder.began());
-        Ok::<_, Error>(Trainer::new(policy, limited(rubric, config), config.algorithm.clone())?)
+        let policy = connect(config, policy.with_clock(folder.began()))?;
+        let trainer = Trainer::new(policy, limited(rubric, config), config.algorithm.clone())?;
+        remote::keep_journal(config, folder.path(), trainer)
     })?;
     Ok((trainer, proof.info))
 }
 
 /// The device of a run, if it has enough memory, after a self-test with the shapes of its model.
 fn proven(kind: DeviceKind, model: &Path, config: &RunConfig) -> Result<Proof, Error> {
-    let samples_in_f16 = matches!(config.policy.rollout_dtype, RolloutDtype::F16(_));
+    let samples_in_f16 = matches!(config.local_policy().rollout_dtype, RolloutDtype::F16(_));
     let subject = Subject { samples_in_f16, ..Subject::read(model, config.policy.lora.clone())? };
     // At least: the model has not been loaded, and no prompt has been read.
     let workload = Workload {
@@ -254,7 +257,7 @@ fn proven(kind: DeviceKind, model: &Path, config: &RunConfig) -> Result<Proof, E
         activation_checkpointing: config.execution.activation_checkpointing,
         continues_adapter: config.task.adapter.is_some(),
     };
-    let least = MemoryPlan::new(&subject.model, &config.algorithm, &config.policy, &workload);
+    let least = MemoryPlan::new(&subject.model, &config.algorithm, &config.local_policy(), &workload);
     Ok(prove(kind, &subject, Some(least.total()))?)
 }
 
@@ -264,8 +267,8 @@ fn load(
     device: &Device,
     config: &RunConfig,
 ) -> Result<Qwen2Policy, Error> {
-    let policy =
-        Qwen2Policy::load(model, device, &config.policy)?.with_thinking(config.task.enable_thinking)?;
+    let policy = Qwen2Policy::load(model, device, &config.local_policy())?
+        .with_thinking(config.task.enable_thinking)?;
     let policy = match adapter {
         Some(adapter) => policy.with_adapter(adapter)?,
         None => policy,

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::order::longest_prompt;
 use super::{
-    Checks, Interrupt, Preflight, Problems, Run, RunFolder, checks, limited, load, periodic, proven, rewards,
+    Checks, Interrupt, Preflight, Problems, Run, RunFolder, checks, limited, load, periodic, proven, remote,
+    rewards,
 };
 use crate::device::{DeviceInfo, guard};
 use crate::{Error, Plan, RunConfig, Task, Truth};
@@ -53,6 +54,7 @@ impl<T: Truth> Prepared<T> {
         let adapter = config.task.adapter.as_deref().map(Path::new);
         let trainer = guard(proof.info.as_ref(), || {
             let policy = load(&model, adapter, &proof.device, &config)?.with_clock(began);
+            let policy = remote::connect(&config, policy)?;
             Ok::<_, Error>(Trainer::new(policy, rubric, config.algorithm.clone())?)
         })?;
         let plan = Plan::new(&trainer, &config, longest_prompt(&task, trainer.policy())?);
@@ -97,9 +99,10 @@ impl<T: Truth> Prepared<T> {
         let begin = || {
             RunFolder::check_free(path)?;
             let folder = RunFolder::create(path, began, &config, rewards, &task, &model, device)?;
-            Ok((folder, RunLog::resume(path, LogPosition::default())?))
+            let trainer = remote::keep_journal(&config, path, trainer)?;
+            Ok((folder, trainer, RunLog::resume(path, LogPosition::default())?))
         };
-        let (folder, log) = begin().inspect_err(|_: &Error| {
+        let (folder, trainer, log) = begin().inspect_err(|_: &Error| {
             // A start that failed leaves nothing behind; why it failed is the error to report.
             if is_new {
                 let _ = std::fs::remove_dir_all(path);

@@ -1,0 +1,146 @@
+//! Requests to one server.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use ureq::http::{HeaderValue, Uri};
+use ureq::{Agent, Body, RequestBuilder};
+
+use crate::{FleetError, ServerConfig};
+
+/// The time limit for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// The largest answer, in bytes.
+const MOST: u64 = 1 << 30;
+/// What is shown of a server's text, in characters.
+const SHOWN: usize = 300;
+
+/// A server that can be asked.
+pub(crate) struct Client {
+    agent: Agent,
+    url: String,
+    admin_url: String,
+    authorization: Option<HeaderValue>,
+}
+
+/// Without the token.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    pub(crate) fn new(config: &ServerConfig, timeout: Duration) -> Result<Self, FleetError> {
+        let ServerConfig { url, admin_url, token_file } = config;
+        let authorization = token_file.as_deref().map(read_token).transpose()?;
+        let agent = Agent::config_builder()
+            // Another host must not get the token.
+            .max_redirects(0)
+            .proxy(None)
+            .http_status_as_error(false)
+            // A server may close a connection between two steps, and a request that is sent then would fail.
+            .max_idle_connections(0)
+            .timeout_connect(Some(CONNECT))
+            .timeout_global(Some(timeout))
+            .user_agent(concat!("grpo-fleet/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let admin_url = admin_url.as_ref().unwrap_or(url);
+        Ok(Self { agent: agent.into(), url: checked(url)?, admin_url: checked(admin_url)?, authorization })
+    }
+
+    /// Its address.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Result<Vec<u8>, FleetError> {
+        let request = self.authorized(self.agent.get(format!("{}{path}", self.url)));
+        self.read(path, request.call())
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, FleetError> {
+        self.send(&self.url, path, body)
+    }
+
+    /// The same at the address of the routes that replace all weights.
+    pub(crate) fn administer(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, FleetError> {
+        self.send(&self.admin_url, path, body)
+    }
+
+    /// The answer of a path at that address, where a server has it.
+    pub(crate) fn look_up(&self, path: &str) -> Result<Option<Vec<u8>>, FleetError> {
+        let request = self.authorized(self.agent.get(format!("{}{path}", self.admin_url)));
+        match self.read(path, request.call()) {
+            Err(FleetError::Status { status: 404, .. }) => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    fn send(&self, url: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, FleetError> {
+        let request = self.authorized(self.agent.post(format!("{url}{path}")));
+        self.read(path, request.header(CONTENT_TYPE, "application/json").send(body))
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.authorization {
+            Some(token) => request.header(AUTHORIZATION, token),
+            None => request,
+        }
+    }
+
+    fn read(
+        &self,
+        path: &str,
+        answer: Result<ureq::http::Response<Body>, ureq::Error>,
+    ) -> Result<Vec<u8>, FleetError> {
+        let server = || self.url.clone();
+        let unreachable =
+            |error: ureq::Error| FleetError::Unreachable { server: server(), reason: error.to_string() };
+        let mut answer = answer.map_err(unreachable)?;
+        let status = answer.status();
+        let body = answer.body_mut().with_config().limit(MOST).read_to_vec().map_err(unreachable)?;
+        match status.as_u16() {
+            200..=299 => Ok(body),
+            401 | 403 => Err(FleetError::Token { server: server() }),
+            status => {
+                let text = shown(&String::from_utf8_lossy(&body));
+                Err(FleetError::Status { server: server(), path: path.to_string(), status, text })
+            }
+        }
+    }
+}
+
+/// A server's text in one line, without what would control a terminal.
+fn shown(text: &str) -> String {
+    let message = serde_json::from_str::<serde_json::Value>(text).ok();
+    let message = message.as_ref().and_then(|value| value["error"]["message"].as_str()).unwrap_or(text);
+    let plain = message.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(SHOWN).collect::<String>().trim().to_string()
+}
+
+/// An address without a slash at its end.
+fn checked(url: &str) -> Result<String, FleetError> {
+    let url = url.trim_end_matches('/');
+    let uri: Option<Uri> = url.parse().ok();
+    let is_web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
+    match uri.filter(is_web) {
+        Some(_) => Ok(url.to_string()),
+        None => Err(FleetError::Url { url: url.to_string() }),
+    }
+}
+
+fn read_token(path: &Path) -> Result<HeaderValue, FleetError> {
+    let failed = |reason: String| FleetError::TokenFile { path: path.to_owned(), reason };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(failed("it is empty: write the server's token into it".to_string()));
+    }
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+        .map_err(|_| failed("its token has characters that no header can have".to_string()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}

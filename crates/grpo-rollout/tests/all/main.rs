@@ -1,0 +1,5 @@
+//! Rollouts of a decoder that is a table.
+
+mod engine;
+mod sampler;
+mod table;
