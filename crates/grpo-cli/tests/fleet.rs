@@ -231,9 +231,10 @@ fn a_server_speaks_the_protocol_and_says_what_it_cannot_do() {
     assert_eq!(status, 200);
     let mut texts = [const { String::new() }; 3];
     assert!(text.contains("data: [DONE]"));
-    for event in
-        text.split("data: ").filter_map(|part| serde_json::from_str::<Value>(part.split("\n\n").next()?).ok())
-    {
+    // Between the events are the lengths of chunks.
+    let events =
+        text.split("data: ").filter_map(|part| serde_json::from_str(part.split("\n\n").next()?).ok());
+    for event in events.filter(Value::is_object) {
         let choice = &event["choices"][0];
         texts[choice["index"].as_u64().unwrap() as usize] += choice["text"].as_str().unwrap();
     }
