@@ -1,6 +1,6 @@
 //! Formats a run's steps and results for display.
 
-use grpo::{Evaluated, Experiences, Metrics, Question, Times, Truth};
+use grpo::{Evaluated, Experiences, Metrics, Question, ServerReport, Times, Truth};
 use serde_json::Value;
 
 /// Characters of a response to show.
@@ -73,6 +73,13 @@ fn sparkline(values: &[f64]) -> String {
     let bar =
         |value: &f64| BARS[((value - low) / (high - low).max(f64::MIN_POSITIVE) * 7.0).round() as usize % 8];
     values.iter().map(bar).collect()
+}
+
+/// What a server has sampled for a step, in which sampling took as long as `times` says.
+pub fn server(report: &ServerReport, times: &Times) -> String {
+    let ServerReport { url, groups, tokens } = report;
+    let rate = *tokens as f64 / times.time_generate.max(f64::MIN_POSITIVE);
+    format!("{url}: {groups} groups, {tokens} tokens, {rate:.0} tokens/s")
 }
 
 /// A text with what would control a terminal made visible.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use console::Term;
-use grpo::{Event, Metrics, Phase, Row, Times};
+use grpo::{Event, Metrics, Phase, Row, ServerReport, Times};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -24,6 +24,8 @@ pub(crate) struct Screen {
     times: Vec<f64>,
     /// The command line that resumes the run.
     resume: String,
+    /// What each server has sampled for the newest step.
+    servers: Vec<ServerReport>,
 }
 
 impl DisplayArgs {
@@ -51,7 +53,16 @@ impl Screen {
         bar.enable_steady_tick(Duration::from_secs(1));
         output::keep_below(Some(bar.clone()));
         let show_every = options.show_every.or((!is_live).then_some(by_default));
-        Self { bar, steps, show_every, json: options.json, rewards, times: Vec::new(), resume }
+        Self {
+            bar,
+            steps,
+            show_every,
+            json: options.json,
+            rewards,
+            times: Vec::new(),
+            resume,
+            servers: Vec::new(),
+        }
     }
 
     /// Takes the display away; returns the mean reward of every step.
@@ -82,10 +93,14 @@ impl Screen {
                     say!("That is the best so far by {}.", best.metric);
                 }
             }
+            Event::Servers(reports) => self.servers = reports.to_vec(),
             Event::Step { metrics, times, experiences, question } => {
                 self.step(metrics, times);
                 if self.show_every.is_some_and(|n| metrics.step % n == 0 || metrics.step == 1) {
                     say!("{}", display::step(metrics, times, self.steps, experiences, question));
+                    for server in &self.servers {
+                        say!("{}", display::server(server, times));
+                    }
                 }
                 for diagnosis in &metrics.diagnoses {
                     warn!("Step {}: {diagnosis}.", metrics.step);

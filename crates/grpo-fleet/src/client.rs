@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -12,12 +13,15 @@ use crate::{FleetError, ServerConfig};
 
 /// The time limit for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
+/// The time after which a server that has not answered is asked whether it is there.
+const WATCH: Duration = Duration::from_secs(5);
 /// The largest answer, in bytes.
 const MOST: u64 = 1 << 30;
 /// What is shown of a server's text, in characters.
 const SHOWN: usize = 300;
 
 /// A server that can be asked.
+#[derive(Clone)]
 pub(crate) struct Client {
     agent: Agent,
     url: String,
@@ -63,6 +67,25 @@ impl Client {
 
     pub(crate) fn post(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, FleetError> {
         self.send(&self.url, path, body)
+    }
+
+    /// The same for a request that takes long, which is given up when the server is no longer there: one that is told to end keeps its
+    /// connections open, but accepts no others.
+    pub(crate) fn post_watched(&self, path: &'static str, body: Vec<u8>) -> Result<Vec<u8>, FleetError> {
+        let (client, (sender, answer)) = (self.clone(), channel());
+        // It cannot be interrupted, and ends by its time limit. Nobody may be waiting for it any more.
+        std::thread::spawn(move || drop(sender.send(client.post(path, &body))));
+        let mut missed = 0;
+        loop {
+            match answer.recv_timeout(WATCH) {
+                Ok(answer) => return answer,
+                Err(_) => match self.get("/health") {
+                    Err(error @ FleetError::Unreachable { .. }) if missed > 0 => return Err(error),
+                    Err(FleetError::Unreachable { .. }) => missed += 1,
+                    _ => missed = 0,
+                },
+            }
+        }
     }
 
     /// The same at the address of the routes that replace all weights.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use grpo_rollout::{Ended, InvalidOption, Request, Sample, SampleKey, Sampler, Sampling};
 
@@ -29,8 +29,8 @@ struct Server {
     client: Client,
     listed: Listed,
     state: Mutex<State>,
+    groups: AtomicU64,
     tokens: AtomicU64,
-    milliseconds: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -44,14 +44,14 @@ struct State {
 }
 
 /// What a server has done.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerReport {
     /// Its address.
     pub url: String,
-    /// Tokens that it has sampled.
+    /// Groups that it has sampled.
+    pub groups: u64,
+    /// Their tokens.
     pub tokens: u64,
-    /// The time for which it had groups in progress, summed over them.
-    pub busy: Duration,
 }
 
 /// The first pause before a server that has failed is asked again; it doubles with every failure in a row.
@@ -78,7 +78,7 @@ impl Fleet {
         let connect = |server| {
             let client = Client::new(server, timeout)?;
             let listed = client.listed()?;
-            Ok(Server { client, listed, state: Mutex::default(), tokens: 0.into(), milliseconds: 0.into() })
+            Ok(Server { client, listed, state: Mutex::default(), groups: 0.into(), tokens: 0.into() })
         };
         let servers = servers.iter().map(connect).collect::<Result<_, FleetError>>()?;
         Ok(Self {
@@ -148,12 +148,12 @@ impl Fleet {
         schedule.failure().map_or(Ok(()), Err)
     }
 
-    /// What each server has done.
+    /// What each server has done since the last report.
     pub fn report(&self) -> Vec<ServerReport> {
         let report = |server: &Server| ServerReport {
             url: server.client.url().to_string(),
-            tokens: server.tokens.load(Ordering::Relaxed),
-            busy: Duration::from_millis(server.milliseconds.load(Ordering::Relaxed)),
+            groups: server.groups.swap(0, Ordering::Relaxed),
+            tokens: server.tokens.swap(0, Ordering::Relaxed),
         };
         self.servers.iter().map(report).collect()
     }
@@ -233,14 +233,13 @@ impl Server {
         sampler: &Sampler,
         request: Request<'_>,
     ) -> Result<Vec<Sample>, FleetError> {
-        let start = Instant::now();
         let model = self.model(version);
         let group = Group { model, request, sampler, vocabulary: self.listed.vocabulary };
-        let answer = self.client.post("/v1/completions", &group.body(self.listed.kind))?;
+        let answer = self.client.post_watched("/v1/completions", group.body(self.listed.kind))?;
         let samples = group.parse(&answer).map_err(|cause| self.client.wrong(cause))?;
         let tokens: usize = samples.iter().map(|sample| sample.tokens.len()).sum();
         self.tokens.fetch_add(tokens as u64, Ordering::Relaxed);
-        self.milliseconds.fetch_add(start.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.groups.fetch_add(1, Ordering::Relaxed);
         Ok(samples)
     }
 

@@ -107,7 +107,7 @@ pub use grpo_core::{
     Advantage, Asked, Completion, Finish, GroupReward, Message, Objective, Paper, Recipe, Reward,
 };
 pub use grpo_data::{Columns, Example, Hub, Split, resolve_dataset, resolve_model};
-pub use grpo_fleet::{FleetConfig, ServerConfig};
+pub use grpo_fleet::{FleetConfig, ServerConfig, ServerReport};
 pub use grpo_qwen2::{LoraConfig, LoraTarget};
 pub use grpo_reward::{Row, Rubric};
 pub use grpo_rollout::{InvalidOption, Sampling};

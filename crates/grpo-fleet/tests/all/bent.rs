@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,21 +32,25 @@ struct Bent {
     url: String,
     seen: Arc<Mutex<Vec<(String, Value)>>>,
     adapters: Arc<Mutex<Vec<String>>>,
+    /// Whether it ends with the next request for completions, which it does not answer.
+    ends: Arc<AtomicBool>,
 }
 
 impl Bent {
     /// The bends come one after the other; then it is good.
     fn new(bends: &[Bend]) -> Self {
-        Self::at(Server::http("127.0.0.1:0").unwrap(), bends)
-    }
-
-    fn at(http: Server, bends: &[Bend]) -> Self {
+        let http = Server::http("127.0.0.1:0").unwrap();
         let url = format!("http://{}", http.server_addr().to_ip().unwrap());
         let bends = Arc::new(Mutex::new(VecDeque::from(bends.to_vec())));
-        let (seen, adapters) = (Arc::default(), Arc::default());
-        let bent = Self { url, seen: Arc::clone(&seen), adapters: Arc::clone(&adapters) };
+        let (seen, adapters, ends) = (Arc::default(), Arc::default(), Arc::<AtomicBool>::default());
+        let bent = Self { url, seen: Arc::clone(&seen), adapters: Arc::clone(&adapters), ends: ends.clone() };
         std::thread::spawn(move || {
-            for request in http.incoming_requests() {
+            while let Ok(request) = http.recv() {
+                if ends.load(Ordering::Relaxed) && request.url() == "/v1/completions" {
+                    drop(http);
+                    std::thread::sleep(Duration::from_secs(60));
+                    return drop(request);
+                }
                 let (bends, seen, adapters) = (bends.clone(), seen.clone(), adapters.clone());
                 std::thread::spawn(move || answer(request, &bends, &seen, &adapters));
             }
@@ -183,6 +188,22 @@ fn a_server_that_fails_is_asked_again_and_others_take_its_groups() {
         assert_eq!(sample(&connect(&[&bent, &good], folder.path())).unwrap(), straight, "{bend:?}");
         assert!(good.paths().iter().any(|path| path == "/v1/completions"), "both are used");
     }
+}
+
+/// As vLLM does when it is told to end: it keeps the connections that it has, and accepts no others.
+#[test]
+fn a_server_that_keeps_a_connection_open_but_is_gone_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bent, good) = (Bent::new(&[]), Bent::new(&[]));
+    let config = FleetConfig { timeout: 600, ..config(&[&bent, &good]) };
+    let fleet = Fleet::connect(&config, folder.path()).unwrap();
+    publish(&fleet, 0).unwrap();
+    let straight = sample(&fleet).unwrap();
+    bent.ends.store(true, Ordering::Relaxed);
+    fleet.report();
+    assert_eq!(sample(&fleet).unwrap(), straight);
+    let groups: Vec<u64> = fleet.report().iter().map(|server| server.groups).collect();
+    assert_eq!(groups, [0, GROUPS]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use grpo_fleet::ServerReport;
 use grpo_trainer::{Experiences, Metrics, Times};
 
 use super::{Best, Evaluated};
@@ -27,6 +28,8 @@ pub enum Event<'a, T> {
         /// The best evaluation so far, which may be this one.
         best: &'a Best,
     },
+    /// What each server has sampled since the step before, where servers sample.
+    Servers(&'a [ServerReport]),
     /// A step has been taken.
     Step {
         /// Its metrics.

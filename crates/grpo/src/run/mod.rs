@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use grpo_fleet::Fleet;
 use grpo_reward::Rubric;
 use grpo_trainer::{
     CheckpointError, LogPosition, MemoryPlan, Qwen2Policy, RolloutDtype, RunLog, Trainer, Workload,
@@ -44,6 +45,7 @@ pub use train::Outcome;
 
 pub(crate) use folder::Lock;
 use order::longest_prompt;
+use remote::Connected;
 
 /// A training run in its own folder, locked while this value exists.
 ///
@@ -57,6 +59,8 @@ pub struct Run<T> {
     config: RunConfig,
     task: Task<T>,
     trainer: Trainer<Qwen2Policy, T>,
+    /// The servers that sample; none if this process does.
+    fleet: Option<Arc<Fleet>>,
     log: RunLog,
     plan: Plan,
     interrupt: Interrupt,
@@ -157,7 +161,7 @@ impl<T: Truth> Run<T> {
         let task: Task<T> = folder.task()?;
         folder.check_skip(skip, task.train.len())?;
         periodic::check(&config.execution, &task, &rubric)?;
-        let (trainer, device) = of_run(&folder, rubric, &config, remote::connect)?;
+        let Loaded { trainer, fleet, device } = of_run(&folder, rubric, &config, remote::connect)?;
         let latest = folder.checkpoints(config.execution.keep).latest(u64::MAX)?;
         let (trainer, log) = match latest.checkpoint {
             Some(checkpoint) => {
@@ -179,7 +183,8 @@ impl<T: Truth> Run<T> {
         }
         let plan = Plan::new(&trainer, &config, longest_prompt(&task, trainer.policy())?);
         folder.continue_run(trainer.steps(), &config, skip, device)?;
-        Ok(Self { folder, _lock: lock, config, task, trainer, log, plan, interrupt: Interrupt::default() })
+        let interrupt = Interrupt::default();
+        Ok(Self { folder, _lock: lock, config, task, trainer, fleet, log, plan, interrupt })
     }
 
     /// The rewards of the current policy on the first problems, answered for at most about `time`.
@@ -221,13 +226,23 @@ impl<T> Run<T> {
     }
 }
 
-/// The trainer of a run at its start, and the device that it is on; none for the CPU.
+/// A run that has been loaded.
+struct Loaded<T> {
+    /// The trainer at the start of the run.
+    trainer: Trainer<Qwen2Policy, T>,
+    /// The servers that sample; none if this process does.
+    fleet: Option<Arc<Fleet>>,
+    /// The device; none for the CPU.
+    device: Option<DeviceInfo>,
+}
+
+/// The trainer of a run at its start, sampled as `connect` says.
 fn of_run<T: Truth>(
     folder: &RunFolder,
     rubric: Rubric<T>,
     config: &RunConfig,
-    connect: fn(&RunConfig, Qwen2Policy) -> Result<Qwen2Policy, Error>,
-) -> Result<(Trainer<Qwen2Policy, T>, Option<DeviceInfo>), Error> {
+    connect: fn(&RunConfig, Qwen2Policy) -> Result<Connected, Error>,
+) -> Result<Loaded<T>, Error> {
     config.validate()?;
     // The device that the run was on, if it may be any: another one would round differently.
     let kind = match config.execution.device {
@@ -235,13 +250,13 @@ fn of_run<T: Truth>(
         kind => kind,
     };
     let proof = proven(kind, &folder.model(), config)?;
-    let trainer = guard(proof.info.as_ref(), || {
+    let (trainer, fleet) = guard(proof.info.as_ref(), || {
         let policy = load(&folder.model(), folder.adapter().as_deref(), &proof.device, config)?;
-        let policy = connect(config, policy.with_clock(folder.began()))?;
+        let Connected { policy, fleet } = connect(config, policy.with_clock(folder.began()))?;
         let trainer = Trainer::new(policy, limited(rubric, config), config.algorithm.clone())?;
-        remote::keep_journal(config, folder.path(), trainer)
+        Ok::<_, Error>((remote::keep_journal(config, folder.path(), trainer)?, fleet))
     })?;
-    Ok((trainer, proof.info))
+    Ok(Loaded { trainer, fleet, device: proof.info })
 }
 
 /// The device of a run, if it has enough memory, after a self-test with the shapes of its model.

@@ -1,13 +1,16 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{Local, NaiveDateTime};
 use grpo_data::{Hub, resolve_model};
+use grpo_fleet::Fleet;
 use grpo_reward::Rubric;
 use grpo_trainer::{LogPosition, Qwen2Policy, RunLog, Trainer};
 use serde_json::Value;
 
 use super::order::longest_prompt;
+use super::remote::Connected;
 use super::{
     Checks, Interrupt, Preflight, Problems, Run, RunFolder, checks, limited, load, periodic, proven, remote,
     rewards,
@@ -20,6 +23,7 @@ pub struct Prepared<T> {
     config: RunConfig,
     task: Task<T>,
     trainer: Trainer<Qwen2Policy, T>,
+    fleet: Option<Arc<Fleet>>,
     plan: Plan,
     model: PathBuf,
     began: NaiveDateTime,
@@ -52,16 +56,16 @@ impl<T: Truth> Prepared<T> {
         checks::own_rewards(&mut config, &rewards);
         let proof = proven(config.execution.device, &model, &config)?;
         let adapter = config.task.adapter.as_deref().map(Path::new);
-        let trainer = guard(proof.info.as_ref(), || {
+        let (trainer, fleet) = guard(proof.info.as_ref(), || {
             let policy = load(&model, adapter, &proof.device, &config)?.with_clock(began);
-            let policy = remote::connect(&config, policy)?;
-            Ok::<_, Error>(Trainer::new(policy, rubric, config.algorithm.clone())?)
+            let Connected { policy, fleet } = remote::connect(&config, policy)?;
+            Ok::<_, Error>((Trainer::new(policy, rubric, config.algorithm.clone())?, fleet))
         })?;
         let plan = Plan::new(&trainer, &config, longest_prompt(&task, trainer.policy())?);
         if let Some(info) = &proof.info {
             info.check_memory(plan.memory.total())?;
         }
-        Ok(Self { config, task, trainer, plan, model, began, rewards, device: proof.info })
+        Ok(Self { config, task, trainer, fleet, plan, model, began, rewards, device: proof.info })
     }
 
     /// The resources that the run needs.
@@ -89,7 +93,7 @@ impl<T: Truth> Prepared<T> {
 
     /// Starts the run in a folder.
     pub fn begin(self, folder: impl AsRef<Path>) -> Result<Run<T>, Error> {
-        let (path, Self { config, task, trainer, plan, model, began, rewards, device }) =
+        let (path, Self { config, task, trainer, fleet, plan, model, began, rewards, device }) =
             (folder.as_ref(), self);
         // Before the lock, which makes the folder, and again under it: another process may have been faster.
         RunFolder::check_free(path)?;
@@ -108,6 +112,7 @@ impl<T: Truth> Prepared<T> {
                 let _ = std::fs::remove_dir_all(path);
             }
         })?;
-        Ok(Run { folder, _lock: lock, config, task, trainer, log, plan, interrupt: Interrupt::default() })
+        let interrupt = Interrupt::default();
+        Ok(Run { folder, _lock: lock, config, task, trainer, fleet, log, plan, interrupt })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use grpo_core::SamplerCorrection;
 use grpo_fleet::{Fleet, FleetError, Journal, Kind};
@@ -13,9 +14,15 @@ use crate::{Error, RunConfig};
 /// The folder of a run with the samples of servers.
 const JOURNAL: &str = "journal";
 
+/// A policy, and the servers on which it is sampled.
+pub(super) struct Connected {
+    pub(super) policy: Qwen2Policy,
+    pub(super) fleet: Option<Arc<Fleet>>,
+}
+
 /// Servers, and the policy that they are to have.
 struct Remote {
-    fleet: Fleet,
+    fleet: Arc<Fleet>,
     /// Steps that the policy has taken.
     version: u64,
     correction: Option<SamplerCorrection>,
@@ -32,27 +39,28 @@ struct Disconnected(Option<SamplerCorrection>);
 struct NotKept;
 
 /// The policy, sampled on the servers of the configuration if there are any.
-pub(super) fn connect(config: &RunConfig, policy: Qwen2Policy) -> Result<Qwen2Policy, Error> {
+pub(super) fn connect(config: &RunConfig, policy: Qwen2Policy) -> Result<Connected, Error> {
     let rollouts = &config.execution.rollouts;
     if rollouts.servers.is_empty() {
-        return Ok(policy);
+        return Ok(Connected { policy, fleet: None });
     }
     let temporary = std::env::temp_dir().join("grpo-policies");
-    let fleet = Fleet::connect(rollouts, rollouts.folder.as_deref().unwrap_or(&temporary))?;
+    let fleet = Arc::new(Fleet::connect(rollouts, rollouts.folder.as_deref().unwrap_or(&temporary))?);
     let (algorithm, vocabulary) = (&config.algorithm, policy.model().config().vocab_size);
     // At least: a prompt has a token.
     fleet.check(&algorithm.sampling, algorithm.max_completion_length + 1, vocabulary)?;
-    let remote = Remote { fleet, version: 0, correction: config.policy.rollout_dtype.correction() };
-    Ok(Qwen2Policy { rollouts: Box::new(remote), ..policy })
+    let correction = config.policy.rollout_dtype.correction();
+    let remote = Remote { fleet: fleet.clone(), version: 0, correction };
+    Ok(Connected { policy: Qwen2Policy { rollouts: Box::new(remote), ..policy }, fleet: Some(fleet) })
 }
 
 /// The policy without the servers of the configuration.
-pub(super) fn disconnected(config: &RunConfig, policy: Qwen2Policy) -> Result<Qwen2Policy, Error> {
+pub(super) fn disconnected(config: &RunConfig, policy: Qwen2Policy) -> Result<Connected, Error> {
     if config.execution.rollouts.servers.is_empty() {
-        return Ok(policy);
+        return Ok(Connected { policy, fleet: None });
     }
     let disconnected = Disconnected(config.policy.rollout_dtype.correction());
-    Ok(Qwen2Policy { rollouts: Box::new(disconnected), ..policy })
+    Ok(Connected { policy: Qwen2Policy { rollouts: Box::new(disconnected), ..policy }, fleet: None })
 }
 
 /// A trainer whose samples are kept in the folder of its run, if they are those of servers.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::order::Problems;
 use super::train::records;
-use super::{RunFolder, of_run, remote, rewards};
+use super::{Loaded, RunFolder, of_run, remote, rewards};
 use crate::device::guard;
 use crate::{Error, Truth};
 
@@ -71,7 +71,7 @@ impl Replay {
         let config = folder.config().clone();
         folder.check(&config, &rewards(&config, &rubric))?;
         let task = folder.task()?;
-        let (mut trainer, device) = of_run(&folder, rubric, &config, remote::disconnected)?;
+        let Loaded { mut trainer, device, .. } = of_run(&folder, rubric, &config, remote::disconnected)?;
         let before = if self.from_start { 0 } else { self.step - 1 };
         if let Some(checkpoint) = folder.checkpoints(config.execution.keep).latest(before)?.checkpoint {
             trainer = trainer.resume(&checkpoint)?.0;

@@ -126,7 +126,7 @@ impl<T: Truth> Run<T> {
         evaluations: &mut PeriodicEvaluations,
         tell: &mut dyn FnMut(Event<'_, T>),
     ) -> Result<bool, Error> {
-        let Self { folder, config, task, trainer, log, interrupt, .. } = self;
+        let Self { folder, config, task, trainer, fleet, log, interrupt, .. } = self;
         let execution = &config.execution;
         let mut problems =
             Problems::new(task, config).skipping(folder.skipped()).after(folder, trainer.steps())?;
@@ -173,6 +173,9 @@ impl<T: Truth> Run<T> {
                 memory_device: trainer.device_memory(),
                 ..Times::new(times, experiences.tokens, start.elapsed())
             };
+            if let Some(fleet) = fleet {
+                tell(Event::Servers(&fleet.report()));
+            }
             let records = records(trainer, task, &experiences, execution.record_tokens);
             saver.record(&metrics, &times, &records, tell);
             let question = &task.train[experiences.groups[0].problem as usize];
