@@ -1,4 +1,4 @@
-//! Readers of files that others wrote, and of text that a model wrote, each as a function of bytes: whatever the bytes are,
+//! Readers of files that others wrote, of answers of servers, and of text that a model wrote, each as a function of bytes: whatever the bytes are,
 //! nothing may panic, hang or take memory without measure.
 //!
 //! `cargo fuzz run` searches for bytes that do (the programs in `fuzz_targets`); the tests try the seeds, mutations of them, and
@@ -11,6 +11,7 @@ mod dataset;
 mod model;
 mod record;
 mod rewards;
+mod server;
 mod target;
 
 pub use adapter::adapter;
@@ -20,9 +21,10 @@ pub use dataset::dataset;
 pub use model::model;
 pub use record::record;
 pub use rewards::rewards;
+pub use server::server;
 pub use target::{Target, let_panics_be_caught};
 
 /// All targets.
 pub fn targets() -> Vec<Target> {
-    vec![model(), chat(), adapter(), checkpoint(), dataset(), record(), rewards()]
+    vec![model(), chat(), adapter(), checkpoint(), dataset(), record(), rewards(), server()]
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use grpo_qwen2::{ChatTemplate, ChatTokenizer, Message, ModelError, Tokenizer};
+use grpo_qwen2::{ChatTemplate, ChatTokenizer, Message, ModelError, TextStream, Tokenizer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -358,4 +358,19 @@ fn a_template_file_comes_before_the_configuration() {
         std::fs::write(folder.join("chat_template.jinja"), "{{ messages[0].content }}<|im_end|>").unwrap();
     });
     assert_eq!(text.unwrap().prompt(&[Message::new("user", "ab")]).unwrap(), [2, 5]);
+}
+
+/// Also where a character never becomes complete, and with stop tokens in the middle.
+#[test]
+fn a_text_in_pieces_is_the_text() {
+    let text = read_after(|_| {}).unwrap();
+    let digit = |n: u32, place: u32| n / 7u32.pow(place) % 7;
+    for n in 0..7u32.pow(4) {
+        let tokens: Vec<u32> = (0..4).map(|place| digit(n, place)).collect();
+        let mut stream = TextStream::new(&text);
+        let mut pieces = text.prefill.clone();
+        tokens.iter().for_each(|token| pieces += &stream.push(*token));
+        pieces += &stream.end();
+        assert_eq!(pieces, text.completion(&tokens), "{tokens:?}");
+    }
 }
