@@ -147,7 +147,8 @@ impl Screen {
         let left =
             Duration::from_secs_f64((mean * self.steps.saturating_sub(metrics.step) as f64).clamp(0.0, 1e9));
         self.bar.set_style(style(&format!("{{elapsed}} elapsed, {:#} left", HumanDuration(left))));
-        self.bar.set_prefix(display::figures(metrics, times, &self.rewards));
+        let servers = self.servers.iter().map(|server| format!("\n{}", display::server(server, times)));
+        self.bar.set_prefix(display::figures(metrics, times, &self.rewards) + &servers.collect::<String>());
         self.bar.set_position(metrics.step);
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -13,6 +13,8 @@ use crate::{FleetError, ServerConfig};
 
 /// The time limit for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
+/// The time limit for what needs no time.
+const BRIEF: Duration = Duration::from_secs(10);
 /// The time after which a server that has not answered is asked whether it is there.
 const WATCH: Duration = Duration::from_secs(5);
 /// The largest answer, in bytes.
@@ -26,6 +28,7 @@ pub(crate) struct Client {
     agent: Agent,
     url: String,
     admin_url: String,
+    token: Option<String>,
     authorization: Option<HeaderValue>,
 }
 
@@ -39,7 +42,7 @@ impl fmt::Debug for Client {
 impl Client {
     pub(crate) fn new(config: &ServerConfig, timeout: Duration) -> Result<Self, FleetError> {
         let ServerConfig { url, admin_url, token_file } = config;
-        let authorization = token_file.as_deref().map(read_token).transpose()?;
+        let (token, authorization) = token_file.as_deref().map(read_token).transpose()?.unzip();
         let agent = Agent::config_builder()
             // Another host must not get the token.
             .max_redirects(0)
@@ -52,7 +55,8 @@ impl Client {
             .user_agent(concat!("grpo-fleet/", env!("CARGO_PKG_VERSION")))
             .build();
         let admin_url = admin_url.as_ref().unwrap_or(url);
-        Ok(Self { agent: agent.into(), url: checked(url)?, admin_url: checked(admin_url)?, authorization })
+        let (url, admin_url) = (checked(url)?, checked(admin_url)?);
+        Ok(Self { agent: agent.into(), url, admin_url, token, authorization })
     }
 
     /// Its address.
@@ -60,9 +64,14 @@ impl Client {
         &self.url
     }
 
+    /// The answer of a path that needs no time.
     pub(crate) fn get(&self, path: &str) -> Result<Vec<u8>, FleetError> {
-        let request = self.authorized(self.agent.get(format!("{}{path}", self.url)));
-        self.read(path, request.call())
+        let request = self.agent.get(format!("{}{path}", self.url));
+        self.read(
+            &self.url,
+            path,
+            self.authorized(request).config().timeout_global(Some(BRIEF)).build().call(),
+        )
     }
 
     pub(crate) fn post(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, FleetError> {
@@ -79,7 +88,11 @@ impl Client {
         loop {
             match answer.recv_timeout(WATCH) {
                 Ok(answer) => return answer,
-                Err(_) => match self.get("/health") {
+                Err(RecvTimeoutError::Disconnected) => {
+                    let reason = "its request ended by itself".to_string();
+                    return Err(FleetError::Unreachable { server: self.url.clone(), reason });
+                }
+                Err(RecvTimeoutError::Timeout) => match self.get("/health") {
                     Err(error @ FleetError::Unreachable { .. }) if missed > 0 => return Err(error),
                     Err(FleetError::Unreachable { .. }) => missed += 1,
                     _ => missed = 0,
@@ -96,15 +109,22 @@ impl Client {
     /// The answer of a path at that address, where a server has it.
     pub(crate) fn look_up(&self, path: &str) -> Result<Option<Vec<u8>>, FleetError> {
         let request = self.authorized(self.agent.get(format!("{}{path}", self.admin_url)));
-        match self.read(path, request.call()) {
+        match self.read(&self.admin_url, path, request.config().timeout_global(Some(BRIEF)).build().call()) {
             Err(FleetError::Status { status: 404, .. }) => Ok(None),
             read => read.map(Some),
         }
     }
 
+    /// A request that needs no time.
+    pub(crate) fn post_briefly(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, FleetError> {
+        let request = self.authorized(self.agent.post(format!("{}{path}", self.url)));
+        let request = request.config().timeout_global(Some(BRIEF)).build();
+        self.read(&self.url, path, request.header(CONTENT_TYPE, "application/json").send(body))
+    }
+
     fn send(&self, url: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, FleetError> {
         let request = self.authorized(self.agent.post(format!("{url}{path}")));
-        self.read(path, request.header(CONTENT_TYPE, "application/json").send(body))
+        self.read(url, path, request.header(CONTENT_TYPE, "application/json").send(body))
     }
 
     fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
@@ -116,10 +136,11 @@ impl Client {
 
     fn read(
         &self,
+        url: &str,
         path: &str,
         answer: Result<ureq::http::Response<Body>, ureq::Error>,
     ) -> Result<Vec<u8>, FleetError> {
-        let server = || self.url.clone();
+        let server = || url.to_string();
         let unreachable =
             |error: ureq::Error| FleetError::Unreachable { server: server(), reason: error.to_string() };
         let mut answer = answer.map_err(unreachable)?;
@@ -127,35 +148,41 @@ impl Client {
         let body = answer.body_mut().with_config().limit(MOST).read_to_vec().map_err(unreachable)?;
         match status.as_u16() {
             200..=299 => Ok(body),
-            401 | 403 => Err(FleetError::Token { server: server() }),
+            401 => Err(FleetError::Token { server: server() }),
             status => {
-                let text = shown(&String::from_utf8_lossy(&body));
+                let text = self.shown(&String::from_utf8_lossy(&body));
                 Err(FleetError::Status { server: server(), path: path.to_string(), status, text })
             }
         }
     }
+
+    /// A server's text in one line, without what would control a terminal, and without the token.
+    fn shown(&self, text: &str) -> String {
+        let message = serde_json::from_str::<serde_json::Value>(text).ok();
+        let message = message.as_ref().and_then(|value| value["error"]["message"].as_str()).unwrap_or(text);
+        let message = self.token.as_ref().map_or(message.to_string(), |token| message.replace(token, "***"));
+        let plain = message.chars().map(|c| if c.is_control() { ' ' } else { c });
+        plain.take(SHOWN).collect::<String>().trim().to_string()
+    }
 }
 
-/// A server's text in one line, without what would control a terminal.
-fn shown(text: &str) -> String {
-    let message = serde_json::from_str::<serde_json::Value>(text).ok();
-    let message = message.as_ref().and_then(|value| value["error"]["message"].as_str()).unwrap_or(text);
-    let plain = message.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(SHOWN).collect::<String>().trim().to_string()
-}
-
-/// An address without a slash at its end.
+/// An address without a slash at its end, and without a password, which would be shown.
 fn checked(url: &str) -> Result<String, FleetError> {
-    let url = url.trim_end_matches('/');
+    // Clients of OpenAI's protocol write the version behind it.
+    let url = url.trim_end_matches('/').trim_end_matches("/v1");
     let uri: Option<Uri> = url.parse().ok();
-    let is_web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
+    let is_web = |uri: &Uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+    };
     match uri.filter(is_web) {
         Some(_) => Ok(url.to_string()),
         None => Err(FleetError::Url { url: url.to_string() }),
     }
 }
 
-fn read_token(path: &Path) -> Result<HeaderValue, FleetError> {
+/// A token, and the header that sends it.
+fn read_token(path: &Path) -> Result<(String, HeaderValue), FleetError> {
     let failed = |reason: String| FleetError::TokenFile { path: path.to_owned(), reason };
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     let token = text.trim();
@@ -165,5 +192,5 @@ fn read_token(path: &Path) -> Result<HeaderValue, FleetError> {
     let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
         .map_err(|_| failed("its token has characters that no header can have".to_string()))?;
     value.set_sensitive(true);
-    Ok(value)
+    Ok((token.to_string(), value))
 }

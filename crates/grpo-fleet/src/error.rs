@@ -12,7 +12,9 @@ pub enum FleetError {
     #[error(transparent)]
     InvalidOption(#[from] InvalidOption),
     /// A server's address is no URL.
-    #[error("`{url}` is no address of a server: write it like http://10.0.0.2:8000")]
+    #[error(
+        "`{url}` is no address of a server: write it like http://10.0.0.2:8000, without a user or a password"
+    )]
     Url {
         /// The address.
         url: String,
@@ -87,6 +89,8 @@ pub enum FleetError {
         server: String,
         /// The folder.
         folder: PathBuf,
+        /// The HTTP status.
+        status: u16,
         /// What it says.
         text: String,
     },
@@ -110,12 +114,14 @@ pub enum FleetError {
 
 impl FleetError {
     /// Whether another try, here or at another server, may succeed.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            // 404: a server that has started anew does not know the policy.
+            // 404: a server that was restarted does not know the policy.
             Self::Status { status, .. } => matches!(status, 404 | 408 | 429 | 500..),
-            Self::Protocol { cause, .. } => cause.is_passing(),
+            // A shared folder may show a new folder late.
+            Self::Load { status, .. } => *status == 404,
+            Self::Protocol { cause, .. } => cause.is_transient(),
             _ => false,
         }
     }

@@ -1,18 +1,17 @@
-use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use grpo_rollout::{Ended, InvalidOption, Request, Sample, SampleKey, Sampler, Sampling};
 
 use crate::client::Client;
-use crate::protocol::{self, Group, Listed, ProtocolError};
-use crate::publication::{Publisher, Version};
-use crate::schedule::Schedule;
-use crate::{FleetConfig, FleetError, Kind};
+use crate::protocol::{self, Group, Listed, ProtocolError, ServerKind};
+use crate::publication::{Publisher, Save, Version};
+use crate::schedule::{Next, Schedule};
+use crate::{FleetConfig, FleetError, PolicyKind};
 
 /// The servers that completions are sampled on.
 #[derive(Debug)]
@@ -27,7 +26,8 @@ pub struct Fleet {
 #[derive(Debug)]
 struct Server {
     client: Client,
-    listed: Listed,
+    /// What it serves, as soon as it has answered.
+    listed: OnceLock<Listed>,
     state: Mutex<State>,
     groups: AtomicU64,
     tokens: AtomicU64,
@@ -41,6 +41,15 @@ struct State {
     adapters: Vec<String>,
     /// Failures in a row.
     failures: u32,
+    /// The last failure, and until when the server is left alone because of it.
+    pause: Option<(FleetError, Instant)>,
+}
+
+/// A server that does not work.
+struct Down {
+    error: FleetError,
+    /// How long it is left alone.
+    pause: Duration,
 }
 
 /// What a server has done.
@@ -54,19 +63,29 @@ pub struct ServerReport {
     pub tokens: u64,
 }
 
+/// Each has a thread.
+const MOST_GROUPS: usize = 256;
+/// The most completions of a group: vLLM's seeds of two groups are so far apart.
+const MOST_COMPLETIONS: usize = 1024;
 /// The first pause before a server that has failed is asked again; it doubles with every failure in a row.
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Fleet {
-    /// The servers of a configuration, all of which must answer. Policies are written to `folder`.
+    /// The servers of a configuration, one of which must answer now. Policies are written to `folder`.
     pub fn connect(config: &FleetConfig, folder: &Path) -> Result<Self, FleetError> {
         let FleetConfig { servers, groups_in_flight, timeout, patience, .. } = config;
-        for (option, value) in
-            [("rollouts.groups_in_flight", *groups_in_flight as u64), ("rollouts.timeout", *timeout)]
-        {
-            if value == 0 {
-                return Err(InvalidOption::new(option, 0, "it must be at least 1").into());
+        if !(1..=MOST_GROUPS).contains(groups_in_flight) {
+            let expected = "it must be at least 1 and at most 256";
+            return Err(InvalidOption::new("rollouts.groups_in_flight", groups_in_flight, expected).into());
+        }
+        if *timeout == 0 {
+            return Err(InvalidOption::new("rollouts.timeout", 0, "it must be at least 1").into());
+        }
+        for (i, server) in servers.iter().enumerate() {
+            if servers[..i].iter().any(|other| other.url == server.url) {
+                let expected = "it must have each server once";
+                return Err(InvalidOption::new("rollouts.servers", &server.url, expected).into());
             }
         }
         if servers.is_empty() {
@@ -75,12 +94,31 @@ impl Fleet {
             );
         }
         let timeout = Duration::from_secs(*timeout);
-        let connect = |server| {
-            let client = Client::new(server, timeout)?;
-            let listed = client.listed()?;
-            Ok(Server { client, listed, state: Mutex::default(), groups: 0.into(), tokens: 0.into() })
+        let server = |config| {
+            let (state, groups, tokens) = (Mutex::default(), 0.into(), 0.into());
+            Ok(Server {
+                client: Client::new(config, timeout)?,
+                listed: OnceLock::new(),
+                state,
+                groups,
+                tokens,
+            })
         };
-        let servers = servers.iter().map(connect).collect::<Result<_, FleetError>>()?;
+        let servers: Vec<Server> = servers.iter().map(server).collect::<Result<_, FleetError>>()?;
+        let (mut failure, mut working) = (None, 0);
+        for server in &servers {
+            match server.listed() {
+                Ok(_) => working += 1,
+                Err(error) if error.is_transient() => {
+                    tracing::warn!("{error}");
+                    failure = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(failure) = failure.filter(|_| working == 0) {
+            return Err(failure);
+        }
         Ok(Self {
             servers,
             publisher: Publisher::new(folder.to_owned()).into(),
@@ -89,23 +127,33 @@ impl Fleet {
         })
     }
 
-    /// Whether every server gives the entropies of tokens.
+    /// Whether every server that has answered gives the entropies of tokens.
     pub fn tells_entropies(&self) -> bool {
-        self.servers.iter().all(|server| server.listed.kind == protocol::Kind::Grpo)
+        let listed = self.servers.iter().filter_map(|server| server.listed.get());
+        listed.into_iter().all(|listed| listed.kind == ServerKind::Grpo)
     }
 
-    /// Checks that every server can sample like this, and that its model has `vocabulary` token ids, as far as it says.
-    pub fn check(&self, sampling: &Sampling, positions: usize, vocabulary: usize) -> Result<(), FleetError> {
-        self.servers.iter().try_for_each(|server| server.check(sampling, positions, vocabulary))
+    /// Checks that every server can sample groups of this size like this, of at most `positions` tokens with their prompts, and that
+    /// its model has `vocabulary` token ids, as far as it says.
+    pub fn check(
+        &self,
+        sampling: &Sampling,
+        group_size: usize,
+        positions: usize,
+        vocabulary: usize,
+    ) -> Result<(), FleetError> {
+        if group_size > MOST_COMPLETIONS {
+            let expected = "servers sample at most 1024 completions of a problem";
+            return Err(InvalidOption::new("group_size", group_size, expected).into());
+        }
+        let listed = self.servers.iter().filter_map(|server| Some((server, server.listed.get()?)));
+        listed
+            .into_iter()
+            .try_for_each(|(server, listed)| server.check(listed, sampling, positions, vocabulary))
     }
 
     /// Makes this version of the policy the one that is sampled from. `save` writes it to a folder.
-    pub fn publish(
-        &self,
-        version: u64,
-        kind: Kind,
-        save: &dyn Fn(&Path) -> Result<(), Box<dyn Error + Send + Sync>>,
-    ) -> Result<(), FleetError> {
+    pub fn publish(&self, version: u64, kind: PolicyKind, save: &Save<'_>) -> Result<(), FleetError> {
         lock(&self.publisher).publish(version, kind, save)
     }
 
@@ -125,6 +173,10 @@ impl Fleet {
             .current()
             .cloned()
             .expect("a policy is published before it is sampled from");
+        if version.kind == PolicyKind::Weights {
+            // Their name is that of the model, so that no answer tells if a server was restarted since.
+            self.servers.iter().for_each(|server| lock(&server.state).version = None);
+        }
         let groups = (0..requests.len()).filter(|i| !requests[*i].keys.is_empty());
         let schedule = Schedule::new(groups, self.servers.len(), self.groups_in_flight, self.patience);
         let (sender, sampled) = channel();
@@ -137,9 +189,11 @@ impl Fleet {
             }
             drop(sender);
             // Ends when all threads have.
+            let mut enough = false;
             for (request, samples) in sampled {
                 for (index, sample) in samples.into_iter().enumerate() {
-                    if receive(Ended { request, index, sample }).is_break() {
+                    if !enough && receive(Ended { request, index, sample }).is_break() {
+                        enough = true;
                         schedule.end();
                     }
                 }
@@ -184,6 +238,17 @@ impl Client {
     }
 }
 
+impl State {
+    /// Notes that the server has failed, so that its policy is in doubt; returns how long it is left alone.
+    fn fail(&mut self, error: FleetError) -> Duration {
+        let pause = LONGEST_PAUSE.min(PAUSE.saturating_mul(1 << self.failures.min(16)));
+        self.version = None;
+        self.failures = self.failures.saturating_add(1);
+        self.pause = Some((error, Instant::now() + pause));
+        pause
+    }
+}
+
 impl Server {
     /// Samples groups until there are no more.
     fn work(
@@ -196,34 +261,30 @@ impl Server {
         sampled: &Sender<(usize, Vec<Sample>)>,
     ) {
         loop {
-            if let Err(error) = self.follow(version) {
-                if !schedule.pause(i, error, self.failed()) {
-                    return;
-                }
-                continue;
+            match self.follow(version) {
+                Ok(()) => schedule.ready(i),
+                Err(Down { error, pause }) => match schedule.pause(i, error, pause) {
+                    true => continue,
+                    false => return,
+                },
             }
-            let Some(waiting) = schedule.take(i) else { return };
+            let waiting = match schedule.take(i) {
+                Next::Group(waiting) => waiting,
+                Next::NotReady => continue,
+                Next::End => return,
+            };
             match self.sample(version, sampler, requests[waiting.group]) {
                 Ok(samples) => {
-                    lock(&self.state).failures = 0;
                     // The receiver outlives all threads.
                     let _ = sampled.send((waiting.group, samples));
                     schedule.done(i);
                 }
                 Err(error) => {
-                    self.failed();
+                    lock(&self.state).fail(error.clone());
                     schedule.repeat(i, waiting, error);
                 }
             }
         }
-    }
-
-    /// Notes that the server has failed, so that its policy is in doubt, and returns the pause before it is asked again.
-    fn failed(&self) -> Duration {
-        let mut state = lock(&self.state);
-        state.version = None;
-        state.failures = state.failures.saturating_add(1);
-        LONGEST_PAUSE.min(PAUSE.saturating_mul(1 << (state.failures - 1).min(16)))
     }
 
     /// Samples a group.
@@ -233,54 +294,77 @@ impl Server {
         sampler: &Sampler,
         request: Request<'_>,
     ) -> Result<Vec<Sample>, FleetError> {
-        let model = self.model(version);
-        let group = Group { model, request, sampler, vocabulary: self.listed.vocabulary };
-        let answer = self.client.post_watched("/v1/completions", group.body(self.listed.kind))?;
+        let listed = self.listed()?;
+        let model = match version.kind {
+            PolicyKind::Adapter => &version.name,
+            PolicyKind::Weights => &listed.base,
+        };
+        let group = Group { model, request, sampler, vocabulary: listed.vocabulary };
+        let answer = self.client.post_watched("/v1/completions", group.body(listed.kind))?;
         let samples = group.parse(&answer).map_err(|cause| self.client.wrong(cause))?;
         let tokens: usize = samples.iter().map(|sample| sample.tokens.len()).sum();
         self.tokens.fetch_add(tokens as u64, Ordering::Relaxed);
         self.groups.fetch_add(1, Ordering::Relaxed);
+        lock(&self.state).failures = 0;
         Ok(samples)
     }
 
-    /// The server's name of a version.
-    fn model<'a>(&'a self, version: &'a Version) -> &'a str {
-        match version.kind {
-            Kind::Adapter => &version.name,
-            Kind::Weights => &self.listed.base,
+    /// What it serves.
+    fn listed(&self) -> Result<&Listed, FleetError> {
+        if self.listed.get().is_none() {
+            // Another thread may have been faster.
+            let _ = self.listed.set(self.client.listed()?);
         }
+        Ok(self.listed.get().expect("it has just been set"))
     }
 
     /// Makes the server have a version, unless it has.
-    fn follow(&self, version: &Version) -> Result<(), FleetError> {
+    fn follow(&self, version: &Version) -> Result<(), Down> {
         let mut state = lock(&self.state);
         if state.version.as_ref() == Some(&version.name) {
             return Ok(());
         }
-        match version.kind {
-            Kind::Adapter => self.load_adapter(version, &mut state)?,
-            Kind::Weights => self.load_weights(version)?,
+        if let Some((error, until)) = &state.pause {
+            let pause = until.saturating_duration_since(Instant::now());
+            if !pause.is_zero() {
+                return Err(Down { error: error.clone(), pause });
+            }
         }
-        state.version = Some(version.name.clone());
-        Ok(())
+        let loaded = match version.kind {
+            PolicyKind::Adapter => self.load_adapter(version, &mut state),
+            PolicyKind::Weights => self.load_weights(version),
+        };
+        match loaded {
+            Ok(()) => {
+                (state.version, state.pause) = (Some(version.name.clone()), None);
+                Ok(())
+            }
+            Err(error) => {
+                if error.is_transient() {
+                    tracing::warn!("{error}");
+                }
+                Err(Down { pause: state.fail(error.clone()), error })
+            }
+        }
     }
 
     fn load_adapter(&self, version: &Version, state: &mut State) -> Result<(), FleetError> {
         // A server that has started anew has none.
-        let listed = self.client.listed()?;
-        if listed.base != self.listed.base {
-            return Err(
-                self.other(format!("serves `{}` now, and it served `{}`", listed.base, self.listed.base))
-            );
+        let (listed, before) = (self.client.listed()?, &self.listed()?.base);
+        if listed.base != *before {
+            return Err(self.other(format!("serves `{}` now, and it served `{before}`", listed.base)));
         }
         state.adapters.retain(|name| listed.adapters.contains(name));
-        if !listed.adapters.contains(&version.name) {
+        if listed.adapters.contains(&version.name) {
+            // It was loaded, and the answer was lost.
+            state.adapters.retain(|name| *name != version.name);
+        } else {
             let body = protocol::load_adapter(&version.name, &version.folder.to_string_lossy());
             self.client
                 .posted("/v1/load_lora_adapter", &body)
                 .map_err(|error| self.not_loaded(version, error))?;
-            state.adapters.push(version.name.clone());
         }
+        state.adapters.push(version.name.clone());
         for old in state.adapters.extract_if(.., |name| *name != version.name) {
             self.unload(&old);
         }
@@ -288,10 +372,11 @@ impl Server {
     }
 
     fn load_weights(&self, version: &Version) -> Result<(), FleetError> {
-        if self.weight_version()?.as_ref() == Some(&version.name) {
-            return Ok(());
-        }
         let client = &self.client;
+        if self.weight_version()?.as_ref() == Some(&version.name) {
+            // It may have been left paused.
+            return client.administer("/resume", b"").map(drop);
+        }
         let administer = |path: &str, body: &[u8]| {
             client.administer(path, body).map_err(|error| self.not_loaded(version, error))
         };
@@ -317,7 +402,7 @@ impl Server {
     fn not_loaded(&self, version: &Version, error: FleetError) -> FleetError {
         match error {
             FleetError::Status { server, status, text, .. } if !matches!(status, 408 | 429 | 502..=504) => {
-                FleetError::Load { server, folder: version.folder.clone(), text }
+                FleetError::Load { server, folder: version.folder.clone(), status, text }
             }
             error => error,
         }
@@ -325,7 +410,8 @@ impl Server {
 
     /// Forgets an adapter. If that fails, the server has less memory for others, and the next version may tell.
     fn unload(&self, name: &str) {
-        if let Err(error) = self.client.posted("/v1/unload_lora_adapter", &protocol::unload_adapter(name)) {
+        let body = protocol::unload_adapter(name).to_string();
+        if let Err(error) = self.client.post_briefly("/v1/unload_lora_adapter", body.as_bytes()) {
             tracing::warn!("{error}: the old policy {name} could not be unloaded");
         }
     }
@@ -334,8 +420,14 @@ impl Server {
         FleetError::Other { server: self.client.url().to_string(), reason }
     }
 
-    fn check(&self, sampling: &Sampling, positions: usize, vocabulary: usize) -> Result<(), FleetError> {
-        let Listed { kind, positions: most, vocabulary: own, .. } = &self.listed;
+    fn check(
+        &self,
+        listed: &Listed,
+        sampling: &Sampling,
+        positions: usize,
+        vocabulary: usize,
+    ) -> Result<(), FleetError> {
+        let Listed { kind, positions: most, vocabulary: own, .. } = listed;
         if let Some(own) = own.filter(|own| *own != vocabulary) {
             let reason = format!(
                 "serves a model with {own} token ids, and the policy has {vocabulary}: serve the same model"
@@ -349,10 +441,10 @@ impl Server {
             return Err(self.other(reason));
         }
         let is_truncated = sampling.top_k.is_some() || sampling.top_p.is_some() || sampling.min_p.is_some();
-        if *kind == protocol::Kind::Grpo || (sampling.temperature == 1.0 && !is_truncated) {
+        if *kind == ServerKind::Grpo || (sampling.temperature == 1.0 && !is_truncated) {
             return Ok(());
         }
-        match (self.logprobs_are_processed()?, is_truncated, sampling.temperature) {
+        match (self.logprobs_are_processed(listed)?, is_truncated, sampling.temperature) {
             (true, false, _) | (false, _, 1.0) => Ok(()),
             (true, true, _) => Err(self.other(
                 "renormalizes log-probabilities over what top_k, top_p and min_p keep, and the loss needs them over the whole \
@@ -366,14 +458,14 @@ impl Server {
     }
 
     /// Whether the server's log-probabilities are those after temperature: at a very high one, all tokens have the same.
-    fn logprobs_are_processed(&self) -> Result<bool, FleetError> {
+    fn logprobs_are_processed(&self, listed: &Listed) -> Result<bool, FleetError> {
         let sampling = Sampling { temperature: 1e4, ..Sampling::default() };
         let sampler = Sampler { sampling, stop: Vec::new(), max_tokens: 1, batch_rows: 1 };
         let keys: Vec<SampleKey> =
             (0..8).map(|sample| SampleKey { seed: 0, step: 0, problem: 0, sample }).collect();
         let request = Request { prompt: &[0], keys: &keys };
-        let group = Group { model: &self.listed.base, request, sampler: &sampler, vocabulary: None };
-        let answer = self.client.post("/v1/completions", &group.body(self.listed.kind))?;
+        let group = Group { model: &listed.base, request, sampler: &sampler, vocabulary: None };
+        let answer = self.client.post("/v1/completions", &group.body(listed.kind))?;
         let samples = group.parse(&answer).map_err(|cause| self.client.wrong(cause))?;
         let logprobs: Vec<f32> = samples.iter().flat_map(|sample| sample.logprobs.clone()).collect();
         let [least, most] =

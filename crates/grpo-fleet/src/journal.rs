@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +24,8 @@ pub struct Journal<R> {
     folder: PathBuf,
     /// Steps that the policy has taken.
     version: u64,
+    /// The files with samples of this version.
+    of_version: Mutex<Vec<PathBuf>>,
 }
 
 /// Why samples cannot be kept or found.
@@ -38,7 +41,7 @@ pub enum JournalError {
         cause: io::Error,
     },
     /// A file is not as it was written.
-    #[error("{path} is damaged: {reason}")]
+    #[error("{path} is damaged: {reason}; remove it, and its step is sampled anew")]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -69,7 +72,7 @@ struct Kept {
 impl<R> Journal<R> {
     /// Keeps the samples of `rollouts` in a folder.
     pub fn new(rollouts: R, folder: impl Into<PathBuf>) -> Self {
-        Self { rollouts, folder: folder.into(), version: 0 }
+        Self { rollouts, folder: folder.into(), version: 0, of_version: Mutex::default() }
     }
 
     fn read(
@@ -111,6 +114,28 @@ impl<R> Journal<R> {
         written.map_err(|cause| JournalError::Io { path: path.to_owned(), cause })
     }
 
+    fn of_version(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.of_version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the samples of later versions.
+    fn remove_later(&self) -> Result<(), JournalError> {
+        let failed = |path: &Path, cause| JournalError::Io { path: path.to_owned(), cause };
+        let entries = match fs::read_dir(&self.folder) {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(|cause| failed(&self.folder, cause))?,
+        };
+        for entry in entries {
+            let path = entry.map_err(|cause| failed(&self.folder, cause))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let version = name.split_once('-').and_then(|(version, _)| version.parse::<u64>().ok());
+            if version.is_some_and(|version| version > self.version) {
+                fs::remove_file(&path).map_err(|cause| failed(&path, cause))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The fingerprint of everything that samples depend on.
     fn asked(&self, sampler: &Sampler, requests: &[Request<'_>]) -> String {
         let key =
@@ -124,6 +149,24 @@ impl<R> Journal<R> {
     }
 }
 
+/// Passes samples on as they end, and collects them; none if `receive` has broken.
+fn collect(
+    requests: &[Request<'_>],
+    sample_each: impl FnOnce(&mut dyn FnMut(Ended) -> ControlFlow<()>) -> Result<(), RolloutError>,
+    receive: &mut dyn FnMut(Ended) -> ControlFlow<()>,
+) -> Result<Option<Vec<Vec<Sample>>>, RolloutError> {
+    let mut samples: Vec<Vec<Sample>> =
+        requests.iter().map(|request| vec![Sample::default(); request.keys.len()]).collect();
+    let mut is_broken = false;
+    sample_each(&mut |ended| {
+        samples[ended.request][ended.index] = ended.sample.clone();
+        let flow = receive(ended);
+        is_broken |= flow.is_break();
+        flow
+    })?;
+    Ok((!is_broken).then_some(samples))
+}
+
 impl<M, R: Rollouts<M>> Rollouts<M> for Journal<R> {
     fn sample_each(
         &self,
@@ -134,13 +177,17 @@ impl<M, R: Rollouts<M>> Rollouts<M> for Journal<R> {
     ) -> Result<(), RolloutError> {
         let asked = self.asked(sampler, requests);
         let path = self.folder.join(format!("{:08}-{}.json", self.version, &asked[..16]));
-        let samples = match self.read(&path, &asked, requests).map_err(RemoteError::new)? {
-            Some(samples) => samples,
-            None => {
-                let samples = self.rollouts.sample(model, sampler, requests)?;
-                self.write(&path, asked, &samples).map_err(RemoteError::new)?;
-                samples
-            }
+        let kept = self.read(&path, &asked, requests).map_err(RemoteError::new)?;
+        self.of_version().push(path.clone());
+        let Some(samples) = kept else {
+            let sample_each =
+                |each: &mut dyn FnMut(Ended) -> _| self.rollouts.sample_each(model, sampler, requests, each);
+            let Some(samples) = collect(requests, sample_each, receive)? else { return Ok(()) };
+            // They were sampled by a policy that an earlier process may not have come to.
+            self.remove_later()
+                .and_then(|()| self.write(&path, asked, &samples))
+                .map_err(RemoteError::new)?;
+            return Ok(());
         };
         for (request, samples) in samples.into_iter().enumerate() {
             for (index, sample) in samples.into_iter().enumerate() {
@@ -156,8 +203,18 @@ impl<M, R: Rollouts<M>> Rollouts<M> for Journal<R> {
         self.rollouts.sampler_kind()
     }
 
+    fn refuse(&self) {
+        for path in self.of_version().drain(..) {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!("{}: {error}; remove it before the run is resumed", path.display());
+            }
+        }
+        self.rollouts.refuse();
+    }
+
     fn follow(&mut self, model: &M, version: u64) {
         self.version = version;
+        self.of_version().clear();
         self.rollouts.follow(model, version);
     }
 }

@@ -19,4 +19,4 @@ pub use config::{FleetConfig, ServerConfig};
 pub use error::FleetError;
 pub use fleet::{Fleet, ServerReport};
 pub use journal::{Journal, JournalError};
-pub use publication::Kind;
+pub use publication::{PolicyKind, Save};

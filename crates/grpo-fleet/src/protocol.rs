@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// What a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ServerKind {
     /// `grpo serve`: the same samples as in this process, to the bit, with entropies.
     Grpo,
     /// vLLM, or a server that speaks its protocol.
@@ -22,7 +22,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// What the server is.
-    pub kind: Kind,
+    pub kind: ServerKind,
     /// The name of the model without adapters.
     pub base: String,
     /// The names of adapters that are loaded.
@@ -50,7 +50,7 @@ pub enum ProtocolError {
 
 impl ProtocolError {
     /// Whether another try may succeed.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreadable(_) | Self::GivenUp(_))
     }
 }
@@ -88,7 +88,7 @@ pub fn parse_models(answer: &[u8]) -> Result<Listed, ProtocolError> {
     let base = bases.into_iter().next();
     let base = base.ok_or_else(|| ProtocolError::Wrong("it lists no model".to_string()))?;
     Ok(Listed {
-        kind: if base.owned_by.as_deref() == Some("grpo") { Kind::Grpo } else { Kind::Vllm },
+        kind: if base.owned_by.as_deref() == Some("grpo") { ServerKind::Grpo } else { ServerKind::Vllm },
         base: base.id,
         adapters: adapters.into_iter().map(|model| model.id).collect(),
         positions: base.max_model_len,
@@ -98,7 +98,7 @@ pub fn parse_models(answer: &[u8]) -> Result<Listed, ProtocolError> {
 
 impl Group<'_> {
     /// The body of a request of `/v1/completions`. Every option is in it: what is missing would come from files of the server.
-    pub fn body(&self, kind: Kind) -> Vec<u8> {
+    pub fn body(&self, kind: ServerKind) -> Vec<u8> {
         let Sampler { sampling, stop, max_tokens, .. } = self.sampler;
         let keys = self.request.keys;
         let mut body = json!({
@@ -122,13 +122,13 @@ impl Group<'_> {
             "cache_salt": self.model,
         });
         match (kind, keys.first()) {
-            (Kind::Grpo, Some(SampleKey { seed, step, problem, .. })) => {
+            (ServerKind::Grpo, Some(SampleKey { seed, step, problem, .. })) => {
                 let samples: Vec<u64> = keys.iter().map(|key| key.sample).collect();
                 body["sample_keys"] =
                     json!({ "seed": seed, "step": step, "problem": problem, "samples": samples });
                 body["return_entropies"] = true.into();
             }
-            (Kind::Vllm, Some(key)) => body["seed"] = seed(*key).into(),
+            (ServerKind::Vllm, Some(key)) => body["seed"] = seed(*key).into(),
             (_, None) => {}
         }
         body.to_string().into_bytes()
@@ -169,6 +169,9 @@ impl Group<'_> {
         let is_logprob = |logprob: &Option<f64>| logprob.is_some_and(|x| x > -1000.0 && x <= 1e-3);
         if let Some(token) = logprobs.iter().position(|logprob| !is_logprob(logprob)) {
             return wrong(format!("{:?} is no log-probability of token {token}", logprobs[token]));
+        }
+        if entropies.iter().flatten().any(|entropy| !(0.0..1e3).contains(entropy)) {
+            return wrong("an entropy is not finite or negative".into());
         }
         let Sampler { stop, max_tokens, .. } = self.sampler;
         let stopped_at = token_ids.iter().position(|token| stop.contains(token));

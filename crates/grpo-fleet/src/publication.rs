@@ -3,15 +3,19 @@
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use grpo_files::rename_durably;
 
 use crate::FleetError;
 
+/// Writes a policy to a folder.
+pub type Save<'a> = dyn Fn(&Path) -> Result<(), Box<dyn Error + Send + Sync>> + 'a;
+
 /// What a version of the policy consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum PolicyKind {
     /// Adapters in PEFT's format. Servers keep several of them at once.
     Adapter,
     /// All weights, in Hugging Face layout.
@@ -25,13 +29,15 @@ pub(crate) struct Version {
     /// Its name on all servers: no other version has it, because a server might take that one from its cache.
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
-    pub(crate) kind: Kind,
+    pub(crate) kind: PolicyKind,
 }
 
 /// Writes versions.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     folder: PathBuf,
+    /// Whether the folder was made here.
+    made: bool,
     /// The part of names that tells this process from others.
     prefix: String,
     /// The newest, and the one before, which a server may still be using.
@@ -41,8 +47,11 @@ pub(crate) struct Publisher {
 impl Publisher {
     pub(crate) fn new(folder: PathBuf) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let prefix = format!("grpo-{since:x}-{:x}", std::process::id());
-        Self { folder, prefix, kept: Vec::new() }
+        // Two in one process may begin at the same time.
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("grpo-{since:x}-{:x}-{count}", std::process::id());
+        Self { folder, made: false, prefix, kept: Vec::new() }
     }
 
     /// The newest version.
@@ -54,8 +63,8 @@ impl Publisher {
     pub(crate) fn publish(
         &mut self,
         number: u64,
-        kind: Kind,
-        save: &dyn Fn(&Path) -> Result<(), Box<dyn Error + Send + Sync>>,
+        kind: PolicyKind,
+        save: &Save<'_>,
     ) -> Result<(), FleetError> {
         if self.current().is_some_and(|current| current.number == number) {
             return Ok(());
@@ -64,6 +73,7 @@ impl Publisher {
         let folder = self.folder.join(&name);
         let failed = |reason: String| FleetError::Publication { folder: folder.clone(), reason };
         let partial = self.folder.join(format!("{name}.partial"));
+        self.made |= !self.folder.exists();
         fs::create_dir_all(&partial).map_err(|error| failed(error.to_string()))?;
         let written = save(&partial).and_then(|()| Ok(rename_durably(&partial, &folder)?));
         if let Err(error) = written {
@@ -92,7 +102,9 @@ impl Drop for Publisher {
         while !self.kept.is_empty() {
             self.forget(0);
         }
-        // Unless something else is in it.
-        let _ = fs::remove_dir(&self.folder);
+        if self.made {
+            // Unless something else is in it.
+            let _ = fs::remove_dir(&self.folder);
+        }
     }
 }

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::FleetError;
 
+/// The time for which servers that have the policy wait for those that load it, so that groups are divided evenly.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Groups that wait for a server, and what each server has in progress.
 pub(crate) struct Schedule {
     state: Mutex<State>,
@@ -18,8 +21,9 @@ pub(crate) struct Schedule {
 struct State {
     waiting: VecDeque<Waiting>,
     servers: Vec<Load>,
-    /// When a server last did something.
-    worked: Instant,
+    began: Instant,
+    /// Since when no server works; none if one does.
+    idle_since: Option<Instant>,
     /// Nothing more is wanted.
     is_over: bool,
     failure: Option<FleetError>,
@@ -32,11 +36,22 @@ pub(crate) struct Waiting {
     tries: usize,
 }
 
+/// What a server does next.
+pub(crate) enum Next {
+    Group(Waiting),
+    /// It has failed, and may have lost the policy.
+    NotReady,
+    /// No more groups are to be sampled.
+    End,
+}
+
 #[derive(Clone)]
 struct Load {
     in_flight: usize,
-    /// Whether it has not failed since it last worked.
+    /// Whether it has not failed since it was last ready.
     is_usable: bool,
+    /// Whether it has had the policy.
+    was_ready: bool,
 }
 
 impl Schedule {
@@ -48,8 +63,9 @@ impl Schedule {
     ) -> Self {
         let state = State {
             waiting: groups.map(|group| Waiting { group, tries: 0 }).collect(),
-            servers: vec![Load { in_flight: 0, is_usable: true }; servers],
-            worked: Instant::now(),
+            servers: vec![Load { in_flight: 0, is_usable: true, was_ready: false }; servers],
+            began: Instant::now(),
+            idle_since: None,
             is_over: false,
             failure: None,
         };
@@ -66,21 +82,33 @@ impl Schedule {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A group for a server that works, as soon as no other one has fewer in progress; none if no more are to be sampled.
-    pub(crate) fn take(&self, server: usize) -> Option<Waiting> {
+    /// A server works.
+    pub(crate) fn ready(&self, server: usize) {
+        let mut state = self.lock();
+        (state.servers[server].is_usable, state.servers[server].was_ready) = (true, true);
+        state.idle_since = None;
+        self.changed.notify_all();
+    }
+
+    /// A group for a server, as soon as no other one that works has fewer in progress.
+    pub(crate) fn take(&self, server: usize) -> Next {
         let mut state = self.lock();
         loop {
-            state.servers[server].is_usable = true;
             if state.is_done() {
-                return None;
+                return Next::End;
+            }
+            if !state.servers[server].is_usable {
+                return Next::NotReady;
             }
             if state.is_next(server, self.most_in_flight)
                 && let Some(next) = state.waiting.pop_front()
             {
                 state.servers[server].in_flight += 1;
-                return Some(next);
+                // Others may have the fewest now.
+                self.changed.notify_all();
+                return Next::Group(next);
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            (state, _) = self.changed.wait_timeout(state, GRACE).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -88,7 +116,6 @@ impl Schedule {
     pub(crate) fn done(&self, server: usize) {
         let mut state = self.lock();
         state.servers[server].in_flight -= 1;
-        state.worked = Instant::now();
         self.changed.notify_all();
     }
 
@@ -97,11 +124,12 @@ impl Schedule {
     pub(crate) fn repeat(&self, server: usize, waiting: Waiting, error: FleetError) {
         let mut state = self.lock();
         state.servers[server].in_flight -= 1;
+        state.leave(server);
         let tries = waiting.tries + 1;
-        if error.is_passing() && tries < self.most_tries {
+        if error.is_transient() && tries < self.most_tries {
             tracing::warn!("{error}; its group is sampled again");
             state.waiting.push_front(Waiting { tries, ..waiting });
-        } else if error.is_passing() {
+        } else if error.is_transient() {
             state.fail(FleetError::GaveUp { tries, last: Box::new(error) });
         } else {
             state.fail(error);
@@ -112,13 +140,12 @@ impl Schedule {
     /// A server does not work, and is asked again after a pause; false if no more are to be sampled.
     pub(crate) fn pause(&self, server: usize, error: FleetError, pause: Duration) -> bool {
         let mut state = self.lock();
-        state.servers[server].is_usable = false;
-        let waited = state.worked.elapsed();
-        if !error.is_passing() {
+        state.leave(server);
+        let idle = state.idle_since.map_or(Duration::ZERO, |since| since.elapsed());
+        if !error.is_transient() {
             state.fail(error);
-        } else if waited >= self.patience && state.servers.iter().all(|load| !load.is_usable) {
-            let seconds = waited.as_secs();
-            state.fail(FleetError::NoServer { seconds, last: Box::new(error) });
+        } else if idle >= self.patience {
+            state.fail(FleetError::NoServer { seconds: idle.as_secs(), last: Box::new(error) });
         }
         self.changed.notify_all();
         let (state, _) = self
@@ -141,6 +168,14 @@ impl Schedule {
 }
 
 impl State {
+    /// Notes that a server does not work.
+    fn leave(&mut self, server: usize) {
+        self.servers[server].is_usable = false;
+        if self.servers.iter().all(|load| !load.is_usable) {
+            self.idle_since.get_or_insert_with(Instant::now);
+        }
+    }
+
     fn fail(&mut self, error: FleetError) {
         self.failure.get_or_insert(error);
     }
@@ -150,9 +185,10 @@ impl State {
         self.is_over || self.failure.is_some() || (self.waiting.is_empty() && !in_flight)
     }
 
-    /// Whether no server that works has fewer groups in progress.
+    /// Whether no server that works has fewer groups in progress. One that loads the policy is waited for, but not for long.
     fn is_next(&self, server: usize, most: usize) -> bool {
-        let own = self.servers[server].in_flight;
-        own < most && self.servers.iter().filter(|load| load.is_usable).all(|load| own <= load.in_flight)
+        let (own, is_early) = (self.servers[server].in_flight, self.began.elapsed() < GRACE);
+        let mut working = self.servers.iter().filter(|load| load.is_usable && (load.was_ready || is_early));
+        own < most && working.all(|load| own <= load.in_flight)
     }
 }

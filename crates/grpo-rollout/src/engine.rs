@@ -114,6 +114,10 @@ impl<D: Decoder> Engine<D> {
     /// Drops what is left of a job.
     pub fn cancel(&mut self, job: usize) {
         self.unread.retain(|unread| unread.id != job);
+        if self.unread.is_empty() {
+            // The next prompt may be read by another decoder.
+            self.known = None;
+        }
         self.waiting.retain(|waiting| waiting.completion.job != job);
         let (cancelled, running) =
             std::mem::take(&mut self.running).into_iter().partition(|r| r.completion.job == job);

@@ -60,6 +60,9 @@ pub trait Rollouts<M> {
         SamplerKind::Own
     }
 
+    /// Called if the samples since the last step were refused because they are not the model's: they must not be given again.
+    fn refuse(&self) {}
+
     /// Called after every step and after a resumption, before the next samples, with the number of steps that the model has taken.
     fn follow(&mut self, _model: &M, _version: u64) {}
 }
@@ -77,6 +80,10 @@ impl<M, R: Rollouts<M> + ?Sized> Rollouts<M> for Box<R> {
 
     fn sampler_kind(&self) -> SamplerKind {
         (**self).sampler_kind()
+    }
+
+    fn refuse(&self) {
+        (**self).refuse();
     }
 
     fn follow(&mut self, model: &M, version: u64) {

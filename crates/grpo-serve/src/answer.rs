@@ -50,7 +50,8 @@ impl<'a> Answer<'a> {
         let (wanted, n) = (asked.answer, asked.keys.len());
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let id = format!("{}-{created}-{id}", if wanted.is_chat { "chatcmpl" } else { "cmpl" });
-        let begun = Choice { text: text.prefill.clone(), ..Choice::default() };
+        let prefill = if wanted.is_chat { text.prefill.clone() } else { String::new() };
+        let begun = Choice { text: prefill, ..Choice::default() };
         Self {
             text,
             wanted,
@@ -89,15 +90,13 @@ impl<'a> Answer<'a> {
         answer
     }
 
-    /// What a stream begins with: the role of a chat's answers, and what their prefill is.
+    /// What the stream of a chat begins with: the role of its answers, and what their prefill is.
     pub(crate) fn beginning(&self) -> Vec<Value> {
-        let part = |index| match self.wanted.is_chat {
-            true => json!({ "index": index, "delta": { "role": "assistant", "content": self.text.prefill },
-                            "finish_reason": null }),
-            false => json!({ "index": index, "text": self.text.prefill, "finish_reason": null }),
+        let part = |index| {
+            let delta = json!({ "role": "assistant", "content": self.text.prefill });
+            json!({ "index": index, "delta": delta, "finish_reason": null })
         };
-        let is_needed = self.wanted.is_chat || !self.text.prefill.is_empty();
-        let parts = (0..self.choices.len()).filter(|_| is_needed);
+        let parts = (0..self.choices.len()).filter(|_| self.wanted.is_chat);
         parts.map(|index| self.frame(true, vec![part(index)])).collect()
     }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use grpo_qwen2::ChatTokenizer;
 use serde_json::Value;
@@ -31,8 +32,8 @@ pub(crate) struct Shared {
     /// Requests so far.
     pub(crate) count: AtomicUsize,
     token: Option<Token>,
-    port: u16,
-    is_local: bool,
+    /// What the header `Host` of a program of this machine says.
+    hosts: Vec<String>,
     /// Requests that are being answered.
     open: AtomicUsize,
 }
@@ -59,6 +60,8 @@ impl Token {
     }
 }
 
+/// The longest body that is read to its end although it is refused, in bytes.
+const MOST_DRAINED: usize = 64 << 20;
 /// The most requests that are answered at once; each has a thread.
 const MOST_OPEN: usize = 512;
 
@@ -78,14 +81,17 @@ impl Server {
         let failed = |cause: String| ServeError::Address { address, cause };
         let http = tiny_http::Server::http(address).map_err(|error| failed(error.to_string()))?;
         let bound = http.server_addr().to_ip().ok_or_else(|| failed("it has no port".into()))?;
+        let mut hosts: Vec<String> = Vec::new();
+        for host in [bound.ip().to_string(), format!("[{}]", bound.ip()), "localhost".to_string()] {
+            hosts.extend([format!("{host}:{}", bound.port()), host]);
+        }
         let shared = Shared {
             worker,
             text,
             weight_version: Mutex::new("default".to_string()),
             count: AtomicUsize::new(0),
             token,
-            port: bound.port(),
-            is_local,
+            hosts,
             open: AtomicUsize::new(0),
         };
         Ok(Self { http, address: bound, shared: Arc::new(shared) })
@@ -97,9 +103,22 @@ impl Server {
     }
 
     /// Answers requests, without an end.
-    pub fn serve(&self) -> io::Result<()> {
+    pub fn serve(mut self) -> io::Result<()> {
         loop {
-            let request = self.http.recv()?;
+            let request = match self.http.recv() {
+                Ok(request) => request,
+                // tiny_http accepts nothing after an error, such as too many open files.
+                Err(error) => {
+                    tracing::warn!("{error}; listening again");
+                    self.listen_again();
+                    continue;
+                }
+            };
+            if request.body_length().is_some_and(|length| length > MOST_DRAINED) {
+                // tiny_http would read the rest of the body into memory before it forgets the request.
+                std::mem::forget(request);
+                continue;
+            }
             let shared = self.shared.clone();
             if shared.open.fetch_add(1, Ordering::Relaxed) >= MOST_OPEN {
                 shared.open.fetch_sub(1, Ordering::Relaxed);
@@ -110,17 +129,41 @@ impl Server {
                 continue;
             }
             std::thread::spawn(move || {
+                let _open = Open(&shared);
                 shared.answer(request);
-                shared.open.fetch_sub(1, Ordering::Relaxed);
             });
         }
+    }
+
+    fn listen_again(&mut self) {
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+            match tiny_http::Server::http(self.address) {
+                Ok(http) => {
+                    self.http = http;
+                    return;
+                }
+                Err(error) => tracing::warn!("{}: {error}", self.address),
+            }
+        }
+    }
+}
+
+/// A request that is being answered.
+struct Open<'a>(&'a Shared);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Shared {
     fn answer(&self, request: Request) {
         let path = request.url().split('?').next().unwrap_or_default();
-        let found = self.check(&request).and_then(|()| Route::of(request.method(), path));
+        // Whether the server is there is no secret.
+        let checked = if path == "/health" { Ok(()) } else { self.check(&request) };
+        let found = checked.and_then(|()| Route::of(request.method(), path));
         match found {
             // A client that has gone needs no answer.
             Ok(route) => drop(route.answer(self, request)),
@@ -136,11 +179,10 @@ impl Shared {
         };
         let Some(token) = &self.token else {
             // A page of another host, whose name has been made to point here, must not use the model.
-            let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{}", self.port));
-            let is_here =
-                header("Host").is_some_and(|host| hosts.iter().any(|own| host.eq_ignore_ascii_case(own)));
+            let is_here = header("Host")
+                .is_some_and(|host| self.hosts.iter().any(|own| host.eq_ignore_ascii_case(own)));
             let is_page = header("Origin").is_some();
-            return match self.is_local && is_here && !is_page {
+            return match is_here && !is_page {
                 true => Ok(()),
                 false => Err(ApiError::new(
                     403,

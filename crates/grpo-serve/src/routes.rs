@@ -34,7 +34,7 @@ pub(crate) enum Route {
     WeightInfo,
     /// vLLM's `/pause`, `/resume` and `/reset_prefix_cache`: there is nothing to do, because no prompt's keys and values outlive
     /// their requests, and a request in progress keeps the weights that it has begun with.
-    Nothing,
+    NoOp,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +77,7 @@ impl Route {
             "/v1/unload_lora_adapter" => (Method::Post, Self::UnloadAdapter),
             "/collective_rpc" => (Method::Post, Self::CollectiveRpc),
             "/update_weight_version" => (Method::Post, Self::UpdateWeightVersion),
-            "/pause" | "/resume" | "/reset_prefix_cache" => (Method::Post, Self::Nothing),
+            "/pause" | "/resume" | "/reset_prefix_cache" => (Method::Post, Self::NoOp),
             _ => return Err(ApiError::new(404, format!("there is no {path} here"))),
         };
         match *method == expected {
@@ -91,7 +91,7 @@ impl Route {
         if let Self::Completions { is_chat } = self {
             return complete(shared, request, is_chat);
         }
-        match body(&mut request).and_then(|body| self.obey(shared, &body)) {
+        match body(&mut request).and_then(|body| self.handle(shared, &body)) {
             Ok(Value::Null) => request.respond(plain(200, "")),
             Ok(Value::String(text)) => request.respond(plain(200, &text)),
             Ok(value) => request.respond(json(200, &value)),
@@ -102,7 +102,7 @@ impl Route {
         }
     }
 
-    fn obey(self, shared: &Shared, body: &[u8]) -> Result<Value, ApiError> {
+    fn handle(self, shared: &Shared, body: &[u8]) -> Result<Value, ApiError> {
         let worker = &shared.worker;
         match self {
             Self::Health => worker.models().map(|_| Value::Null),
@@ -137,7 +137,7 @@ impl Route {
                 let version = shared.weight_version.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 Ok(json!({ "weight_version": version }))
             }
-            Self::Nothing => Ok(json!({ "status": "ok" })),
+            Self::NoOp => Ok(json!({ "status": "ok" })),
             Self::Completions { .. } => unreachable!("they are answered as they come"),
         }
     }

@@ -235,6 +235,7 @@ impl State {
             Command::UnloadAdapter { name, done } => {
                 let n = self.adapters.len();
                 self.adapters.retain(|loaded| loaded.name != name);
+                self.forget_idle();
                 let was_there = self.adapters.len() < n;
                 let _ = done.send(if was_there { Ok(()) } else { Err(ApiError::no_model(&name)) });
             }
@@ -298,6 +299,19 @@ impl State {
         let model = Qwen2::load_frozen(folder, &device)?.of_shape(&config, folder)?;
         self.adapters.clear();
         self.base.model = Rc::new(model);
+        self.forget_idle();
         Ok(())
+    }
+
+    /// Leaves one idle engine, which no longer holds the weights that it had.
+    fn forget_idle(&mut self) {
+        let mut idle = 0;
+        self.engines.retain_mut(|(loaded, engine)| {
+            if engine.is_idle() {
+                *loaded = self.base.clone();
+                idle += 1;
+            }
+            idle <= 1 || !engine.is_idle()
+        });
     }
 }

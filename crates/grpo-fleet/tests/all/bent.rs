@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use grpo_fleet::{Fleet, FleetConfig, FleetError, Kind, ServerConfig};
+use grpo_fleet::{Fleet, FleetConfig, FleetError, PolicyKind, ServerConfig};
 use grpo_rollout::{Ended, Request, SampleKey, Sampler, Sampling};
 use serde_json::{Value, json};
 use tiny_http::{Header, Request as Http, Response, Server};
@@ -144,7 +144,7 @@ fn config(servers: &[&Bent]) -> FleetConfig {
 
 /// A policy of one file.
 fn publish(fleet: &Fleet, version: u64) -> Result<(), FleetError> {
-    fleet.publish(version, Kind::Adapter, &|folder| Ok(std::fs::write(folder.join("adapter"), "")?))
+    fleet.publish(version, PolicyKind::Adapter, &|folder| Ok(std::fs::write(folder.join("adapter"), "")?))
 }
 
 const GROUPS: u64 = 6;
@@ -286,10 +286,11 @@ fn a_policy_that_cannot_be_loaded_is_an_error_with_advice() {
     let folder = tempfile::tempdir().unwrap();
     let bent = Bent::new(&[]);
     let fleet = Fleet::connect(&config(&[&bent]), folder.path()).unwrap();
-    fleet.publish(0, Kind::Adapter, &|_| Ok(())).unwrap();
+    fleet.publish(0, PolicyKind::Adapter, &|_| Ok(())).unwrap();
     let error = sample(&fleet).unwrap_err().to_string();
     assert!(error.contains("No adapter found") && error.contains("rollouts.folder"), "{error}");
-    let error = fleet.publish(1, Kind::Adapter, &|_| Err("the disk is full".into())).unwrap_err().to_string();
+    let error =
+        fleet.publish(1, PolicyKind::Adapter, &|_| Err("the disk is full".into())).unwrap_err().to_string();
     assert!(error.contains("the disk is full") && error.contains("checkpoint"), "{error}");
 }
 
@@ -317,8 +318,8 @@ fn a_token_does_not_leak() {
 fn what_cannot_be_sampled_is_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let fleet = connect(&[&Bent::new(&[])], folder.path());
-    fleet.check(&Sampling::default(), 64, 100).unwrap();
-    let error = fleet.check(&Sampling::default(), 65, 100).unwrap_err().to_string();
+    fleet.check(&Sampling::default(), 8, 64, 100).unwrap();
+    let error = fleet.check(&Sampling::default(), 8, 65, 100).unwrap_err().to_string();
     assert!(error.contains("takes 64 tokens") && error.contains("--max-model-len 65"), "{error}");
     for url in ["10.0.0.1:80", "ftp://a", "", "http://"] {
         let server = ServerConfig { url: url.to_string(), admin_url: None, token_file: None };

@@ -1,7 +1,7 @@
 //! Answers of vLLM 0.32, recorded, and answers that are wrong.
 
 use grpo_core::Finish;
-use grpo_fleet::protocol::{Group, Kind, Listed, ProtocolError, parse_models, parse_weight_version};
+use grpo_fleet::protocol::{Group, Listed, ProtocolError, ServerKind, parse_models, parse_weight_version};
 use grpo_rollout::{Request, SampleKey, Sampler, Sampling};
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ fn what_vllm_answers_is_read() {
     assert_eq!(finishes, [Finish::Stop, Finish::Stop, Finish::Length]);
 
     let base = Listed {
-        kind: Kind::Vllm,
+        kind: ServerKind::Vllm,
         base: "base".to_string(),
         adapters: vec![],
         positions: Some(512),
@@ -93,17 +93,17 @@ fn an_answer_to_something_else_is_refused() {
         (change("/choices/0/token_ids/3", json!(151_645)), "with no reason that was given"),
     ] {
         let error = parse(&answer, &[151_645]).unwrap_err();
-        assert!(error.to_string().contains(expected) && !error.is_passing(), "{expected}: {error}");
+        assert!(error.to_string().contains(expected) && !error.is_transient(), "{expected}: {error}");
     }
     let aborted = parse(&change("/choices/0/finish_reason", json!("abort")), &[151_645]).unwrap_err();
-    assert!(aborted.is_passing() && aborted.to_string().contains("abort"), "{aborted}");
+    assert!(aborted.is_transient() && aborted.to_string().contains("abort"), "{aborted}");
     let cut = fixture("completion").to_string();
     let (keys, sampler) = (keys(), sampler(&[151_645]));
     let request = Request { prompt: &PROMPT, keys: &keys };
     let group = Group { model: "base", request, sampler: &sampler, vocabulary: None };
     for length in [0, 1, 100, cut.len() - 1] {
         let error = group.parse(&cut.as_bytes()[..length]).unwrap_err();
-        assert!(error.is_passing(), "{error}");
+        assert!(error.is_transient(), "{error}");
     }
 }
 
@@ -113,7 +113,7 @@ fn requests_say_everything() {
     let (keys, sampler) = (keys(), sampler(&[7, 9]));
     let request = Request { prompt: &PROMPT, keys: &keys };
     let group = Group { model: "grpo-1", request, sampler: &sampler, vocabulary: None };
-    let body: Value = serde_json::from_slice(&group.body(Kind::Vllm)).unwrap();
+    let body: Value = serde_json::from_slice(&group.body(ServerKind::Vllm)).unwrap();
     let seed = body["seed"].as_u64().unwrap();
     let expected = json!({
         "model": "grpo-1", "prompt": PROMPT, "n": 3, "max_tokens": 6, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0,
@@ -131,11 +131,11 @@ fn requests_say_everything() {
             sample: 0,
         }];
         let request = Request { prompt: &PROMPT, keys: &keys };
-        let body = Group { request, ..group }.body(Kind::Vllm);
+        let body = Group { request, ..group }.body(ServerKind::Vllm);
         serde_json::from_slice::<Value>(&body).unwrap()["seed"].as_u64().unwrap()
     });
     assert!(others.iter().all(|other| *other != seed), "{others:?}");
-    let own: Value = serde_json::from_slice(&group.body(Kind::Grpo)).unwrap();
+    let own: Value = serde_json::from_slice(&group.body(ServerKind::Grpo)).unwrap();
     assert_eq!(own["sample_keys"], json!({ "seed": 1, "step": 2, "problem": 3, "samples": [0, 1, 2] }));
     assert_eq!((&own["return_entropies"], own.get("seed")), (&json!(true), None));
 }

@@ -28,7 +28,7 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
         while updates.len() < self.config.updates && updates.last().is_none_or(UpdateResult::is_finite) {
             let StepLoss { loss, gradients, completions } = self.accumulate(&batches)?;
             if updates.is_empty() {
-                self.check_sampler(&batches, &completions)?;
+                self.check_sampler(&batches, &completions).inspect_err(|_| self.policy.rollouts.refuse())?;
                 let targets = batches.iter_mut().flat_map(|batch| &mut batch.targets);
                 targets.zip(&completions).for_each(|(target, (tokens, _))| target.settle(tokens));
             }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::start;
+use super::{remote, start};
 use crate::config::{ExecutionConfig, RunConfig};
 use crate::device::DeviceInfo;
 use crate::{Error, Process, Task};
@@ -99,6 +99,7 @@ impl RunFolder {
         for file in [DESCRIPTION, BEFORE].map(|name| path.join(name)).iter().filter(|file| file.exists()) {
             fs::remove_file(file).map_err(Error::io(file))?;
         }
+        remote::remove_journal(path)?;
         let start = path.join(START);
         start::replace(&start, model, config.task.adapter.as_deref().map(Path::new), task)?;
         let run = Self {

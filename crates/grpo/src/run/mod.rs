@@ -181,7 +181,9 @@ impl<T: Truth> Run<T> {
         for damaged in latest.damaged {
             tracing::warn!("{damaged}; resuming from an earlier checkpoint");
         }
-        let plan = Plan::new(&trainer, &config, longest_prompt(&task, trainer.policy())?);
+        let longest = longest_prompt(&task, trainer.policy())?;
+        remote::check(fleet.as_ref(), &config, trainer.policy(), longest)?;
+        let plan = Plan::new(&trainer, &config, longest);
         folder.continue_run(trainer.steps(), &config, skip, device)?;
         let interrupt = Interrupt::default();
         Ok(Self { folder, _lock: lock, config, task, trainer, fleet, log, plan, interrupt })

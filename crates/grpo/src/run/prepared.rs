@@ -61,7 +61,9 @@ impl<T: Truth> Prepared<T> {
             let Connected { policy, fleet } = remote::connect(&config, policy)?;
             Ok::<_, Error>((Trainer::new(policy, rubric, config.algorithm.clone())?, fleet))
         })?;
-        let plan = Plan::new(&trainer, &config, longest_prompt(&task, trainer.policy())?);
+        let longest = longest_prompt(&task, trainer.policy())?;
+        remote::check(fleet.as_ref(), &config, trainer.policy(), longest)?;
+        let plan = Plan::new(&trainer, &config, longest);
         if let Some(info) = &proof.info {
             info.check_memory(plan.memory.total())?;
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use grpo_core::SamplerCorrection;
-use grpo_fleet::{Fleet, FleetError, Journal, Kind};
+use grpo_fleet::{Fleet, FleetError, Journal, PolicyKind};
 use grpo_rollout::{Ended, RemoteError, Request, RolloutError, Rollouts, Sampler, SamplerKind};
 use grpo_trainer::{Qwen2Policy, TrainedQwen2, Trainer};
 
@@ -44,14 +44,26 @@ pub(super) fn connect(config: &RunConfig, policy: Qwen2Policy) -> Result<Connect
     if rollouts.servers.is_empty() {
         return Ok(Connected { policy, fleet: None });
     }
-    let temporary = std::env::temp_dir().join("grpo-policies");
-    let fleet = Arc::new(Fleet::connect(rollouts, rollouts.folder.as_deref().unwrap_or(&temporary))?);
-    let (algorithm, vocabulary) = (&config.algorithm, policy.model().config().vocab_size);
-    // At least: a prompt has a token.
-    fleet.check(&algorithm.sampling, algorithm.max_completion_length + 1, vocabulary)?;
+    let temporary = std::env::temp_dir().join(format!("grpo-policies-{}", std::process::id()));
+    let folder = std::path::absolute(rollouts.folder.as_ref().unwrap_or(&temporary));
+    let folder = folder.map_err(Error::io(&temporary))?;
+    let fleet = Arc::new(Fleet::connect(rollouts, &folder)?);
     let correction = config.policy.rollout_dtype.correction();
     let remote = Remote { fleet: fleet.clone(), version: 0, correction };
     Ok(Connected { policy: Qwen2Policy { rollouts: Box::new(remote), ..policy }, fleet: Some(fleet) })
+}
+
+/// Checks that the servers can sample what a run asks for, whose longest prompt has this many tokens.
+pub(super) fn check(
+    fleet: Option<&Arc<Fleet>>,
+    config: &RunConfig,
+    policy: &Qwen2Policy,
+    longest_prompt: usize,
+) -> Result<(), Error> {
+    let (Some(fleet), algorithm) = (fleet, &config.algorithm) else { return Ok(()) };
+    let positions = longest_prompt + algorithm.max_completion_length;
+    let vocabulary = policy.model().config().vocab_size;
+    Ok(fleet.check(&algorithm.sampling, algorithm.group_size, positions, vocabulary)?)
 }
 
 /// The policy without the servers of the configuration.
@@ -75,9 +87,18 @@ pub(super) fn keep_journal<T: Sync>(
     Ok(trainer.map_rollouts(|rollouts| Box::new(Journal::new(rollouts, folder.join(JOURNAL))))?)
 }
 
+/// Removes the samples of an earlier run from a folder: they are of another policy.
+pub(super) fn remove_journal(folder: &Path) -> Result<(), Error> {
+    let journal = folder.join(JOURNAL);
+    if journal.exists() {
+        std::fs::remove_dir_all(&journal).map_err(Error::io(&journal))?;
+    }
+    Ok(())
+}
+
 impl Remote {
     fn publish(&self, model: &TrainedQwen2) -> Result<(), FleetError> {
-        let kind = if model.get().has_lora() { Kind::Adapter } else { Kind::Weights };
+        let kind = if model.get().has_lora() { PolicyKind::Adapter } else { PolicyKind::Weights };
         self.fleet.publish(self.version, kind, &|folder| Ok(model.save(folder)?))
     }
 }
