@@ -172,7 +172,7 @@ fn servers_that_do_not_fit_are_named() {
     succeed(train(&out, &["--steps", "1"]).arg(guarded));
     let everything = std::fs::read_to_string(out.join("run.json")).unwrap();
     assert!(everything.contains("token_file") && !everything.contains("secret"));
-    refused(&mut grpo("serve").args([MODEL, "--host", "0.0.0.0", "--port", "0"]), "give a token");
+    refused(grpo("serve").args([MODEL, "--host", "0.0.0.0", "--port", "0"]), "give a token");
 }
 
 /// A request without the conveniences of a client.

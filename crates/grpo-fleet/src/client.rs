@@ -78,7 +78,7 @@ impl Client {
         self.send(&self.url, path, body)
     }
 
-    /// The same for a request that takes long, which is given up when the server is no longer there: one that is told to end keeps its
+    /// The same for a request that takes long, which is given up when the server is no longer there: one that shuts down keeps its
     /// connections open, but accepts no others.
     pub(crate) fn post_watched(&self, path: &'static str, body: Vec<u8>) -> Result<Vec<u8>, FleetError> {
         let (client, (sender, answer)) = (self.clone(), channel());

@@ -241,10 +241,15 @@ impl Client {
 impl State {
     /// Notes that the server has failed, so that its policy is in doubt; returns how long it is left alone.
     fn fail(&mut self, error: FleetError) -> Duration {
-        let pause = LONGEST_PAUSE.min(PAUSE.saturating_mul(1 << self.failures.min(16)));
         self.version = None;
+        let now = Instant::now();
+        if let Some((_, until)) = self.pause.as_ref().filter(|(_, until)| *until > now) {
+            // Groups that were in progress together fail together: that is one failure.
+            return *until - now;
+        }
+        let pause = LONGEST_PAUSE.min(PAUSE.saturating_mul(1 << self.failures.min(16)));
         self.failures = self.failures.saturating_add(1);
-        self.pause = Some((error, Instant::now() + pause));
+        self.pause = Some((error, now + pause));
         pause
     }
 }
@@ -349,7 +354,7 @@ impl Server {
     }
 
     fn load_adapter(&self, version: &Version, state: &mut State) -> Result<(), FleetError> {
-        // A server that has started anew has none.
+        // A server that was restarted has none.
         let (listed, before) = (self.client.listed()?, &self.listed()?.base);
         if listed.base != *before {
             return Err(self.other(format!("serves `{}` now, and it served `{before}`", listed.base)));

@@ -40,9 +40,9 @@ pub enum ProtocolError {
     /// It cannot be read: it may have been cut off.
     #[error("its answer cannot be read: {0}")]
     Unreadable(String),
-    /// A completion was given up by the server.
-    #[error("it has given up a completion ({0})")]
-    GivenUp(String),
+    /// A completion was aborted by the server.
+    #[error("it aborted a completion ({0})")]
+    Aborted(String),
     /// It is an answer to something else, or by another policy.
     #[error("its answer is wrong: {0}")]
     Wrong(String),
@@ -51,7 +51,7 @@ pub enum ProtocolError {
 impl ProtocolError {
     /// Whether another try may succeed.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreadable(_) | Self::GivenUp(_))
+        matches!(self, Self::Unreadable(_) | Self::Aborted(_))
     }
 }
 
@@ -183,7 +183,7 @@ impl Group<'_> {
                     "it ends ({finish_reason:?}) after {n} tokens, with no reason that was given"
                 ));
             }
-            (Some(reason), _) => return Err(ProtocolError::GivenUp(reason.to_string())),
+            (Some(reason), _) => return Err(ProtocolError::Aborted(reason.to_string())),
         };
         let narrow =
             |values: Vec<Option<f64>>| values.into_iter().flatten().map(|value| value as f32).collect();

@@ -190,7 +190,7 @@ fn a_server_that_fails_is_asked_again_and_others_take_its_groups() {
     }
 }
 
-/// As vLLM does when it is told to end: it keeps the connections that it has, and accepts no others.
+/// As vLLM does when it shuts down: it keeps the connections that it has, and accepts no others.
 #[test]
 fn a_server_that_keeps_a_connection_open_but_is_gone_is_given_up() {
     let folder = tempfile::tempdir().unwrap();
@@ -227,19 +227,30 @@ fn servers_that_never_work_end_the_step() {
     let folder = tempfile::tempdir().unwrap();
     let bent = Bent::new(&[Bend::Status(503); 100]);
     let error = sample(&connect(&[&bent], folder.path())).unwrap_err();
-    assert!(matches!(&error, FleetError::GaveUp { tries: 4, .. }), "{error}");
-    // One that is gone.
-    let gone = Bent::new(&[]);
-    let fleet = connect(&[&gone], folder.path());
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let server = ServerConfig { url: format!("http://{nobody}"), admin_url: None, token_file: None };
-    let config = FleetConfig { servers: vec![server], ..config(&[]) };
-    let error = Fleet::connect(&config, folder.path()).unwrap_err();
-    assert!(matches!(&error, FleetError::Unreachable { .. }), "{error}");
-    drop(fleet);
+    assert!(matches!(&error, FleetError::GaveUp { .. } | FleetError::NoServer { .. }), "{error}");
+    assert!(error.to_string().contains("503: bent"), "{error}");
 }
 
-/// It was started anew, and has no adapters.
+#[test]
+fn one_server_has_to_be_there_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = ServerConfig { url: format!("http://{nobody}"), admin_url: None, token_file: None };
+    let alone = FleetConfig { servers: vec![nobody.clone()], ..config(&[]) };
+    let error = Fleet::connect(&alone, folder.path()).unwrap_err();
+    assert!(matches!(&error, FleetError::Unreachable { .. }), "{error}");
+    let good = Bent::new(&[]);
+    let mut both = config(&[&good]);
+    both.servers.push(nobody);
+    let fleet = Fleet::connect(&both, folder.path()).unwrap();
+    publish(&fleet, 0).unwrap();
+    assert_eq!(sample(&fleet).unwrap().len(), GROUPS as usize * 3);
+    let twice = config(&[&good, &good]);
+    let error = Fleet::connect(&twice, folder.path()).unwrap_err().to_string();
+    assert!(error.contains("each server once"), "{error}");
+}
+
+/// It was restarted, and has no adapters.
 #[test]
 fn a_server_that_comes_back_gets_the_policy_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -255,15 +266,15 @@ fn a_server_that_comes_back_gets_the_policy_again() {
 #[test]
 fn every_version_has_its_name_and_the_old_ones_go() {
     let folder = tempfile::tempdir().unwrap();
-    let bent = Bent::new(&[]);
-    let fleet = connect(&[&bent], folder.path());
+    let (bent, policies) = (Bent::new(&[]), folder.path().join("policies"));
+    let fleet = connect(&[&bent], &policies);
     let mut names = Vec::new();
     for version in 0..4 {
         publish(&fleet, version).unwrap();
         sample(&fleet).unwrap();
         let adapters = bent.adapters.lock().unwrap().clone();
         assert_eq!(adapters.len(), 1, "{adapters:?}");
-        assert!(std::fs::read_dir(folder.path()).unwrap().count() <= 2);
+        assert!(std::fs::read_dir(&policies).unwrap().count() <= 2);
         names.extend(adapters);
     }
     names.dedup();
@@ -278,7 +289,7 @@ fn every_version_has_its_name_and_the_old_ones_go() {
         .collect();
     assert!(names.iter().all(|name| salts.contains(&json!(name))), "the cache is salted by the version");
     drop(fleet);
-    assert!(bent.adapters.lock().unwrap().is_empty() && !folder.path().exists(), "nothing is left");
+    assert!(bent.adapters.lock().unwrap().is_empty() && !policies.exists(), "nothing is left");
 }
 
 #[test]

@@ -82,3 +82,28 @@ fn what_was_changed_is_refused() {
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
+
+#[test]
+fn what_was_refused_is_not_given_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::new(Counting(Cell::new(0)), folder.path());
+    let first = sample(&journal, 1).unwrap();
+    Rollouts::<()>::refuse(&journal);
+    assert_ne!(sample(&journal, 1).unwrap(), first);
+}
+
+/// A run that is resumed from an earlier checkpoint may take another way, where its versions are other policies.
+#[test]
+fn what_is_sampled_anew_removes_what_came_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::new(Counting(Cell::new(0)), folder.path());
+    let mut of_version = |version, seed| {
+        journal.follow(&(), version);
+        sample(&journal, seed).unwrap()
+    };
+    let (second, third) = (of_version(2, 1), of_version(3, 1));
+    assert_eq!((of_version(2, 1), of_version(3, 1)), (second.clone(), third.clone()));
+    of_version(2, 5);
+    assert_eq!(of_version(2, 1), second);
+    assert_ne!(of_version(3, 1), third);
+}
