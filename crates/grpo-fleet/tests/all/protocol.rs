@@ -122,7 +122,7 @@ fn requests_say_everything() {
         "cache_salt": "grpo-1", "seed": seed,
     });
     assert_eq!(body, expected);
-    assert!(seed < 1 << 63 && seed % 1024 == 0, "{seed}");
+    assert!(seed < 1 << 63 && seed.is_multiple_of(1024), "{seed}");
     let others = [1, 2, 3].map(|n| {
         let keys = [SampleKey {
             seed: 1 + u64::from(n == 1),
