@@ -66,12 +66,7 @@ impl Client {
 
     /// The answer of a path that needs no time.
     pub(crate) fn get(&self, path: &str) -> Result<Vec<u8>, FleetError> {
-        let request = self.agent.get(format!("{}{path}", self.url));
-        self.read(
-            &self.url,
-            path,
-            self.authorized(request).config().timeout_global(Some(BRIEF)).build().call(),
-        )
+        self.get_at(&self.url, path)
     }
 
     pub(crate) fn post(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, FleetError> {
@@ -108,8 +103,7 @@ impl Client {
 
     /// The answer of a path at that address, where a server has it.
     pub(crate) fn look_up(&self, path: &str) -> Result<Option<Vec<u8>>, FleetError> {
-        let request = self.authorized(self.agent.get(format!("{}{path}", self.admin_url)));
-        match self.read(&self.admin_url, path, request.config().timeout_global(Some(BRIEF)).build().call()) {
+        match self.get_at(&self.admin_url, path) {
             Err(FleetError::Status { status: 404, .. }) => Ok(None),
             read => read.map(Some),
         }
@@ -120,6 +114,11 @@ impl Client {
         let request = self.authorized(self.agent.post(format!("{}{path}", self.url)));
         let request = request.config().timeout_global(Some(BRIEF)).build();
         self.read(&self.url, path, request.header(CONTENT_TYPE, "application/json").send(body))
+    }
+
+    fn get_at(&self, url: &str, path: &str) -> Result<Vec<u8>, FleetError> {
+        let request = self.authorized(self.agent.get(format!("{url}{path}")));
+        self.read(url, path, request.config().timeout_global(Some(BRIEF)).build().call())
     }
 
     fn send(&self, url: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, FleetError> {

@@ -15,7 +15,7 @@ pub struct FleetConfig {
     pub groups_in_flight: usize,
     /// Time limit in seconds for a group, and for loading a policy.
     pub timeout: u64,
-    /// Seconds for which a step goes on without any server that works, before the run ends with an error.
+    /// Seconds that a step waits without any server that works, before the run ends with an error.
     pub patience: u64,
 }
 

@@ -2,7 +2,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use grpo_rollout::{Ended, InvalidOption, Request, Sample, SampleKey, Sampler, Sampling};
@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::protocol::{self, Group, Listed, ProtocolError, ServerKind};
 use crate::publication::{Publisher, Save, Version};
 use crate::schedule::{Next, Schedule};
-use crate::{FleetConfig, FleetError, PolicyKind};
+use crate::{FleetConfig, FleetError, PolicyKind, lock};
 
 /// The servers that completions are sampled on.
 #[derive(Debug)]
@@ -477,8 +477,4 @@ impl Server {
             [f32::min, f32::max].map(|end| logprobs.iter().copied().reduce(end).unwrap_or(0.0));
         Ok(most - least < 0.05)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +15,8 @@ use grpo_rollout::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use crate::lock;
 
 /// Rollouts whose samples are on the disk before anything is learned from them. What has been sampled before by the same version of the
 /// policy, for the same prompts and in the same way, is read instead of being sampled again.
@@ -115,7 +117,7 @@ impl<R> Journal<R> {
     }
 
     fn of_version(&self) -> MutexGuard<'_, Vec<PathBuf>> {
-        self.of_version.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.of_version)
     }
 
     /// Removes the samples of later versions.

@@ -15,8 +15,15 @@ pub mod protocol;
 mod publication;
 mod schedule;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 pub use config::{FleetConfig, ServerConfig};
 pub use error::FleetError;
 pub use fleet::{Fleet, ServerReport};
 pub use journal::{Journal, JournalError};
 pub use publication::{PolicyKind, Save};
+
+/// Locks what a thread that has panicked may have left locked: every change here is made at once.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::FleetError;
+use crate::{FleetError, lock};
 
 /// The time for which servers that have the policy wait for those that load it, so that groups are divided evenly.
 const GRACE: Duration = Duration::from_secs(1);
@@ -79,7 +79,7 @@ impl Schedule {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// A server works.

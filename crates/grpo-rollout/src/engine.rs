@@ -29,7 +29,7 @@ pub struct Drawn {
     pub index: usize,
     /// The token; none if the logits are not finite, which ends the completion.
     pub draw: Option<Draw>,
-    /// How the token has ended the completion; none if it goes on.
+    /// How the token has ended the completion; none if it continues.
     pub finish: Option<Finish>,
 }
 

@@ -48,7 +48,7 @@ impl Choice {
 impl<'a> Answer<'a> {
     pub(crate) fn new(id: usize, asked: &'a Asked, text: &'a ChatTokenizer) -> Self {
         let (wanted, n) = (asked.answer, asked.keys.len());
-        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let created = seconds();
         let id = format!("{}-{created}-{id}", if wanted.is_chat { "chatcmpl" } else { "cmpl" });
         let prefill = if wanted.is_chat { text.prefill.clone() } else { String::new() };
         let begun = Choice { text: prefill, ..Choice::default() };
@@ -182,6 +182,11 @@ impl<'a> Answer<'a> {
             false => self.text.tokenizer.decode(&[token]),
         }
     }
+}
+
+/// Now, as the protocol has it: seconds since 1970.
+pub(crate) fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The same numbers in F64, whose decimals are those of no other F32.

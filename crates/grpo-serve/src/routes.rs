@@ -4,14 +4,13 @@ use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tiny_http::{Method, Request, Response};
 
 use crate::ApiError;
-use crate::answer::Answer;
+use crate::answer::{Answer, seconds};
 use crate::http::{Shared, json, refuse};
 use crate::reading::{Events, body};
 use crate::request::Asked;
@@ -159,7 +158,7 @@ fn absolute(path: PathBuf) -> Result<PathBuf, ApiError> {
 fn models(shared: &Shared) -> Result<Value, ApiError> {
     let models = shared.worker.models()?;
     let (positions, rows) = (shared.worker.limits().positions, shared.worker.limits().rows);
-    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let created = seconds();
     let model = |name: &str, root: Option<&Path>| {
         json!({
             "id": name,

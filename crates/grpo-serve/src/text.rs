@@ -13,7 +13,7 @@ pub struct Piece {
     pub draw: Draw,
     /// The text that can be given. That of the token may come later, or not at all if it belongs to a stop string.
     pub text: String,
-    /// How the completion has ended; none if it goes on.
+    /// How the completion has ended; none if it continues.
     pub ended: Option<Ended>,
 }
 
@@ -41,11 +41,6 @@ impl<'a> Texts<'a> {
     pub fn new(text: &'a ChatTokenizer, n: usize, stop: &'a [String]) -> Self {
         let texts = (0..n).map(|_| Some(TextStream::new(text))).collect();
         Self { texts, held: vec![String::new(); n], stop }
-    }
-
-    /// Whether all completions have ended.
-    pub fn have_ended(&self) -> bool {
-        self.texts.iter().all(Option::is_none)
     }
 
     /// What a token adds; none if its completion has ended already, and an error if the logits were not finite.

@@ -132,7 +132,7 @@ impl Worker {
         self.ask(|done| Command::LoadAdapter { name, folder, done })?
     }
 
-    /// Forgets the adapters `name`. What is being decoded with them goes on.
+    /// Forgets the adapters `name`. What is being decoded with them continues.
     pub fn unload_adapter(&self, name: &str) -> Result<(), ApiError> {
         self.ask(|done| Command::UnloadAdapter { name: name.to_string(), done })?
     }

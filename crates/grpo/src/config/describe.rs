@@ -156,7 +156,7 @@ const ABOUT: &[(&str, &str)] = &[
     ("execution.rollouts.folder", "Where policies are written for them, under the same path everywhere."),
     ("execution.rollouts.groups_in_flight", "Groups that a server works on at once."),
     ("execution.rollouts.timeout", "Time limit in seconds for a group, and for loading a policy."),
-    ("execution.rollouts.patience", "Seconds for which a step goes on without any server."),
+    ("execution.rollouts.patience", "Seconds that a step waits without any server that works."),
 ];
 
 /// Keys whose defaults are commented out: those that follow from other keys, and the list that tables are added to.
