@@ -73,10 +73,10 @@ fn assert_same(run: &Path, alone: &Path) {
     }
 }
 
-/// With adapters, which servers load beside each other, and with all weights, which they replace.
+/// With adapters, which servers load beside each other, and with all weights, which they replace; also when they sample a step ahead.
 #[test]
 fn a_run_on_two_servers_is_the_run_alone() {
-    for more in [&["--lora", "4"][..], &[]] {
+    for more in [&["--lora", "4"][..], &[], &["lag=1"], &["--lora", "4", "lag=1"]] {
         let folder = tempfile::tempdir().unwrap();
         let [alone, fleet] = ["alone", "fleet"].map(|name| folder.path().join(name));
         succeed(&mut train(&alone, more));

@@ -236,7 +236,7 @@ fn what_cannot_be_resumed_is_explained() {
 
     let description = run.join("run.json");
     let text = std::fs::read_to_string(&description).unwrap();
-    std::fs::write(&description, text.replacen("\"format\": 6", "\"format\": 3", 1)).unwrap();
+    std::fs::write(&description, text.replacen("\"format\": 7", "\"format\": 3", 1)).unwrap();
     refused(&mut resumed(&run), "format 3");
     std::fs::write(&description, text).unwrap();
     let problems = run.join("start/problems.jsonl");

@@ -6,9 +6,6 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use grpo_core::Finish;
 use grpo_files::{sha256_of, write_bytes};
 use grpo_rollout::{
     Ended, RemoteError, Request, RolloutError, Rollouts, Sample, SampleKey, Sampler, SamplerKind,
@@ -58,17 +55,7 @@ struct Entry {
     /// SHA-256 of everything that was asked for.
     asked: String,
     /// For each request, its samples.
-    samples: Vec<Vec<Kept>>,
-}
-
-/// A sample: little-endian lists in base64.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Kept {
-    tokens: String,
-    logprobs: String,
-    entropies: String,
-    is_stopped: bool,
+    samples: Vec<Vec<Sample>>,
 }
 
 impl<R> Journal<R> {
@@ -100,15 +87,11 @@ impl<R> Journal<R> {
         if entry.asked != asked || !is_complete {
             return Err(damaged("it answers something else"));
         }
-        let samples =
-            |of_request: &Vec<Kept>| of_request.iter().map(Kept::sample).collect::<Option<Vec<_>>>();
-        let samples: Option<Vec<Vec<Sample>>> = entry.samples.iter().map(samples).collect();
-        Ok(Some(samples.ok_or_else(|| damaged("its numbers cannot be read"))?))
+        Ok(Some(entry.samples))
     }
 
-    fn write(&self, path: &Path, asked: String, samples: &[Vec<Sample>]) -> Result<(), JournalError> {
-        let kept = samples.iter().map(|of_request| of_request.iter().map(Kept::of).collect()).collect();
-        let entry = serde_json::to_string(&Entry { asked, samples: kept });
+    fn write(&self, path: &Path, entry: &Entry) -> Result<(), JournalError> {
+        let entry = serde_json::to_string(entry);
         let written = entry.map_err(io::Error::from).and_then(|entry| {
             fs::create_dir_all(&self.folder)?;
             write_bytes(path, entry)
@@ -187,7 +170,7 @@ impl<M, R: Rollouts<M>> Rollouts<M> for Journal<R> {
             let Some(samples) = collect(requests, sample_each, receive)? else { return Ok(()) };
             // They were sampled by a policy that an earlier process may not have come to.
             self.remove_later()
-                .and_then(|()| self.write(&path, asked, &samples))
+                .and_then(|()| self.write(&path, &Entry { asked, samples }))
                 .map_err(RemoteError::new)?;
             return Ok(());
         };
@@ -218,34 +201,5 @@ impl<M, R: Rollouts<M>> Rollouts<M> for Journal<R> {
         self.version = version;
         self.of_version().clear();
         self.rollouts.follow(model, version);
-    }
-}
-
-impl Kept {
-    fn of(sample: &Sample) -> Self {
-        let floats = |values: &[f32]| {
-            STANDARD.encode(values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())
-        };
-        Self {
-            tokens: STANDARD.encode(sample.tokens.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()),
-            logprobs: floats(&sample.logprobs),
-            entropies: floats(&sample.entropies),
-            is_stopped: sample.finish == Finish::Stop,
-        }
-    }
-
-    fn sample(&self) -> Option<Sample> {
-        let words = |text: &str| {
-            let bytes = STANDARD.decode(text).ok()?;
-            let (words, rest) = bytes.as_chunks::<4>();
-            rest.is_empty().then(|| words.to_vec())
-        };
-        let floats = |text| Some(words(text)?.into_iter().map(f32::from_le_bytes).collect());
-        Some(Sample {
-            tokens: words(&self.tokens)?.into_iter().map(u32::from_le_bytes).collect(),
-            logprobs: floats(&self.logprobs)?,
-            entropies: floats(&self.entropies)?,
-            finish: if self.is_stopped { Finish::Stop } else { Finish::Length },
-        })
     }
 }

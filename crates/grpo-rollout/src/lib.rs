@@ -16,6 +16,7 @@ mod error;
 mod key;
 mod option;
 mod rollouts;
+mod sample;
 mod sampler;
 mod tokens;
 
@@ -26,5 +27,6 @@ pub use error::{RemoteError, RolloutError};
 pub use key::SampleKey;
 pub use option::InvalidOption;
 pub use rollouts::{Local, Rollouts, SamplerKind};
-pub use sampler::{Ended, Request, Sample, Sampler};
+pub use sample::Sample;
+pub use sampler::{Ended, Request, Sampler};
 pub use tokens::{PromptCompletions, TokenGradients, TokenLogProbs};

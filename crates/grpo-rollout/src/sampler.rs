@@ -1,9 +1,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use grpo_core::Finish;
-
-use crate::{Decoder, Draw, Drawn, Engine, InvalidOption, Job, RolloutError, SampleKey, Sampling};
+use crate::{Decoder, Draw, Drawn, Engine, InvalidOption, Job, RolloutError, Sample, SampleKey, Sampling};
 
 /// Draws completions of prompts from a [`Decoder`].
 #[derive(Debug, Clone, PartialEq)]
@@ -26,24 +24,6 @@ pub struct Request<'a> {
     pub prompt: &'a [u32],
     /// One completion is drawn for each key.
     pub keys: &'a [SampleKey],
-}
-
-/// A sampled completion.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
-    /// The sampled ids; the last is a stop token if and only if `finish` is [`Finish::Stop`].
-    pub tokens: Vec<u32>,
-    /// The log-probability of each token, over the whole vocabulary (see [`Draw::logprob`]).
-    ///
-    /// [`Draw::logprob`]: crate::Draw::logprob
-    pub logprobs: Vec<f32>,
-    /// The entropy of the distribution that each token was drawn from, in nats (see [`Draw::entropy`]); empty if the sampler does not
-    /// tell.
-    ///
-    /// [`Draw::entropy`]: crate::Draw::entropy
-    pub entropies: Vec<f32>,
-    /// Why the completion ended.
-    pub finish: Finish,
 }
 
 /// A completion that has ended.
@@ -126,13 +106,6 @@ impl Sampler {
             }
         }
         Ok(())
-    }
-}
-
-impl Default for Sample {
-    /// A completion that has not begun.
-    fn default() -> Self {
-        Self { tokens: Vec::new(), logprobs: Vec::new(), entropies: Vec::new(), finish: Finish::Length }
     }
 }
 

@@ -81,6 +81,9 @@ pub struct Metrics {
     /// The largest such factor.
     #[serde(rename = "sampling/importance_sampling_ratio/max", skip_serializing_if = "Option::is_none")]
     pub importance_sampling_ratio_max: Option<f64>,
+    /// [`Experiences::lag`]; only if the configuration has one.
+    #[serde(rename = "sampling/lag", skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u64>,
     /// Global gradient norm before clipping, in the last update.
     pub grad_norm: f64,
     /// The learning rate of the step.
@@ -144,6 +147,7 @@ impl Metrics {
                 .map(|sum| sum / observed.corrections.len() as f64),
             importance_sampling_ratio_min: corrections(f64::min),
             importance_sampling_ratio_max: corrections(f64::max),
+            lag: (trainer.config.lag > 0).then_some(experiences.lag),
             grad_norm: observed.grad_norms.last().copied().unwrap_or(0.0),
             learning_rate,
             pass_rates: experiences.pass_rates.clone(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::checkpoint::{read_text, write_json};
+use crate::step::Ahead;
 use crate::trainer::Progress;
 use crate::{
     Checkpoint, CheckpointError, Checkpoints, LogPosition, Policy, Resumable, RunLog, Text, Trainer,
@@ -25,13 +26,15 @@ struct State {
     /// Everything that the steps to come depend on.
     config: Value,
     log: Option<LogPosition>,
+    /// Samples of the next step, if they have been drawn already.
+    ahead: Option<Ahead>,
 }
 
 impl<X: Text, M: Resumable, O: Resumable<M>, R: Resumable<M>, T> Trainer<Policy<X, M, O, R>, T> {
     /// Writes a checkpoint of the run as it is after the last step, and where its record, if it keeps one, is.
     ///
     /// The order of problems and the keys of all samples are determined by the seed and the step, so there is nothing of theirs
-    /// to keep.
+    /// to keep, except the samples that [`learn_and_sample`](Self::learn_and_sample) has drawn for the next step.
     #[tracing::instrument(skip_all, name = "checkpoint")]
     pub fn save_checkpoint(
         &self,
@@ -41,7 +44,12 @@ impl<X: Text, M: Resumable, O: Resumable<M>, R: Resumable<M>, T> Trainer<Policy<
         let log = log.map(RunLog::sync).transpose()?;
         checkpoints.save(self.progress.step, |folder| {
             self.policy.save_state(folder)?;
-            let state = State { progress: self.progress.clone(), config: self.settings(), log };
+            let state = State {
+                progress: self.progress.clone(),
+                config: self.settings(),
+                log,
+                ahead: self.ahead.clone(),
+            };
             write_json(&folder.join(STATE), &state)
         })
     }
@@ -68,7 +76,7 @@ impl<X: Text, M: Resumable, O: Resumable<M>, R: Resumable<M>, T> Trainer<Policy<
             return Err(CheckpointError::Changed { path, differences });
         }
         self.policy.load_state(&checkpoint.path)?;
-        self.progress = state.progress;
+        (self.progress, self.ahead) = (state.progress, state.ahead);
         self.policy.rollouts.follow(&self.policy.model, self.progress.step);
         Ok((self, state.log))
     }

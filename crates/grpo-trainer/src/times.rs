@@ -11,6 +11,8 @@ use crate::{RolloutTokens, peak_memory};
 pub struct RolloutTimes {
     /// Sampling.
     pub generate: Duration,
+    /// The part of it that was done while the step before learned.
+    pub ahead: Duration,
     /// Scoring completions.
     pub reward: Duration,
     /// The reference model's log-probabilities.
@@ -20,6 +22,7 @@ pub struct RolloutTimes {
 impl std::ops::AddAssign for RolloutTimes {
     fn add_assign(&mut self, other: Self) {
         self.generate += other.generate;
+        self.ahead += other.ahead;
         self.reward += other.reward;
         self.reference += other.reference;
     }
@@ -28,7 +31,7 @@ impl std::ops::AddAssign for RolloutTimes {
 /// What a step took. It is kept apart from its metrics, which are the same whenever the run is repeated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Times {
-    /// Seconds of the step.
+    /// Seconds of the step: the sum of the others, but without the sampling that was done while the step before learned.
     pub step_time: f64,
     /// Seconds spent sampling.
     #[serde(rename = "time/generate")]
@@ -39,7 +42,8 @@ pub struct Times {
     /// Seconds spent on the reference model's log-probabilities.
     #[serde(rename = "time/reference")]
     pub time_reference: f64,
-    /// Seconds spent on the policy's passes and the optimizer.
+    /// Seconds spent on the policy's passes and the optimizer, and until the samples of the next step were there if they were drawn
+    /// meanwhile.
     #[serde(rename = "time/learn")]
     pub time_learn: f64,
     /// Sampled tokens per second of sampling.
@@ -53,13 +57,13 @@ pub struct Times {
 }
 
 impl Times {
-    /// Those of a step whose rollout sampled `tokens`, on the CPU.
+    /// Those of a step on the CPU whose rollout sampled `tokens`.
     pub fn new(rollout: RolloutTimes, tokens: RolloutTokens, learn: Duration) -> Self {
-        let RolloutTimes { generate, reward, reference } = rollout;
-        let [generate, reward, reference, learn] =
-            [generate, reward, reference, learn].map(|time| time.as_secs_f64());
+        let RolloutTimes { generate, ahead, reward, reference } = rollout;
+        let [generate, ahead, reward, reference, learn] =
+            [generate, ahead, reward, reference, learn].map(|time| time.as_secs_f64());
         Self {
-            step_time: generate + reward + reference + learn,
+            step_time: generate - ahead + reward + reference + learn,
             time_generate: generate,
             time_reward: reward,
             time_reference: reference,

@@ -3,7 +3,7 @@ use grpo_rollout::SamplerKind;
 use serde::{Deserialize, Serialize};
 
 use crate::health::Health;
-use crate::step::Observed;
+use crate::step::{Ahead, Observed};
 use crate::{
     BoxedRollouts, InvalidOption, Metrics, Model, Optimizer, Policy, Problem, Reference, Text, TrainerConfig,
     TrainerError,
@@ -17,6 +17,8 @@ pub struct Trainer<P, T> {
     /// The index of the reward that dynamic sampling looks at.
     pub(crate) redraw_reward: usize,
     pub(crate) progress: Progress,
+    /// Samples of the next step, if they have been drawn already.
+    pub(crate) ahead: Option<Ahead>,
 }
 
 /// The state of a run, including what it keeps from earlier steps.
@@ -65,7 +67,7 @@ impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T: Sync> Trainer<Polic
             return Err(InvalidOption::new("beta", config.recipe.objective.beta, expected).into());
         }
         config.check_entropies(&policy.rollouts)?;
-        Ok(Self { policy, rubric, config, redraw_reward, progress: Progress::default() })
+        Ok(Self { policy, rubric, config, redraw_reward, progress: Progress::default(), ahead: None })
     }
 
     /// The trainer with other rollouts, which may be a wrapper of these.

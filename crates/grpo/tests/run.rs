@@ -271,6 +271,49 @@ fn an_adapter_brings_its_numbers_and_contradictions_are_refused() {
 }
 
 /// A reward that fails at one problem ends the run, which can be resumed without that problem; later processes pass it over, too.
+/// Interrupted after every step, and with steps added after its end, when there is nothing to sample ahead for.
+#[test]
+fn samples_drawn_ahead_are_kept_for_a_run_that_is_resumed_and_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, parted] = ["whole", "parted"].map(|name| folder.path().join(name));
+    let lag = "lag = 1\nproblems_per_step = 3";
+    let config = |steps: u64| config(&format!("steps = {steps}\n{lag}"));
+    let read = |run: &Path, file: &str| std::fs::read(run.join(file)).unwrap();
+    let same = || {
+        for file in ["metrics.jsonl", "completions.jsonl", "model/model.safetensors"] {
+            assert!(read(&whole, file) == read(&parted, file), "{file}");
+        }
+    };
+    run(&whole, config(4), letters(3..9), rubric()).unwrap();
+    loop {
+        let mut run = Run::open(&parted, config(4), letters(3..9), rubric()).unwrap();
+        let interrupt = run.interrupt();
+        let outcome = run.train(|event| {
+            if let Event::Step { .. } = event {
+                interrupt.request();
+            }
+        });
+        if outcome.unwrap().steps == 4 {
+            break;
+        }
+    }
+    same();
+    for path in [&whole, &parted] {
+        run(path, config(6), letters(3..9), rubric()).unwrap();
+    }
+    same();
+    let metrics = String::from_utf8(read(&parted, "metrics.jsonl")).unwrap();
+    let lags = metrics.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    assert_eq!(
+        lags.map(|step| step["sampling/lag"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [0, 1, 1, 1, 0, 1]
+    );
+    for from_start in [true, false] {
+        let step = Replay { step: 6, from_start }.run(&parted, rubric(), |_| {}).unwrap();
+        assert!(step.is_same(), "{step:?}");
+    }
+}
+
 #[test]
 fn a_problem_that_fails_can_be_passed_over() {
     let folder = tempfile::tempdir().unwrap();

@@ -74,7 +74,7 @@ fn what_was_changed_is_refused() {
     for (changed, expected) in [
         (text[..text.len() / 2].to_string(), "EOF"),
         (text.replacen("\"asked\":\"", "\"asked\":\"0", 1), "it answers something else"),
-        (text.replacen("\"tokens\":\"", "\"tokens\":\"!", 1), "its numbers cannot be read"),
+        (text.replacen("\"tokens\":\"", "\"tokens\":\"!", 1), "Invalid symbol"),
     ] {
         std::fs::write(&path, changed).unwrap();
         let RolloutError::Remote(error) = sample(&journal, 1).unwrap_err() else { panic!("{expected}") };

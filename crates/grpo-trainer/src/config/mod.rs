@@ -28,6 +28,10 @@ pub struct TrainerConfig {
     pub redraw_reward: Option<String>,
     /// Moves the reference towards the policy (TRL: `sync_ref_model`).
     pub reference_sync: Option<ReferenceSync>,
+    /// How many steps the policy that samples may be behind the one that learns: 0, or 1 to sample the completions of the next step
+    /// while this one is learned from ([`Trainer::learn_and_sample`](crate::Trainer::learn_and_sample)). The loss corrects for it like
+    /// for a sampler in half precision, or in TRL's default way (`vllm_importance_sampling_correction`).
+    pub lag: u64,
     /// Optimizer steps on each rollout, μ in the paper (TRL: `num_iterations`).
     pub updates: usize,
     /// The peak learning rate.
@@ -85,6 +89,7 @@ impl Default for TrainerConfig {
             recipe: Recipe::grpo(),
             redraw_reward: None,
             reference_sync: None,
+            lag: 0,
             updates: 1,
             learning_rate: 1e-6,
             schedule: Schedule::Constant,

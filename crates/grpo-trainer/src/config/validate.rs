@@ -54,6 +54,9 @@ impl TrainerConfig {
                 return Err(InvalidOption::new(option, value, "it must be at least 1"));
             }
         }
+        if self.lag > 1 {
+            return Err(InvalidOption::new("lag", self.lag, "it must be 0 or 1"));
+        }
         if self.max_completion_length > MAX_LENGTH {
             let expected = "it must be at most 16777216";
             return Err(InvalidOption::new("max_completion_length", self.max_completion_length, expected));

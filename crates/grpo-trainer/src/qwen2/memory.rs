@@ -102,6 +102,7 @@ impl MemoryPlan {
             ("adapters", adapters),
             ("reference", reference),
             ("rounded copy", F32 / 2 * copied),
+            ("weights that sample", if config.lag > 0 { F32 * trained } else { 0 }),
             ("gradients", F32 * trained),
             ("optimizer", 2 * F32 * trained),
             ("key-value cache", rows * length as u64 * model.cached_per_token() as u64 * cached),

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use crate::{AdamW, Model, Optimizer, Qwen2PolicyConfig, Resumable};
 
-/// A Qwen2 or Qwen3 model in training, with the contents of its folder other than the weights.
+/// A Qwen2 or Qwen3 model in training, with the contents of its folder other than the weights. A clone shares the weights until one of
+/// them is updated.
+#[derive(Clone)]
 pub struct TrainedQwen2 {
     /// None only while it is being replaced.
     model: Option<Qwen2>,

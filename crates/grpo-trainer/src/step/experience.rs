@@ -74,6 +74,9 @@ pub struct Experiences {
     pub groups: Vec<Group<Experience>>,
     /// Groups drawn to replace those with one outcome, whether kept or not.
     pub redrawn: usize,
+    /// Steps that the policy had taken since it sampled them: 1 after [`Trainer::learn_and_sample`](crate::Trainer::learn_and_sample),
+    /// but for groups drawn to replace others, and otherwise 0.
+    pub lag: u64,
     /// Tokens that the rollout took, including those of groups that were not kept.
     pub tokens: RolloutTokens,
     /// By problem, the share of completions that earned more than 0 from the reward that dynamic sampling looks at, also of groups that

@@ -1,11 +1,21 @@
 //! The second half of a step: from experiences to new weights.
 
+use std::panic::resume_unwind;
+use std::thread;
+use std::time::Instant;
+
+use burn::tensor::StreamId;
 use grpo_core::CompletionLoss;
 use grpo_rollout::{SamplerKind, TokenLogProbs};
 
+use super::ahead::{Ahead, correction};
 use super::observed::{Observed, UpdateResult};
 use super::targets::{MicroBatch, TOLERANCE, double};
-use crate::{Experiences, Metrics, Model, Optimizer, Policy, Reference, Trainer, TrainerError};
+use crate::trainer::Progress;
+use crate::{
+    Experiences, Metrics, Model, Optimizer, Policy, Problem, Reference, Text, Trainer, TrainerConfig,
+    TrainerError,
+};
 
 /// The loss of a step, its gradient, and what both are computed from.
 struct StepLoss<G> {
@@ -15,6 +25,16 @@ struct StepLoss<G> {
     completions: Vec<(TokenLogProbs, CompletionLoss)>,
 }
 
+/// What an update changes, apart from what samples meanwhile.
+struct Learner<'a, M, O> {
+    config: &'a TrainerConfig,
+    model: &'a mut M,
+    optimizer: &'a mut O,
+    learning_rate: f64,
+    /// Whether the log-probabilities of the sampler must be those of the model.
+    compares: bool,
+}
+
 impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
     /// Updates the policy on the result of a rollout, `updates` times.
     ///
@@ -22,26 +42,72 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
     /// skipped steps in a row are an error.
     #[tracing::instrument(skip_all, fields(step = self.progress.step + 1))]
     pub fn learn(&mut self, experiences: &Experiences) -> Result<Metrics, TrainerError> {
-        let learning_rate = self.config.learning_rate_of(self.progress.step);
-        let mut batches = self.config.targets(experiences, self.policy.rollouts.sampler_kind().correction());
-        let mut updates: Vec<UpdateResult> = Vec::new();
-        while updates.len() < self.config.updates && updates.last().is_none_or(UpdateResult::is_finite) {
-            let StepLoss { loss, gradients, completions } = self.accumulate(&batches)?;
-            if updates.is_empty() {
-                self.check_sampler(&batches, &completions).inspect_err(|_| self.policy.rollouts.refuse())?;
-                let targets = batches.iter_mut().flat_map(|batch| &mut batch.targets);
-                targets.zip(&completions).for_each(|(target, (tokens, _))| target.settle(tokens));
-            }
-            let grad_norm = if loss.is_finite() {
-                let Policy { model, optimizer, .. } = &mut self.policy;
-                optimizer.update(model, gradients, learning_rate, self.config.max_grad_norm)
-            } else {
-                f64::NAN
-            };
-            updates.push(UpdateResult { loss, grad_norm, completions });
+        let Self { policy: Policy { model, rollouts, optimizer, .. }, config, progress, .. } = self;
+        let kind = rollouts.sampler_kind();
+        let mut batches = config.targets(experiences, correction(kind, experiences.lag));
+        let mut learner = Learner::new(config, model, optimizer, progress, kind, experiences.lag);
+        let updates = learner.update(&mut batches);
+        self.advance(experiences, &batches, updates)
+    }
+
+    /// Like [`learn`](Self::learn), but meanwhile the policy as it was before this update samples the completions of the next step.
+    /// `next` must be the problems that the next rollout is given. That rollout is one step behind ([`Experiences::lag`]), and the
+    /// loss corrects for it.
+    ///
+    /// If sampling fails, the next rollout samples for itself.
+    #[tracing::instrument(skip_all, fields(step = self.progress.step + 1))]
+    pub fn learn_and_sample(
+        &mut self,
+        experiences: &Experiences,
+        next: &[Problem<T>],
+    ) -> Result<Metrics, TrainerError>
+    where
+        X: Text,
+        M: Clone + Send,
+        T: Sync,
+    {
+        let Self { policy: Policy { text, model, rollouts, optimizer, .. }, config, progress, .. } = self;
+        let kind = rollouts.sampler_kind();
+        let mut batches = config.targets(experiences, correction(kind, experiences.lag));
+        let (step, stop, sampled_from) = (progress.step + 1, text.stop(), model.clone());
+        let mut learner = Learner::new(config, model, optimizer, progress, kind, experiences.lag);
+        let (config, rollouts) = (&*config, &*rollouts);
+        let sample = move || {
+            let start = Instant::now();
+            let (n, sampling) = (config.group_size, &config.sampling);
+            let samples = config.request(stop, next, n, sampling, step, |sampler, requests| {
+                rollouts.sample(&sampled_from, sampler, requests)
+            })?;
+            Ok::<_, TrainerError>(Ahead::new(next, samples, start.elapsed()))
+        };
+        // A device has a pool of memory for each stream, and each thread has a stream of its own.
+        let stream = StreamId::current();
+        let (updates, ahead) = thread::scope(|scope| {
+            let sampling = scope.spawn(move || stream.executes(sample));
+            let updates = learner.update(&mut batches);
+            (updates, sampling.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        let metrics = self.advance(experiences, &batches, updates)?;
+        self.ahead =
+            ahead.inspect_err(|error| tracing::warn!("{error}; the next step samples for itself")).ok();
+        Ok(metrics)
+    }
+
+    /// Ends a step with these updates.
+    fn advance(
+        &mut self,
+        experiences: &Experiences,
+        batches: &[MicroBatch<'_>],
+        updates: Result<Vec<UpdateResult>, TrainerError>,
+    ) -> Result<Metrics, TrainerError> {
+        let is_refused = |error: &TrainerError| matches!(error, TrainerError::Mismatch { .. });
+        if updates.as_ref().is_err_and(is_refused) {
+            self.policy.rollouts.refuse();
         }
-        let observed = Observed::of(&batches, &updates);
+        let observed = Observed::of(batches, &updates?);
+        let learning_rate = self.config.learning_rate_of(self.progress.step);
         self.progress.advance(&observed, experiences.tokens.seen)?;
+        self.ahead = None;
         self.policy.rollouts.follow(&self.policy.model, self.progress.step);
         if let Some(sync) = self.config.reference_sync.filter(|sync| sync.is_due(self.progress.step)) {
             let reference = self.policy.reference.take();
@@ -54,13 +120,53 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
         }
         Ok(metrics)
     }
+}
+
+impl<'a, M: Model, O: Optimizer<M>> Learner<'a, M, O> {
+    /// For samples of a policy `lag` steps behind.
+    fn new(
+        config: &'a TrainerConfig,
+        model: &'a mut M,
+        optimizer: &'a mut O,
+        progress: &Progress,
+        kind: SamplerKind,
+        lag: u64,
+    ) -> Self {
+        // In the first step that trains on anything, and in every step that another process samples for: otherwise the policy that is
+        // trained may not be the one that was sampled from.
+        let is_trusted = progress.sampler_checked && !matches!(kind, SamplerKind::Remote { .. });
+        let compares = !is_trusted && correction(kind, lag).is_none();
+        Self { config, model, optimizer, learning_rate: config.learning_rate_of(progress.step), compares }
+    }
+
+    /// Updates the weights, `updates` times or until a loss or gradient is not finite.
+    fn update(&mut self, batches: &mut [MicroBatch<'_>]) -> Result<Vec<UpdateResult>, TrainerError> {
+        let mut updates: Vec<UpdateResult> = Vec::new();
+        while updates.len() < self.config.updates && updates.last().is_none_or(UpdateResult::is_finite) {
+            let StepLoss { loss, gradients, completions } = self.accumulate(batches)?;
+            if updates.is_empty() {
+                if self.compares {
+                    compare(batches, &completions)?;
+                }
+                let targets = batches.iter_mut().flat_map(|batch| &mut batch.targets);
+                targets.zip(&completions).for_each(|(target, (tokens, _))| target.settle(tokens));
+            }
+            let grad_norm = if loss.is_finite() {
+                self.optimizer.update(self.model, gradients, self.learning_rate, self.config.max_grad_norm)
+            } else {
+                f64::NAN
+            };
+            updates.push(UpdateResult { loss, grad_norm, completions });
+        }
+        Ok(updates)
+    }
 
     /// Accumulates the loss and its gradient over the whole batch, micro-batch by micro-batch, until one is not finite.
     fn accumulate(&self, batches: &[MicroBatch<'_>]) -> Result<StepLoss<M::Gradients>, TrainerError> {
-        let (model, objective) = (&self.policy.model, &self.config.recipe.objective);
+        let objective = &self.config.recipe.objective;
         let mut step = StepLoss { loss: 0.0, gradients: M::Gradients::default(), completions: Vec::new() };
         for MicroBatch { prompts, targets } in batches {
-            let (logprobs, pass) = model.forward(prompts, self.config.sampling.temperature);
+            let (logprobs, pass) = self.model.forward(prompts, self.config.sampling.temperature);
             TrainerError::check_count("completions with log-probabilities", logprobs.len(), targets.len())?;
             let mut slopes = Vec::with_capacity(targets.len());
             for (target, tokens) in targets.iter().zip(logprobs) {
@@ -74,40 +180,32 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
                 break;
             }
             if slopes.iter().flat_map(|slopes| &slopes.logprobs).any(|slope| *slope != 0.0) {
-                model.backward(pass, &slopes, &mut step.gradients);
+                self.model.backward(pass, &slopes, &mut step.gradients);
             }
         }
         Ok(step)
     }
+}
 
-    /// In the first step that trains on anything, and in every step that another process samples for, the log-probabilities of the
-    /// sampler and of the training pass must agree, unless the loss corrects for the difference. Otherwise the policy that is
-    /// trained is not the one that was sampled from.
-    fn check_sampler(
-        &self,
-        batches: &[MicroBatch<'_>],
-        completions: &[(TokenLogProbs, CompletionLoss)],
-    ) -> Result<(), TrainerError> {
-        let kind = self.policy.rollouts.sampler_kind();
-        let is_trusted = self.progress.sampler_checked && !matches!(kind, SamplerKind::Remote { .. });
-        if is_trusted || kind.correction().is_some() {
-            return Ok(());
+/// An error unless the log-probabilities of the sampler and of the training pass agree.
+fn compare(
+    batches: &[MicroBatch<'_>],
+    completions: &[(TokenLogProbs, CompletionLoss)],
+) -> Result<(), TrainerError> {
+    let targets = batches.iter().flat_map(|batch| &batch.targets);
+    for (target, (tokens, _)) in targets.zip(completions) {
+        // Not `>=`: a NaN distance must not pass.
+        let agrees = |distance: f32| distance < TOLERANCE;
+        if let Some(token) = target.distances(tokens).position(|distance| !agrees(distance)) {
+            return Err(TrainerError::Mismatch {
+                problem: target.problem,
+                sample: target.index,
+                token,
+                sampler: target.sample.logprobs[token],
+                trainer: tokens.logprobs[token],
+                tolerance: TOLERANCE,
+            });
         }
-        let targets = batches.iter().flat_map(|batch| &batch.targets);
-        for (target, (tokens, _)) in targets.zip(completions) {
-            // Not `>=`: a NaN distance must not pass.
-            let agrees = |distance: f32| distance < TOLERANCE;
-            if let Some(token) = target.distances(tokens).position(|distance| !agrees(distance)) {
-                return Err(TrainerError::Mismatch {
-                    problem: target.problem,
-                    sample: target.index,
-                    token,
-                    sampler: target.sample.logprobs[token],
-                    trainer: tokens.logprobs[token],
-                    tolerance: TOLERANCE,
-                });
-            }
-        }
-        Ok(())
     }
+    Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use grpo_core::{Asked, Completion};
 use grpo_rollout::{PromptCompletions, Sample};
 
+use super::ahead::Ahead;
 use super::micro_batches::micro_batches;
 use crate::{
     Experience, Experiences, Group, Policy, Problem, Reference, RolloutTimes, RolloutTokens, Scored, Text,
@@ -38,7 +39,15 @@ impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
         if problems.is_empty() {
             return Err(TrainerError::NoProblems.into());
         }
-        let (mut groups, mut times) = self.draw_groups(problems)?;
+        let ahead = self.ahead.as_ref().filter(|ahead| ahead.is_of(problems));
+        let (mut groups, mut times) = match ahead {
+            Some(Ahead { samples, generate, .. }) => {
+                let (groups, times) = self.score(problems, samples.clone(), *generate)?;
+                (groups, RolloutTimes { ahead: *generate, ..times })
+            }
+            None => self.draw_groups(problems)?,
+        };
+        let lag = u64::from(ahead.is_some());
         let (mut tokens, mut redrawn) = (RolloutTokens::of(&groups), 0);
         let mut pass_rates = self.pass_rates(&groups);
         for _ in 0..self.config.recipe.max_redraws {
@@ -64,7 +73,7 @@ impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
         let references = tracing::info_span!("reference").in_scope(|| self.references(&groups))?;
         times.reference = start.elapsed();
         let groups = self.compare(groups, references);
-        Ok((Experiences { groups, redrawn, tokens, pass_rates }, times))
+        Ok((Experiences { groups, redrawn, lag, tokens, pass_rates }, times))
     }
 
     /// Samples and scores a group for every problem.
@@ -76,17 +85,19 @@ impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
         let samples = tracing::info_span!("generate").in_scope(|| {
             self.sample(problems, self.config.group_size, &self.config.sampling, self.progress.step)
         })?;
-        let generate = start.elapsed();
-        let start = Instant::now();
-        let groups = tracing::info_span!("reward").in_scope(|| self.score(problems, samples))?;
-        Ok((groups, RolloutTimes { generate, reward: start.elapsed(), reference: Duration::ZERO }))
+        self.score(problems, samples, start.elapsed())
     }
 
+    /// Scores the samples of every problem, which took `generate`.
+    #[tracing::instrument(skip_all, name = "reward")]
     fn score(
         &self,
         problems: &[Problem<T>],
         samples: Vec<Vec<Sample>>,
-    ) -> Result<Vec<Group<Scored>>, TrainerError> {
+        generate: Duration,
+    ) -> Result<(Vec<Group<Scored>>, RolloutTimes), TrainerError> {
+        self.check_samples(&samples, problems.len(), self.config.group_size)?;
+        let start = Instant::now();
         let completions =
             |samples: &Vec<Sample>| samples.iter().map(|sample| self.completion(sample)).collect();
         let asked: Vec<(Asked<'_, T>, Vec<Completion>)> = problems
@@ -107,7 +118,7 @@ impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
             let completions = completions.map(scored).collect();
             groups.push(Group { problem: problem.id, prompt: problem.prompt.clone(), completions });
         }
-        Ok(groups)
+        Ok((groups, RolloutTimes { generate, reward: start.elapsed(), ..RolloutTimes::default() }))
     }
 
     /// The reward of each completion that it is compared by.

@@ -5,6 +5,7 @@ mod common;
 mod errors;
 mod failures;
 mod health;
+mod lag;
 mod lora;
 mod objectives;
 mod parts;

@@ -41,10 +41,17 @@ fn goes_on(config: &TrainerConfig, of_policy: &Qwen2PolicyConfig) {
     goes_on_from(|| trainer_with(config.clone(), of_policy));
 }
 
+/// A step that samples the completions of the next one.
+fn step_ahead(trainer: &mut Run) -> Metrics {
+    let (experiences, _) = trainer.roll_out(&problems()).unwrap();
+    trainer.learn_and_sample(&experiences, &problems()).unwrap()
+}
+
 /// Seven steps in one go, and the same with a new trainer after the third and the fifth.
 #[track_caller]
 fn goes_on_from(fresh: impl Fn() -> Run) {
     let mut whole = fresh();
+    let step = if whole.config().lag > 0 { step_ahead } else { step };
     let expected: Vec<Metrics> = (0..7).map(|_| step(&mut whole)).collect();
 
     let folder = tempfile::tempdir().unwrap();
@@ -129,6 +136,11 @@ fn a_reference_that_moves_goes_on_to_the_bit() {
 fn rollouts_in_half_precision_go_on_to_the_bit() {
     let Some(rollout_dtype) = half(SamplerCorrection::default()) else { return };
     goes_on(&config(), &Qwen2PolicyConfig { rollout_dtype, ..Qwen2PolicyConfig::default() });
+}
+
+#[test]
+fn samples_drawn_ahead_go_on_to_the_bit() {
+    goes_on(&TrainerConfig { lag: 1, ..config() }, &Qwen2PolicyConfig::default());
 }
 
 #[test]

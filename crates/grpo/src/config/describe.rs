@@ -49,6 +49,10 @@ const ABOUT: &[(&str, &str)] = &[
         "algorithm.redraw_reward",
         "Dynamic sampling: the reward that must differ in a group; the one of largest weight by default.",
     ),
+    (
+        "algorithm.lag",
+        "1 samples the next step while this one is learned from, and the loss corrects for it; 0 does not.",
+    ),
     ("algorithm.updates", "Optimizer steps per rollout (TRL: num_iterations)."),
     ("algorithm.learning_rate", "Peak learning rate; the default is ten times higher with lora."),
     ("algorithm.warmup_steps", "Number of warm-up steps of the learning rate."),

@@ -24,7 +24,7 @@ const START: &str = "start";
 pub(super) const BEFORE: &str = "before.json";
 pub(super) const EVALUATION: &str = "evaluation.json";
 const LOCK: &str = "lock";
-const FORMAT: u32 = 6;
+const FORMAT: u32 = 7;
 
 /// The run folder. It is self-contained: a run needs neither the model's original folder nor the dataset.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Which problems a step uses.
 
-use grpo_trainer::{Experiences, Order, Problem, Qwen2Policy, RolloutTimes, Trainer};
+use grpo_trainer::{Experiences, Metrics, Order, Problem, Qwen2Policy, RolloutTimes, Trainer};
 
 use super::RunFolder;
 use super::curriculum::PassRates;
@@ -61,6 +61,22 @@ impl<'a, T: Truth> Problems<'a, T> {
             .roll_out_dynamic(&prompts(&batch)?, |n| prompts(&self.others(step, first, n, &mut met)))?;
         self.rates.add(&experiences.pass_rates);
         Ok((experiences, times))
+    }
+
+    /// Learns from the result of a rollout. If it is sampled `ahead`, the completions of the next step are sampled meanwhile.
+    pub fn learn(
+        &mut self,
+        trainer: &mut Trainer<Qwen2Policy, T>,
+        experiences: &Experiences,
+        ahead: bool,
+    ) -> Result<Metrics, Error> {
+        if !ahead {
+            return Ok(trainer.learn(experiences)?);
+        }
+        let step = trainer.steps() + 1;
+        let batch = self.batch(step, &mut self.passed_over(step));
+        let next = problems(batch.into_iter().map(|i| (i, &self.questions[i])), trainer.policy())?;
+        Ok(trainer.learn_and_sample(experiences, &next)?)
     }
 
     /// All problems.

@@ -80,7 +80,8 @@ impl Replay {
         let mut problems = Problems::new(&task, &config).skipping(folder.skipped()).after(&folder, from)?;
         loop {
             let (experiences, _) = guard(device.as_ref(), || problems.roll_out(&trainer))?;
-            let figures = guard(device.as_ref(), || trainer.learn(&experiences).map_err(Error::from))?;
+            let ahead = metrics.lag(trainer.steps() + 2) > 0;
+            let figures = guard(device.as_ref(), || problems.learn(&mut trainer, &experiences, ahead))?;
             let tokens = folder.execution(figures.step).record_tokens;
             let lines = completion_lines(&records(&trainer, &task, &experiences, tokens));
             let completions = completions.compare(figures.step, &lines);
@@ -120,6 +121,13 @@ impl Record {
 
     fn of_step(&self, step: u64) -> String {
         self.lines.iter().filter(|(of, _)| *of == step).map(|(_, line)| line.as_str()).collect()
+    }
+
+    /// The lag of a step's samples; 0 if the step is not in the record.
+    fn lag(&self, step: u64) -> u64 {
+        let line = self.lines.iter().find(|(of, _)| *of == step);
+        let metrics = line.and_then(|(_, line)| serde_json::from_str::<Value>(line).ok());
+        metrics.and_then(|metrics| metrics["sampling/lag"].as_u64()).unwrap_or(0)
     }
 
     fn compare(&self, step: u64, repeated: &str) -> Compared {

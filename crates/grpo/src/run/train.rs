@@ -167,8 +167,9 @@ impl<T: Truth> Run<T> {
             tell(Event::Phase(Phase::Learning));
             let start = Instant::now();
             // No checkpoint here: there may have been updates of a step that was not finished.
-            let metrics =
-                trainer.learn(&experiences).map_err(Error::from).inspect_err(|e| tell(Event::Failed(e)))?;
+            let ahead = config.algorithm.lag > 0 && trainer.steps() + 1 < execution.steps;
+            let learned = problems.learn(trainer, &experiences, ahead);
+            let metrics = learned.inspect_err(|error| tell(Event::Failed(error)))?;
             let times = Times {
                 memory_device: trainer.device_memory(),
                 ..Times::new(times, experiences.tokens, start.elapsed())
