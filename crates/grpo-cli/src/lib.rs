@@ -10,6 +10,7 @@ mod evaluate;
 mod evaluation_text;
 mod export;
 pub mod output;
+mod processes;
 mod replay;
 mod report;
 mod rewards;
@@ -22,6 +23,7 @@ pub mod train;
 mod view;
 mod warnings;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
 
 pub use audit::{AuditArgs, audit};
@@ -43,8 +45,12 @@ pub fn run(program: impl FnOnce() -> anyhow::Result<ExitCode>) -> ExitCode {
         return ended;
     }
     devices::set_up();
-    program().unwrap_or_else(|error| {
+    let ended = catch_unwind(AssertUnwindSafe(program)).unwrap_or_else(|panic| {
+        processes::end(ExitCode::FAILURE);
+        resume_unwind(panic)
+    });
+    processes::end(ended.unwrap_or_else(|error| {
         warn!("Error: {error:#}");
         ExitCode::FAILURE
-    })
+    }))
 }

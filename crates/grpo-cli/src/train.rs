@@ -2,18 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use grpo::{
-    Checks, Hub, Interrupt, Outcome, Preflight, Prepared, Row, Rubric, Run, RunConfig, RunFolder, Settings,
-    Task, peak_memory, resolve_model,
+    Checks, Collective, Hub, Interrupt, Outcome, Preflight, Prepared, Row, Rubric, Run, RunConfig, RunFolder,
+    Settings, Task, peak_memory, resolve_model,
 };
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::args::{ConfigArgs, DisplayArgs, TrainArgs};
 use crate::screen::Screen;
 use crate::tensorboard::TensorBoard;
-use crate::{display, say, summary, warn};
+use crate::{display, processes, say, summary, warn};
 
 /// The program that trains.
 pub struct Program {
@@ -86,6 +87,10 @@ impl Begin {
 /// Starts a run on word problems, and trains.
 pub fn train(args: &TrainArgs, program: &Program) -> anyhow::Result<ExitCode> {
     args.display.apply();
+    let collective = processes::join()?;
+    if collective.rank() > 0 {
+        return follow(collective);
+    }
     let out = args.out.clone().unwrap_or_else(|| new_folder("runs"));
     if out.exists() {
         // Before downloading and loading anything.
@@ -93,7 +98,13 @@ pub fn train(args: &TrainArgs, program: &Program) -> anyhow::Result<ExitCode> {
     }
     let Begin { fallback, config, task, rubric, checks } = Begin::new(&args.config, program)?;
     let run = Run::begin(&out, config, task, rubric, &checks)?;
-    Session { program, fallback, display: &args.display, run }.train(!args.no_preflight)
+    Session { program, fallback, display: &args.display, run, collective }.train(!args.no_preflight)
+}
+
+/// Trains with the first process.
+fn follow(collective: Arc<dyn Collective>) -> anyhow::Result<ExitCode> {
+    grpo::follow(collective, |config| Ok(config.task.rubric()?))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Shows a model's rewards before training and the resources a run needs; writes nothing.
@@ -130,6 +141,10 @@ pub fn resume(
     program: &Program,
 ) -> anyhow::Result<ExitCode> {
     display.apply();
+    let collective = processes::join()?;
+    if collective.rank() > 0 {
+        return follow(collective);
+    }
     let rubric = RunFolder::read_config(folder)?.task.rubric()?;
     let run = Run::resume(folder, settings, rubric, skip)?;
     let (steps, of) = (run.trainer().steps(), run.config().execution.steps);
@@ -138,7 +153,7 @@ pub fn resume(
         0 => say!("There is no checkpoint yet: starting from step 1."),
         _ => say!("Resuming after step {steps} of {of}."),
     }
-    Session { program, fallback: None, display, run }.train(false)
+    Session { program, fallback: None, display, run, collective }.train(false)
 }
 
 /// A run and its display.
@@ -147,6 +162,8 @@ struct Session<'a> {
     fallback: Option<Fallback>,
     display: &'a DisplayArgs,
     run: Run<Row>,
+    /// The processes that train with this one.
+    collective: Arc<dyn Collective>,
 }
 
 impl Session<'_> {
@@ -161,6 +178,7 @@ impl Session<'_> {
                 Err(error) => warn!("Warning: the preflight failed: {error}."),
             }
         }
+        self.run.share(self.collective.clone())?;
         let resume = self.resume();
         let rewards = rewards(self.run.folder().path());
         let taken = self.run.trainer().steps();
@@ -185,6 +203,7 @@ impl Session<'_> {
         });
         let rewards = screen.finish();
         let outcome = outcome?;
+        self.run.dismiss()?;
         if let Some(tensorboard) = &mut tensorboard {
             tensorboard.all_held_out(outcome.comparisons.iter().map(|comparison| &comparison.after));
         }

@@ -9,6 +9,7 @@ use crate::{Kl, LogProbs, LogProbsError, Objective, Ratio, mean};
 /// The loss of one completion, its derivatives, and what metrics need. These numbers are not scaled yet: see
 /// [`Objective::scales`].
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct CompletionLoss {
     /// Sum of the token losses.

@@ -11,6 +11,7 @@ pub struct PromptCompletions<'a> {
 
 /// The log-probability and entropy of every token of a completion.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TokenLogProbs {
     /// `log p(token | prompt, tokens before)` under `softmax(logits / temperature)`, in nats.
     pub logprobs: Vec<f32>,

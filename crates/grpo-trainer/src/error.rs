@@ -85,6 +85,27 @@ pub enum TrainerError {
         /// Steps skipped in a row.
         skipped: usize,
     },
+    /// Processes that train together have come to different gradients.
+    #[error(
+        "process {rank} has computed the gradient norm {other}, and process 0 {first}, from the same sums: run the same build on \
+         machines of one kind (the instruction sets of the processor decide how numbers are rounded)"
+    )]
+    Disagreement {
+        /// The process that differs.
+        rank: usize,
+        /// The norm in process 0.
+        first: f64,
+        /// The norm in the other.
+        other: f64,
+    },
+    /// Processes that train together do not understand each other.
+    #[error("process {rank} has sent something that cannot be read: {reason}; run the same build everywhere")]
+    Processes {
+        /// The process that has sent it.
+        rank: usize,
+        /// What is wrong.
+        reason: String,
+    },
     /// The loss or the gradient of supervised fine-tuning was not finite.
     #[error(
         "the loss or the gradient of update {update} is not finite: start again with a lower learning rate"

@@ -44,6 +44,7 @@
 
 mod adamw;
 mod checkpoint;
+mod collective;
 mod completion_record;
 mod config;
 mod differences;
@@ -67,6 +68,7 @@ mod trainer;
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Latest};
+pub use collective::{Alone, Collective};
 pub use completion_record::{CompletionRecord, ProblemText};
 pub use config::{ReferenceSync, Schedule, TrainerConfig};
 pub use differences::differences;

@@ -27,6 +27,10 @@ pub trait Model {
     /// Backpropagates `slopes`, the gradient of a loss with respect to the log-probabilities of each completion, and adds the
     /// gradient with respect to the weights to `gradients`, so that gradients of two micro-batches never exist at once.
     fn backward(&self, pass: Self::Pass, slopes: &[TokenGradients], gradients: &mut Self::Gradients);
+
+    /// Adds the gradients of other processes: `sum` replaces numbers by their sums over all processes, each of which has to call it
+    /// for the same numbers in the same order.
+    fn all_reduce(&self, gradients: &mut Self::Gradients, sum: &dyn Fn(&mut [f32]));
 }
 
 /// The reference model of the KL term.
@@ -132,6 +136,7 @@ pub trait Resumable<M = ()> {
 ///             (0..3).for_each(|id| gradients[id] -= slope * p[id] / temperature);
 ///         }
 ///     }
+///     fn all_reduce(&self, gradients: &mut [f32; 3], sum: &dyn Fn(&mut [f32])) { sum(gradients) }
 /// }
 ///
 /// impl Reference<Table> for Table {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use grpo_reward::{Rubric, SoftOverlong};
 use grpo_rollout::SamplerKind;
 use serde::{Deserialize, Serialize};
@@ -5,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::health::Health;
 use crate::step::{Ahead, Observed};
 use crate::{
-    BoxedRollouts, InvalidOption, Metrics, Model, Optimizer, Policy, Problem, Reference, Text, TrainerConfig,
-    TrainerError,
+    Alone, BoxedRollouts, Collective, InvalidOption, Metrics, Model, Optimizer, Policy, Problem, Reference,
+    Text, TrainerConfig, TrainerError,
 };
 
 /// Trains a [`Policy`] on problems whose completions a rubric can score.
@@ -19,6 +21,8 @@ pub struct Trainer<P, T> {
     pub(crate) progress: Progress,
     /// Samples of the next step, if they have been drawn already.
     pub(crate) ahead: Option<Ahead>,
+    /// The processes that train together.
+    pub(crate) collective: Arc<dyn Collective>,
 }
 
 /// The state of a run, including what it keeps from earlier steps.
@@ -67,7 +71,15 @@ impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T: Sync> Trainer<Polic
             return Err(InvalidOption::new("beta", config.recipe.objective.beta, expected).into());
         }
         config.check_entropies(&policy.rollouts)?;
-        Ok(Self { policy, rubric, config, redraw_reward, progress: Progress::default(), ahead: None })
+        Ok(Self {
+            policy,
+            rubric,
+            config,
+            redraw_reward,
+            progress: Progress::default(),
+            ahead: None,
+            collective: Arc::new(Alone),
+        })
     }
 
     /// The trainer with other rollouts, which may be a wrapper of these.
@@ -78,6 +90,11 @@ impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T: Sync> Trainer<Polic
         self.policy.rollouts = wrap(self.policy.rollouts);
         self.config.check_entropies(&self.policy.rollouts)?;
         Ok(self)
+    }
+
+    /// From now on, the trainer is one of several processes: all of them have to take the same steps.
+    pub fn join(&mut self, collective: Arc<dyn Collective>) {
+        self.collective = collective;
     }
 
     /// One training step: roll out, then learn.
@@ -96,6 +113,11 @@ impl<P, T> Trainer<P, T> {
     /// The current policy.
     pub fn policy(&self) -> &P {
         &self.policy
+    }
+
+    /// The processes that train together.
+    pub fn collective(&self) -> &dyn Collective {
+        &*self.collective
     }
 
     /// The configuration.

@@ -112,16 +112,16 @@ pub use grpo_qwen2::{LoraConfig, LoraTarget};
 pub use grpo_reward::{Row, Rubric};
 pub use grpo_rollout::{InvalidOption, Sampling};
 pub use grpo_trainer::{
-    AdamWConfig, CompletionRecord, Diagnosis, Evaluation, EvaluationOptions, Experience, Experiences, Group,
-    MemoryPlan, Metrics, Policy, Problem, ProblemText, Proportion, Qwen2Policy, Qwen2PolicyConfig,
-    ReferenceSync, RolloutDtype, RolloutTimes, Schedule, Scored, Times, Trainer, TrainerConfig, TrainerError,
-    peak_memory,
+    AdamWConfig, Alone, Collective, CompletionRecord, Diagnosis, Evaluation, EvaluationOptions, Experience,
+    Experiences, Group, MemoryPlan, Metrics, Policy, Problem, ProblemText, Proportion, Qwen2Policy,
+    Qwen2PolicyConfig, ReferenceSync, RolloutDtype, RolloutTimes, Schedule, Scored, Times, Trainer,
+    TrainerConfig, TrainerError, peak_memory,
 };
 pub use machine::{Machine, Process};
 pub use plan::Plan;
 pub use run::{
     Best, Checks, Compared, Comparison, Evaluated, Event, Interrupt, Obstacle, Outcome, Phase, Preflight,
-    Prepared, Problems, Replay, ReplayedStep, Rewarded, Run, RunFolder, problems,
+    Prepared, Problems, Replay, ReplayedStep, Rewarded, Run, RunFolder, follow, problems,
 };
 pub use task::{Golds, Question, Task, Test, questions};
 

@@ -1,7 +1,9 @@
 use std::path::Path;
 
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
+use grpo_kernels::{float_tensor, to_host};
 use grpo_qwen2::{ActivationCheckpointing, Dtype, LoraConfig, ModelError, ModelFiles, Pass, Qwen2};
 use grpo_rollout::{PromptCompletions, TokenGradients, TokenLogProbs};
 use serde_json::{Value, json};
@@ -90,6 +92,47 @@ impl Model for TrainedQwen2 {
 
     fn backward(&self, pass: Pass, slopes: &[TokenGradients], gradients: &mut GradientsParams) {
         pass.backward(self.get(), slopes, gradients);
+    }
+
+    fn all_reduce(&self, gradients: &mut GradientsParams, sum: &dyn Fn(&mut [f32])) {
+        let mut present = Present { gradients, flags: Vec::new() };
+        self.get().visit(&mut present);
+        let mut flags = present.flags;
+        sum(&mut flags);
+        self.get().visit(&mut Sum { gradients, anywhere: flags.into_iter(), sum });
+    }
+}
+
+/// Which parameters have a gradient: 1 or 0 for each.
+struct Present<'a> {
+    gradients: &'a GradientsParams,
+    flags: Vec<f32>,
+}
+
+impl ModuleVisitor for Present<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.flags.push(f32::from(u8::from(self.gradients.get::<D>(param.id).is_some())));
+    }
+}
+
+/// Replaces the gradient of every parameter by its sum over all processes, some of which may have none.
+struct Sum<'a> {
+    gradients: &'a mut GradientsParams,
+    /// In how many processes each parameter has one.
+    anywhere: std::vec::IntoIter<f32>,
+    sum: &'a dyn Fn(&mut [f32]),
+}
+
+impl ModuleVisitor for Sum<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.anywhere.next().is_none_or(|processes| processes == 0.0) {
+            return;
+        }
+        let (shape, device) = (param.val().dims(), param.val().device());
+        let own = self.gradients.remove::<D>(param.id).map(to_host);
+        let mut values = own.unwrap_or_else(|| vec![0.0; shape.iter().product()]);
+        (self.sum)(&mut values);
+        self.gradients.register(param.id, float_tensor(values, shape, &device.inner()));
     }
 }
 

@@ -10,11 +10,12 @@ use grpo_rollout::{SamplerKind, TokenLogProbs};
 
 use super::ahead::{Ahead, correction};
 use super::observed::{Observed, UpdateResult};
+use super::sample::Wanted;
 use super::targets::{MicroBatch, TOLERANCE, double};
 use crate::trainer::Progress;
 use crate::{
-    Experiences, Metrics, Model, Optimizer, Policy, Problem, Reference, Text, Trainer, TrainerConfig,
-    TrainerError,
+    Collective, Experiences, Metrics, Model, Optimizer, Policy, Problem, Reference, Text, Trainer,
+    TrainerConfig, TrainerError,
 };
 
 /// The loss of a step, its gradient, and what both are computed from.
@@ -28,11 +29,13 @@ struct StepLoss<G> {
 /// What an update changes, apart from what samples meanwhile.
 struct Learner<'a, M, O> {
     config: &'a TrainerConfig,
+    collective: &'a dyn Collective,
+    progress: &'a Progress,
+    /// What has sampled, how many steps ago.
+    kind: SamplerKind,
+    lag: u64,
     model: &'a mut M,
     optimizer: &'a mut O,
-    learning_rate: f64,
-    /// Whether the log-probabilities of the sampler must be those of the model.
-    compares: bool,
 }
 
 impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R>, T> {
@@ -42,10 +45,12 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
     /// skipped steps in a row are an error.
     #[tracing::instrument(skip_all, fields(step = self.progress.step + 1))]
     pub fn learn(&mut self, experiences: &Experiences) -> Result<Metrics, TrainerError> {
-        let Self { policy: Policy { model, rollouts, optimizer, .. }, config, progress, .. } = self;
-        let kind = rollouts.sampler_kind();
-        let mut batches = config.targets(experiences, correction(kind, experiences.lag));
-        let mut learner = Learner::new(config, model, optimizer, progress, kind, experiences.lag);
+        let Self { policy: Policy { model, rollouts, optimizer, .. }, config, progress, collective, .. } =
+            self;
+        let (kind, lag) = (rollouts.sampler_kind(), experiences.lag);
+        let mut batches = config.targets(experiences, correction(kind, lag), collective.size());
+        let mut learner =
+            Learner { config, collective: &**collective, progress, kind, lag, model, optimizer };
         let updates = learner.update(&mut batches);
         self.advance(experiences, &batches, updates)
     }
@@ -66,19 +71,25 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
         M: Clone + Send,
         T: Sync,
     {
-        let Self { policy: Policy { text, model, rollouts, optimizer, .. }, config, progress, .. } = self;
-        let kind = rollouts.sampler_kind();
-        let mut batches = config.targets(experiences, correction(kind, experiences.lag));
-        let (step, stop, sampled_from) = (progress.step + 1, text.stop(), model.clone());
-        let mut learner = Learner::new(config, model, optimizer, progress, kind, experiences.lag);
-        let (config, rollouts) = (&*config, &*rollouts);
+        let Self {
+            policy: Policy { text, model, rollouts, optimizer, .. },
+            config,
+            progress,
+            collective,
+            ..
+        } = self;
+        let (kind, lag) = (rollouts.sampler_kind(), experiences.lag);
+        let mut batches = config.targets(experiences, correction(kind, lag), collective.size());
+        let (stop, sampled_from) = (text.stop(), model.clone());
+        let (config, rollouts, n) = (&*config, &*rollouts, config.group_size);
+        let mut learner =
+            Learner { config, collective: &**collective, progress, kind, lag, model, optimizer };
+        let share = collective.samples(next.len() * n, kind);
+        let wanted = Wanted { problems: next, n, sampling: &config.sampling, step: progress.step + 1, share };
         let sample = move || {
             let start = Instant::now();
-            let (n, sampling) = (config.group_size, &config.sampling);
-            let samples = config.request(stop, next, n, sampling, step, |sampler, requests| {
-                rollouts.sample(&sampled_from, sampler, requests)
-            })?;
-            Ok::<_, TrainerError>(Ahead::new(next, samples, start.elapsed()))
+            let sampled = wanted.sample(config, stop, rollouts, &sampled_from);
+            sampled.map(|groups| (groups, start.elapsed()))
         };
         // A device has a pool of memory for each stream, and each thread has a stream of its own.
         let stream = StreamId::current();
@@ -88,8 +99,11 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
             (updates, sampling.join().unwrap_or_else(|panic| resume_unwind(panic)))
         });
         let metrics = self.advance(experiences, &batches, updates)?;
-        self.ahead =
-            ahead.inspect_err(|error| tracing::warn!("{error}; the next step samples for itself")).ok();
+        let ahead = ahead.inspect_err(|error| tracing::warn!("{error}; the next step samples for itself"));
+        let all_have_sampled = self.collective.join(vec![ahead.is_ok()])?.iter().all(|sampled| *sampled);
+        if let Some((groups, generate)) = ahead.ok().filter(|_| all_have_sampled) {
+            self.ahead = Some(Ahead::new(next, self.collective.join_groups(groups, n)?, generate));
+        }
         Ok(metrics)
     }
 
@@ -122,68 +136,73 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
     }
 }
 
-impl<'a, M: Model, O: Optimizer<M>> Learner<'a, M, O> {
-    /// For samples of a policy `lag` steps behind.
-    fn new(
-        config: &'a TrainerConfig,
-        model: &'a mut M,
-        optimizer: &'a mut O,
-        progress: &Progress,
-        kind: SamplerKind,
-        lag: u64,
-    ) -> Self {
-        // In the first step that trains on anything, and in every step that another process samples for: otherwise the policy that is
-        // trained may not be the one that was sampled from.
-        let is_trusted = progress.sampler_checked && !matches!(kind, SamplerKind::Remote { .. });
-        let compares = !is_trusted && correction(kind, lag).is_none();
-        Self { config, model, optimizer, learning_rate: config.learning_rate_of(progress.step), compares }
-    }
-
+impl<M: Model, O: Optimizer<M>> Learner<'_, M, O> {
     /// Updates the weights, `updates` times or until a loss or gradient is not finite.
     fn update(&mut self, batches: &mut [MicroBatch<'_>]) -> Result<Vec<UpdateResult>, TrainerError> {
+        let learning_rate = self.config.learning_rate_of(self.progress.step);
         let mut updates: Vec<UpdateResult> = Vec::new();
         while updates.len() < self.config.updates && updates.last().is_none_or(UpdateResult::is_finite) {
             let StepLoss { loss, gradients, completions } = self.accumulate(batches)?;
             if updates.is_empty() {
-                if self.compares {
+                if self.compares() {
                     compare(batches, &completions)?;
                 }
                 let targets = batches.iter_mut().flat_map(|batch| &mut batch.targets);
                 targets.zip(&completions).for_each(|(target, (tokens, _))| target.settle(tokens));
             }
             let grad_norm = if loss.is_finite() {
-                self.optimizer.update(self.model, gradients, self.learning_rate, self.config.max_grad_norm)
+                self.optimizer.update(self.model, gradients, learning_rate, self.config.max_grad_norm)
             } else {
                 f64::NAN
             };
+            self.collective.agree(grad_norm)?;
             updates.push(UpdateResult { loss, grad_norm, completions });
         }
         Ok(updates)
     }
 
-    /// Accumulates the loss and its gradient over the whole batch, micro-batch by micro-batch, until one is not finite.
+    /// Whether the sampler's log-probabilities have to be those of the model: in the first step that trains on anything, and in every
+    /// step that another process samples for, unless the loss corrects for a difference. Otherwise the policy that is trained may not
+    /// be the one that was sampled from.
+    fn compares(&self) -> bool {
+        let is_trusted = self.progress.sampler_checked && !matches!(self.kind, SamplerKind::Remote { .. });
+        !is_trusted && correction(self.kind, self.lag).is_none()
+    }
+
+    /// Accumulates the loss and its gradient over the whole batch, micro-batch by micro-batch, in several processes each over its share.
+    /// Once a loss is not finite, no gradient is computed.
     fn accumulate(&self, batches: &[MicroBatch<'_>]) -> Result<StepLoss<M::Gradients>, TrainerError> {
         let objective = &self.config.recipe.objective;
-        let mut step = StepLoss { loss: 0.0, gradients: M::Gradients::default(), completions: Vec::new() };
-        for MicroBatch { prompts, targets } in batches {
+        let (mut loss, mut gradients, mut completions) = (0.0, M::Gradients::default(), Vec::new());
+        let mut has_gradient = false;
+        for MicroBatch { prompts, targets } in &batches[self.collective.share(batches.len())] {
             let (logprobs, pass) = self.model.forward(prompts, self.config.sampling.temperature);
             TrainerError::check_count("completions with log-probabilities", logprobs.len(), targets.len())?;
             let mut slopes = Vec::with_capacity(targets.len());
             for (target, tokens) in targets.iter().zip(logprobs) {
                 TrainerError::check_count("entropies", tokens.entropies.len(), tokens.logprobs.len())?;
-                let loss = target.loss(objective, &double(&tokens.logprobs))?;
-                step.loss += target.scale * loss.loss;
-                slopes.push(target.scaled(&loss.gradient));
-                step.completions.push((tokens, loss));
+                let of_completion = target.loss(objective, &double(&tokens.logprobs))?;
+                loss += target.scale * of_completion.loss;
+                slopes.push(target.scaled(&of_completion.gradient));
+                completions.push((tokens, of_completion));
             }
-            if !step.loss.is_finite() {
-                break;
-            }
-            if slopes.iter().flat_map(|slopes| &slopes.logprobs).any(|slope| *slope != 0.0) {
-                self.model.backward(pass, &slopes, &mut step.gradients);
+            if loss.is_finite()
+                && slopes.iter().flat_map(|slopes| &slopes.logprobs).any(|slope| *slope != 0.0)
+            {
+                self.model.backward(pass, &slopes, &mut gradients);
+                has_gradient = true;
             }
         }
-        Ok(step)
+        let completions = self.collective.join(completions)?;
+        let losses = self.collective.join(vec![(loss, has_gradient)])?;
+        let loss = losses.iter().map(|(loss, _)| loss).sum::<f64>();
+        if self.collective.size() > 1
+            && loss.is_finite()
+            && losses.iter().any(|(_, has_gradient)| *has_gradient)
+        {
+            self.model.all_reduce(&mut gradients, &|values| self.collective.all_reduce(values));
+        }
+        Ok(StepLoss { loss, gradients, completions })
     }
 }
 

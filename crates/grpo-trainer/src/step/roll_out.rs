@@ -105,10 +105,10 @@ impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
             .zip(&samples)
             .map(|(problem, samples)| (problem.asked(), completions(samples)))
             .collect();
-        let scores = self
-            .rubric
-            .score_groups(&asked)
-            .map_err(|(i, cause)| TrainerError::Reward { problem: problems[i].id, cause })?;
+        let scores = self.collective.first(|| {
+            let scores = self.rubric.score_groups(&asked);
+            scores.map_err(|(i, cause)| TrainerError::Reward { problem: problems[i].id, cause })
+        })?;
         let mut groups = Vec::with_capacity(problems.len());
         for (((problem, samples), (_, completions)), scores) in
             problems.iter().zip(samples).zip(asked).zip(scores)
@@ -167,13 +167,14 @@ impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
             .collect();
         let temperature = self.config.sampling.temperature;
         let mut logprobs = Vec::new();
-        for batch in micro_batches(&prompts, self.config.micro_batch_tokens) {
-            let found = reference.logprobs(&batch, temperature);
+        let batches = micro_batches(&prompts, self.config.micro_batch_tokens, self.collective.size());
+        for batch in &batches[self.collective.share(batches.len())] {
+            let found = reference.logprobs(batch, temperature);
             let expected = batch.iter().map(|prompt| prompt.completions.len()).sum();
             TrainerError::check_count("completions with reference log-probabilities", found.len(), expected)?;
             logprobs.extend(found);
         }
-        let mut logprobs = logprobs.into_iter();
+        let mut logprobs = self.collective.join(logprobs)?.into_iter();
         let of_completion = |c: &Scored| if trained(&c) { logprobs.next() } else { None };
         let logprobs = completions.map(of_completion).map(|tokens| tokens.map_or(Vec::new(), |t| t.logprobs));
         Ok(logprobs.collect())

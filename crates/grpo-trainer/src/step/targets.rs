@@ -47,11 +47,12 @@ enum Old {
 }
 
 impl TrainerConfig {
-    /// The completions that are trained on, in micro-batches.
+    /// The completions that are trained on, in micro-batches that are small enough for all processes to have some.
     pub(crate) fn targets<'a>(
         &self,
         experiences: &'a Experiences,
         correction: Option<SamplerCorrection>,
+        processes: usize,
     ) -> Vec<MicroBatch<'a>> {
         let objective = &self.recipe.objective;
         let trained = |e: &&Experience| self.trains_on(&e.scored.sample);
@@ -77,7 +78,7 @@ impl TrainerConfig {
             let n = prompts.iter().map(|prompt| prompt.completions.len()).sum();
             MicroBatch { prompts, targets: targets.by_ref().take(n).collect() }
         };
-        micro_batches(&prompts, self.micro_batch_tokens).into_iter().map(batch).collect()
+        micro_batches(&prompts, self.micro_batch_tokens, processes).into_iter().map(batch).collect()
     }
 
     fn target<'a>(

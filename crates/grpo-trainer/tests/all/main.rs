@@ -1,6 +1,7 @@
 //! One binary for all integration tests of the crate.
 
 mod checkpoints;
+mod collective;
 mod common;
 mod errors;
 mod failures;

@@ -5,11 +5,12 @@ use std::ops::ControlFlow;
 use grpo_files::sha256_of;
 use grpo_reward::Rubric;
 use grpo_trainer::{
-    CompletionRecord, Evaluation, EvaluationOptions, ProblemText, Proportion, Qwen2Policy, Trainer,
+    CompletionRecord, Evaluation, EvaluationOptions, Problem, ProblemText, Proportion, Qwen2Policy, Trainer,
 };
 use serde::{Deserialize, Serialize};
 
 use super::order::problems;
+use super::together::Order;
 use super::{Event, Interrupt, Phase};
 use crate::{Error, Question, Test, Truth};
 
@@ -69,12 +70,12 @@ pub(super) fn evaluate<T: Truth>(
         tell(Event::Phase(Phase::Evaluating));
     }
     let mut all = Vec::new();
-    for test in tests {
+    for (i, test) in tests.iter().enumerate() {
         if interrupt.is_requested() {
             return Ok(None);
         }
-        let chosen = chosen(&test.questions, subset);
-        let problems = problems(chosen.into_iter().map(|i| (i, &test.questions[i])), trainer.policy())?;
+        let problems = test_problems(trainer, test, subset)?;
+        Order::Answer { test: i, subset }.give(trainer.collective())?;
         let mut answers = Vec::new();
         let evaluated = trainer.evaluate_each(&problems, &EvaluationOptions::greedy(), |answer| {
             answers.push(answer);
@@ -90,6 +91,16 @@ pub(super) fn evaluate<T: Truth>(
         all.push(record(trainer, test, &evaluation));
     }
     Ok(Some(all))
+}
+
+/// The problems of a test, or a subset of them.
+pub(super) fn test_problems<T: Truth>(
+    trainer: &Trainer<Qwen2Policy, T>,
+    test: &Test<T>,
+    subset: Option<usize>,
+) -> Result<Vec<Problem<T>>, Error> {
+    let chosen = chosen(&test.questions, subset).into_iter();
+    problems(chosen.map(|i| (i, &test.questions[i])), trainer.policy())
 }
 
 /// The indices of a subset of questions, in order: those whose hashes are lowest, so that it does not depend on the order or number of

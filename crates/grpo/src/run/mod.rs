@@ -13,6 +13,7 @@ mod remote;
 mod replay;
 mod saver;
 mod start;
+mod together;
 mod train;
 
 use std::path::Path;
@@ -41,6 +42,7 @@ pub use periodic::Best;
 pub use preflight::{Obstacle, Preflight};
 pub use prepared::Prepared;
 pub use replay::{Compared, Replay, ReplayedStep};
+pub use together::follow;
 pub use train::Outcome;
 
 pub(crate) use folder::Lock;

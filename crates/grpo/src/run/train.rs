@@ -12,6 +12,7 @@ use super::folder::{BEFORE, EVALUATION};
 use super::order::Problems;
 use super::periodic::PeriodicEvaluations;
 use super::saver::{Saver, save_model};
+use super::together::Order;
 use super::{Best, Comparison, Evaluated, Event, Phase, Run};
 use crate::device::guard;
 use crate::{Error, Task, Test, Truth};
@@ -161,13 +162,14 @@ impl<T: Truth> Run<T> {
                 return Ok(false);
             }
             tell(Event::Phase(Phase::Sampling));
-            let rolled_out =
-                problems.roll_out(trainer).inspect_err(|failure| saver.save_at_last(trainer, failure, tell));
-            let (experiences, times) = rolled_out?;
+            let ahead = config.algorithm.lag > 0 && trainer.steps() + 1 < execution.steps;
+            let ordered = Order::Step { ahead }.give(trainer.collective()).map_err(Error::from);
+            let rolled_out = ordered.and_then(|()| problems.roll_out(trainer));
+            let (experiences, times) =
+                rolled_out.inspect_err(|failure| saver.save_at_last(trainer, failure, tell))?;
             tell(Event::Phase(Phase::Learning));
             let start = Instant::now();
             // No checkpoint here: there may have been updates of a step that was not finished.
-            let ahead = config.algorithm.lag > 0 && trainer.steps() + 1 < execution.steps;
             let learned = problems.learn(trainer, &experiences, ahead);
             let metrics = learned.inspect_err(|error| tell(Event::Failed(error)))?;
             let times = Times {
