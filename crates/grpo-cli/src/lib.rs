@@ -10,7 +10,7 @@ mod evaluate;
 mod evaluation_text;
 mod export;
 pub mod output;
-mod processes;
+pub mod processes;
 mod replay;
 mod report;
 mod rewards;

@@ -101,7 +101,17 @@ fn print(text: &[u8]) -> anyhow::Result<ExitCode> {
 }
 
 fn main() -> ExitCode {
-    grpo_cli::run(|| match Grpo::parse().command {
+    grpo_cli::run(|| {
+        let command = Grpo::parse().command;
+        if !matches!(command, Command::Train(_) | Command::Resume(_) | Command::Replay(_)) {
+            grpo_cli::processes::check_alone()?;
+        }
+        perform(command)
+    })
+}
+
+fn perform(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Train(args) => grpo_cli::train::train(&args, &PROGRAM),
         Command::Preflight(args) => grpo_cli::train::preflight(&args, &PROGRAM),
         Command::Resume(ResumeArgs { run, skip_problem, execution, display, settings }) => {
@@ -134,5 +144,5 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Grpo::command(), "grpo", &mut script);
             print(&script)
         }
-    })
+    }
 }

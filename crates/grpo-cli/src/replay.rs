@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use grpo::{Compared, Replay, RunFolder};
 
-use crate::say;
+use crate::{processes, say};
 
 /// Repeat a step of a run, and the steps between it and the checkpoint before it, and compare completions, rewards,
 /// advantages and all metrics with the record.
@@ -24,10 +24,14 @@ pub struct ReplayArgs {
 
 /// Succeeds if everything matches the record.
 pub fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+    let collective = processes::join()?;
+    if collective.rank() > 0 {
+        return crate::train::follow(collective);
+    }
     let replay = Replay { step: args.step, from_start: args.from_start };
     let rubric = RunFolder::read_config(&args.run)?.task.rubric()?;
     let mut has_begun = false;
-    let step = replay.run(&args.run, rubric, |step| {
+    let step = replay.run_with(&args.run, rubric, collective, |step| {
         if !has_begun {
             say!("Step {} of {}, repeated from after step {}:", args.step, args.run.display(), step.from);
             has_begun = true;

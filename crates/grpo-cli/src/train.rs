@@ -10,6 +10,7 @@ use grpo::{
     Settings, Task, peak_memory, resolve_model,
 };
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{ConfigArgs, DisplayArgs, TrainArgs};
 use crate::screen::Screen;
@@ -101,8 +102,9 @@ pub fn train(args: &TrainArgs, program: &Program) -> anyhow::Result<ExitCode> {
     Session { program, fallback, display: &args.display, run, collective }.train(!args.no_preflight)
 }
 
-/// Trains with the first process.
-fn follow(collective: Arc<dyn Collective>) -> anyhow::Result<ExitCode> {
+/// Trains with the first process, which shows the warnings.
+pub(crate) fn follow(collective: Arc<dyn Collective>) -> anyhow::Result<ExitCode> {
+    let _silent = tracing_subscriber::registry().set_default();
     grpo::follow(collective, |config| Ok(config.task.rubric()?))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -171,7 +173,9 @@ impl Session<'_> {
         let config = self.run.config().clone();
         say!("{}", self.heading(&config));
         say!("{}", self.run.plan());
-        on_interrupt(self.run.interrupt())?;
+        if self.collective.size() == 1 {
+            on_interrupt(self.run.interrupt())?;
+        }
         if preflight {
             match self.run.preflight(PREFLIGHT, BRIEFLY) {
                 Ok(preflight) => show_preflight(&preflight),
@@ -222,10 +226,17 @@ impl Session<'_> {
             0 => format!("{} problems", task.train.len()),
             n => format!("{} problems, {n} held out", task.train.len()),
         };
-        let info = self.run.folder().processes().last().and_then(|process| process.machine.device.as_ref());
+        let process = self.run.folder().processes().last();
+        let info = process.and_then(|process| process.machine.device.as_ref());
         let device = info.map_or("CPU".to_string(), |info| format!("{} ({})", info.name, info.kind.label()));
         let mut heading =
             format!("{subject} ({problems}), {}; files in {}", device, self.run.folder().path().display());
+        if let (n @ 2.., Some(process)) = (self.collective.size(), process) {
+            let threads = process.machine.threads;
+            heading += &format!(
+                "\n{n} processes, this one with {threads} CPU threads; the memory below is for each"
+            );
+        }
         heading += &format!("\n{}", what_is_trained(config));
         heading += &format!(
             "\nTo watch it in a browser:\n  {} '{}'",

@@ -15,6 +15,7 @@ pub(crate) fn show() {
         ("grpo", LevelFilter::WARN),
         ("grpo_trainer", LevelFilter::OFF),
         ("grpo_trainer::checkpoint", LevelFilter::WARN),
+        ("grpo_trainer::ahead", LevelFilter::WARN),
     ];
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(|| NewLines)

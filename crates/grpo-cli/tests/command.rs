@@ -53,6 +53,16 @@ fn bad_input_is_refused_once_and_leaves_no_trace() {
     refused(&mut grpo("train"), "a run needs one: a model folder or a Hub id");
 }
 
+/// Otherwise each of the processes would begin a run of its own.
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn mpirun_needs_a_program_with_mpi() {
+    for launcher in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] {
+        let mut command = train(Path::new("/no/such/place"), &[]);
+        refused(command.env(launcher, "2"), "build it with --features mpi");
+    }
+}
+
 #[test]
 fn a_damaged_model_is_named_by_the_path_that_was_given() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{EMBEDDED, grpo, succeed, text};
+use common::{EMBEDDED, grpo, refused, succeed, text};
 
 mod common;
 
@@ -76,12 +76,16 @@ fn the_death_of_one_ends_all_and_the_run_resumes_as_if_nothing_had_been() {
         assert!(start.elapsed() < Duration::from_secs(120), "no checkpoint");
         std::thread::sleep(Duration::from_millis(2));
     }
-    // Not the first one, which is not the last that has been started.
-    let killed =
-        Command::new("pkill").args(["-KILL", "-n", "-f", parted.to_str().unwrap()]).status().unwrap();
-    assert!(killed.success() && !running.wait().unwrap().success());
+    // The newest process of this run: one that follows.
+    let newest = ["-KILL", "-n", "-f", parted.to_str().unwrap()];
+    assert!(Command::new("pkill").args(newest).status().unwrap().success());
+    assert!(!running.wait().unwrap().success());
     succeed(mpirun(3, "resume").arg(&parted));
     assert_same(&parted, &whole);
+    let replay = ["--step", "4", "--from-start"];
+    refused(grpo("replay").arg(&parted).args(replay), "`mpirun -n 3 grpo replay");
+    let replayed = succeed(mpirun(3, "replay").arg(&parted).args(replay));
+    assert!(replayed.matches("identical, byte for byte").count() == 8, "{replayed}");
 }
 
 #[test]
@@ -89,7 +93,12 @@ fn an_error_of_one_ends_all() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let reward = "rewards=[{command=['false'],name='never'}]";
-    let output = train(2, &out, &[reward, "--no-audit"]).output().unwrap();
-    assert!(!output.status.success());
-    assert!(text(&output).contains("never"), "{}", text(&output));
+    refused(&mut train(2, &out, &[reward, "--no-audit"]), "never");
+    // All fail in the same step; the first one says why, and saves the model before it ends the others.
+    let out = folder.path().join("diverged");
+    let output = train(2, &out, &["--learning-rate", "1e30"]).output().unwrap();
+    let shown = text(&output);
+    assert!(!output.status.success() && shown.matches("Error: ").count() == 1, "{shown}");
+    assert!(out.join("model/model.safetensors").exists() && out.join("checkpoints").exists(), "{shown}");
+    refused(mpirun(2, "evaluate").arg("examples/embedded/model"), "each would do the same");
 }

@@ -20,6 +20,9 @@ pub struct Mpi {
     size: usize,
 }
 
+/// The most bytes that are gathered at once.
+const PIECE: usize = 1 << 30;
+
 /// MPI can be started once in a process.
 static UNIVERSE: OnceLock<Mutex<Option<Universe>>> = OnceLock::new();
 
@@ -75,24 +78,26 @@ impl Collective for Mpi {
 
     fn all_gather(&self, bytes: &[u8]) -> Vec<Vec<u8>> {
         let world = SimpleCommunicator::world();
-        let mut lengths = vec![0i32; self.size];
-        let length = i32::try_from(bytes.len()).expect("less than 2 GiB are exchanged at once");
-        world.all_gather_into(&length, &mut lengths[..]);
-        let starts: Vec<i32> = lengths
-            .iter()
-            .scan(0, |start: &mut i32, length| {
-                let this = *start;
-                *start = start.checked_add(*length).expect("less than 2 GiB are exchanged at once");
-                Some(this)
-            })
-            .collect();
-        let mut all = vec![0u8; lengths.iter().map(|length| *length as usize).sum()];
-        let mut partition = PartitionMut::new(&mut all[..], &lengths[..], &starts[..]);
-        world.all_gather_varcount_into(bytes, &mut partition);
-        lengths
-            .iter()
-            .zip(&starts)
-            .map(|(length, start)| all[*start as usize..(*start + *length) as usize].to_vec())
-            .collect()
+        let mut lengths = vec![0u64; self.size];
+        world.all_gather_into(&(bytes.len() as u64), &mut lengths[..]);
+        let mut all = vec![Vec::new(); self.size];
+        // In pieces, because MPI counts in 32 bits.
+        let (longest, piece) = (lengths.iter().copied().max().unwrap_or(0) as usize, PIECE / self.size);
+        for start in (0..longest).step_by(piece) {
+            let range = |length: usize| start.min(length)..(start + piece).min(length);
+            let counts: Vec<i32> =
+                lengths.iter().map(|length| range(*length as usize).len() as i32).collect();
+            let starts: Vec<i32> = (0..self.size).map(|rank| counts[..rank].iter().sum()).collect();
+            let mut received = vec![0u8; counts.iter().map(|count| *count as usize).sum()];
+            let mut partition = PartitionMut::new(&mut received[..], &counts[..], &starts[..]);
+            world.all_gather_varcount_into(&bytes[range(bytes.len())], &mut partition);
+            let mut rest = &received[..];
+            for (all, count) in all.iter_mut().zip(counts) {
+                let (own, others) = rest.split_at(count as usize);
+                all.extend_from_slice(own);
+                rest = others;
+            }
+        }
+        all
     }
 }

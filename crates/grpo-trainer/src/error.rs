@@ -98,11 +98,25 @@ pub enum TrainerError {
         /// The norm in the other.
         other: f64,
     },
+    /// Another of the processes that train together has failed.
+    #[error("process {rank}: {reason}")]
+    OtherProcess {
+        /// Which one.
+        rank: usize,
+        /// Its error.
+        reason: String,
+    },
     /// Processes that train together do not understand each other.
     #[error("process {rank} has sent something that cannot be read: {reason}; run the same build everywhere")]
-    Processes {
+    NotUnderstood {
         /// The process that has sent it.
         rank: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Something cannot be sent to the other processes.
+    #[error("the other processes cannot be told: {reason}")]
+    NotSent {
         /// What is wrong.
         reason: String,
     },

@@ -46,7 +46,7 @@ pub struct Times {
     /// meanwhile.
     #[serde(rename = "time/learn")]
     pub time_learn: f64,
-    /// Sampled tokens per second of sampling.
+    /// Sampled tokens per second of sampling; 0 if that took no time, or if another process has sampled them ahead.
     pub tokens_per_second: f64,
     /// Peak memory of the process so far, in bytes; none if the system does not report it.
     #[serde(rename = "memory/peak", skip_serializing_if = "Option::is_none")]
@@ -68,7 +68,7 @@ impl Times {
             time_reward: reward,
             time_reference: reference,
             time_learn: learn,
-            tokens_per_second: tokens.sampled as f64 / generate.max(f64::MIN_POSITIVE),
+            tokens_per_second: if generate > 0.0 { tokens.sampled as f64 / generate } else { 0.0 },
             memory_peak: peak_memory(),
             memory_device: None,
         }

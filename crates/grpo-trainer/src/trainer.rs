@@ -93,7 +93,7 @@ impl<X: Text, M: Model, O: Optimizer<M>, R: Reference<M>, T: Sync> Trainer<Polic
     }
 
     /// From now on, the trainer is one of several processes: all of them have to take the same steps.
-    pub fn join(&mut self, collective: Arc<dyn Collective>) {
+    pub fn set_collective(&mut self, collective: Arc<dyn Collective>) {
         self.collective = collective;
     }
 

@@ -235,6 +235,22 @@ pub enum Error {
         /// Required space in MiB.
         needed: u64,
     },
+    /// A step was taken by another number of processes.
+    #[error(
+        "{}: step {step} was taken by {processes} processes together, whose gradients are added in another way than those of {found}: \
+         `mpirun -n {processes} grpo replay …`",
+        path.display()
+    )]
+    Processes {
+        /// The folder.
+        path: PathBuf,
+        /// The step.
+        step: u64,
+        /// How many processes took it.
+        processes: usize,
+        /// How many there are.
+        found: usize,
+    },
     /// The run has no such step.
     #[error("{} has no step {step}: its record ends with step {last}", path.display())]
     NoStep {

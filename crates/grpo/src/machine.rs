@@ -13,6 +13,8 @@ pub struct Process {
     pub began: DateTime<Local>,
     /// Steps taken before it started.
     pub after_step: u64,
+    /// The number of processes that took its steps together.
+    pub processes: usize,
     /// What it computed with.
     #[serde(flatten)]
     pub machine: Machine,
@@ -68,7 +70,13 @@ impl Machine {
 impl Process {
     /// This process.
     pub(crate) fn this(after_step: u64, execution: &ExecutionConfig, device: Option<DeviceInfo>) -> Self {
-        Self { began: Local::now(), after_step, machine: Machine::this(device), execution: execution.clone() }
+        Self {
+            began: Local::now(),
+            after_step,
+            processes: 1,
+            machine: Machine::this(device),
+            execution: execution.clone(),
+        }
     }
 }
 

@@ -270,7 +270,6 @@ fn an_adapter_brings_its_numbers_and_contradictions_are_refused() {
     Run::open(folder.path().join("taken"), config(&adapter), letters(3..9), rubric()).unwrap();
 }
 
-/// A reward that fails at one problem ends the run, which can be resumed without that problem; later processes pass it over, too.
 /// Interrupted after every step, and with steps added after its end, when there is nothing to sample ahead for.
 #[test]
 fn samples_drawn_ahead_are_kept_for_a_run_that_is_resumed_and_replayed() {
@@ -314,6 +313,7 @@ fn samples_drawn_ahead_are_kept_for_a_run_that_is_resumed_and_replayed() {
     }
 }
 
+/// A reward that fails at one problem ends the run, which can be resumed without that problem; later processes pass it over, too.
 #[test]
 fn a_problem_that_fails_can_be_passed_over() {
     let folder = tempfile::tempdir().unwrap();

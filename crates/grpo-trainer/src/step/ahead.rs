@@ -16,7 +16,8 @@ pub(crate) struct Ahead {
     problems: Vec<u64>,
     /// A group for each.
     pub(crate) samples: Vec<Vec<Sample>>,
-    /// How long it took to sample them.
+    /// How long it took to sample them; unknown after a resumption, because a checkpoint depends on no time.
+    #[serde(skip)]
     pub(crate) generate: Duration,
 }
 

@@ -2,11 +2,12 @@
 
 use std::panic::resume_unwind;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::tensor::StreamId;
 use grpo_core::CompletionLoss;
 use grpo_rollout::{SamplerKind, TokenLogProbs};
+use serde::{Deserialize, Serialize};
 
 use super::ahead::{Ahead, correction};
 use super::observed::{Observed, UpdateResult};
@@ -14,8 +15,8 @@ use super::sample::Wanted;
 use super::targets::{MicroBatch, TOLERANCE, double};
 use crate::trainer::Progress;
 use crate::{
-    Collective, Experiences, Metrics, Model, Optimizer, Policy, Problem, Reference, Text, Trainer,
-    TrainerConfig, TrainerError,
+    Collective, Experiences, InvalidOption, Metrics, Model, Optimizer, Policy, Problem, Reference, Text,
+    Trainer, TrainerConfig, TrainerError,
 };
 
 /// The loss of a step, its gradient, and what both are computed from.
@@ -23,6 +24,15 @@ struct StepLoss<G> {
     loss: f64,
     gradients: G,
     /// Every completion that was passed through the model, in the order of the micro-batches.
+    completions: Vec<(TokenLogProbs, CompletionLoss)>,
+}
+
+/// What a process has computed of a loss.
+#[derive(Serialize, Deserialize)]
+struct Share {
+    loss: f64,
+    has_gradient: bool,
+    /// Every completion that it has passed through the model, in the order of the micro-batches.
     completions: Vec<(TokenLogProbs, CompletionLoss)>,
 }
 
@@ -71,6 +81,10 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
         M: Clone + Send,
         T: Sync,
     {
+        if self.config.lag == 0 {
+            let expected = "it must be 1: the next step is to be sampled ahead";
+            return Err(InvalidOption::new("lag", 0, expected).into());
+        }
         let Self {
             policy: Policy { text, model, rollouts, optimizer, .. },
             config,
@@ -99,10 +113,11 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
             (updates, sampling.join().unwrap_or_else(|panic| resume_unwind(panic)))
         });
         let metrics = self.advance(experiences, &batches, updates)?;
-        let ahead = ahead.inspect_err(|error| tracing::warn!("{error}; the next step samples for itself"));
-        let all_have_sampled = self.collective.join(vec![ahead.is_ok()])?.iter().all(|sampled| *sampled);
-        if let Some((groups, generate)) = ahead.ok().filter(|_| all_have_sampled) {
-            self.ahead = Some(Ahead::new(next, self.collective.join_groups(groups, n)?, generate));
+        let ahead = ahead.inspect_err(|error| tracing::warn!(target: "grpo_trainer::ahead", "{error}; the next step samples for itself"));
+        let (groups, generate) = ahead.map_or((None, Duration::ZERO), |(groups, time)| (Some(groups), time));
+        let have_sampled = self.collective.concat(Ok(vec![groups.is_some()]))?;
+        if let Some(groups) = groups.filter(|_| have_sampled.iter().all(|has_sampled| *has_sampled)) {
+            self.ahead = Some(Ahead::new(next, self.collective.concat_groups(Ok(groups), n)?, generate));
         }
         Ok(metrics)
     }
@@ -169,40 +184,50 @@ impl<M: Model, O: Optimizer<M>> Learner<'_, M, O> {
         !is_trusted && correction(self.kind, self.lag).is_none()
     }
 
-    /// Accumulates the loss and its gradient over the whole batch, micro-batch by micro-batch, in several processes each over its share.
-    /// Once a loss is not finite, no gradient is computed.
+    /// The loss and its gradient over the whole batch, and in several processes the sum of all shares.
     fn accumulate(&self, batches: &[MicroBatch<'_>]) -> Result<StepLoss<M::Gradients>, TrainerError> {
+        let mut gradients = M::Gradients::default();
+        let own = self.accumulate_share(&batches[self.collective.share(batches.len())], &mut gradients);
+        let shares = self.collective.concat(own.map(|share| vec![share]))?;
+        let loss = shares.iter().map(|share| share.loss).sum::<f64>();
+        let has_gradient = shares.iter().any(|share| share.has_gradient);
+        if self.collective.size() > 1 && loss.is_finite() && has_gradient {
+            self.model.all_reduce(&mut gradients, &|values| self.collective.all_reduce(values));
+        }
+        Ok(StepLoss {
+            loss,
+            gradients,
+            completions: shares.into_iter().flat_map(|share| share.completions).collect(),
+        })
+    }
+
+    /// Goes through micro-batches and adds to the gradient; once the loss is not finite, no more.
+    fn accumulate_share(
+        &self,
+        batches: &[MicroBatch<'_>],
+        gradients: &mut M::Gradients,
+    ) -> Result<Share, TrainerError> {
         let objective = &self.config.recipe.objective;
-        let (mut loss, mut gradients, mut completions) = (0.0, M::Gradients::default(), Vec::new());
-        let mut has_gradient = false;
-        for MicroBatch { prompts, targets } in &batches[self.collective.share(batches.len())] {
+        let mut share = Share { loss: 0.0, has_gradient: false, completions: Vec::new() };
+        for MicroBatch { prompts, targets } in batches {
             let (logprobs, pass) = self.model.forward(prompts, self.config.sampling.temperature);
             TrainerError::check_count("completions with log-probabilities", logprobs.len(), targets.len())?;
             let mut slopes = Vec::with_capacity(targets.len());
             for (target, tokens) in targets.iter().zip(logprobs) {
                 TrainerError::check_count("entropies", tokens.entropies.len(), tokens.logprobs.len())?;
-                let of_completion = target.loss(objective, &double(&tokens.logprobs))?;
-                loss += target.scale * of_completion.loss;
-                slopes.push(target.scaled(&of_completion.gradient));
-                completions.push((tokens, of_completion));
+                let mut loss = target.loss(objective, &double(&tokens.logprobs))?;
+                share.loss += target.scale * loss.loss;
+                // Nobody needs it any more, and other processes would be sent it.
+                slopes.push(target.scaled(&std::mem::take(&mut loss.gradient)));
+                share.completions.push((tokens, loss));
             }
-            if loss.is_finite()
-                && slopes.iter().flat_map(|slopes| &slopes.logprobs).any(|slope| *slope != 0.0)
-            {
-                self.model.backward(pass, &slopes, &mut gradients);
-                has_gradient = true;
+            let is_flat = slopes.iter().flat_map(|slopes| &slopes.logprobs).all(|slope| *slope == 0.0);
+            if share.loss.is_finite() && !is_flat {
+                self.model.backward(pass, &slopes, gradients);
+                share.has_gradient = true;
             }
         }
-        let completions = self.collective.join(completions)?;
-        let losses = self.collective.join(vec![(loss, has_gradient)])?;
-        let loss = losses.iter().map(|(loss, _)| loss).sum::<f64>();
-        if self.collective.size() > 1
-            && loss.is_finite()
-            && losses.iter().any(|(_, has_gradient)| *has_gradient)
-        {
-            self.model.all_reduce(&mut gradients, &|values| self.collective.all_reduce(values));
-        }
-        Ok(StepLoss { loss, gradients, completions })
+        Ok(share)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use grpo_core::{Asked, Completion};
-use grpo_rollout::{PromptCompletions, Sample};
+use grpo_rollout::{PromptCompletions, Sample, TokenLogProbs};
 
 use super::ahead::Ahead;
 use super::micro_batches::micro_batches;
@@ -105,7 +105,7 @@ impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
             .zip(&samples)
             .map(|(problem, samples)| (problem.asked(), completions(samples)))
             .collect();
-        let scores = self.collective.first(|| {
+        let scores = self.collective.from_first(|| {
             let scores = self.rubric.score_groups(&asked);
             scores.map_err(|(i, cause)| TrainerError::Reward { problem: problems[i].id, cause })
         })?;
@@ -166,15 +166,20 @@ impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
             })
             .collect();
         let temperature = self.config.sampling.temperature;
-        let mut logprobs = Vec::new();
         let batches = micro_batches(&prompts, self.config.micro_batch_tokens, self.collective.size());
-        for batch in &batches[self.collective.share(batches.len())] {
-            let found = reference.logprobs(batch, temperature);
+        let of_batch = |batch: &Vec<PromptCompletions<'_>>| {
+            let logprobs = reference.logprobs(batch, temperature);
             let expected = batch.iter().map(|prompt| prompt.completions.len()).sum();
-            TrainerError::check_count("completions with reference log-probabilities", found.len(), expected)?;
-            logprobs.extend(found);
-        }
-        let mut logprobs = self.collective.join(logprobs)?.into_iter();
+            TrainerError::check_count(
+                "completions with reference log-probabilities",
+                logprobs.len(),
+                expected,
+            )?;
+            Ok(logprobs)
+        };
+        let own = batches[self.collective.share(batches.len())].iter().map(of_batch);
+        let own: Result<Vec<Vec<TokenLogProbs>>, TrainerError> = own.collect();
+        let mut logprobs = self.collective.concat(own)?.into_iter().flatten();
         let of_completion = |c: &Scored| if trained(&c) { logprobs.next() } else { None };
         let logprobs = completions.map(of_completion).map(|tokens| tokens.map_or(Vec::new(), |t| t.logprobs));
         Ok(logprobs.collect())

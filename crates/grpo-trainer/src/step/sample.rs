@@ -86,15 +86,15 @@ impl dyn Collective + '_ {
     }
 
     /// The groups of `n` samples to which those of all processes add up.
-    pub(crate) fn join_groups(
+    pub(crate) fn concat_groups(
         &self,
-        groups: Vec<Vec<Sample>>,
+        groups: Result<Vec<Vec<Sample>>, TrainerError>,
         n: usize,
     ) -> Result<Vec<Vec<Sample>>, TrainerError> {
         if self.size() == 1 {
-            return Ok(groups);
+            return groups;
         }
-        let mut samples = self.join(groups.concat())?.into_iter();
+        let mut samples = self.concat(groups.map(|groups| groups.concat()))?.into_iter();
         let mut joined = Vec::new();
         loop {
             let group: Vec<Sample> = samples.by_ref().take(n).collect();
@@ -118,8 +118,7 @@ impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
         let Policy { text, model, rollouts, .. } = &self.policy;
         let share = self.collective.samples(problems.len() * n, rollouts.sampler_kind());
         let wanted = Wanted { problems, n, sampling, step, share };
-        let groups = wanted.sample(&self.config, text.stop(), rollouts, model)?;
-        self.collective.join_groups(groups, n)
+        self.collective.concat_groups(wanted.sample(&self.config, text.stop(), rollouts, model), n)
     }
 
     /// The same, but calls `receive` with each sample as soon as it has ended, until it breaks; with several processes, as soon as all

@@ -1,17 +1,19 @@
 //! Several processes train one policy: here, threads that exchange bytes.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Barrier, Mutex};
 
 use burn::optim::GradientsParams;
+use grpo_core::Completion;
 use grpo_qwen2::LoraConfig;
 use grpo_reward::Rubric;
-use grpo_rollout::Sample;
+use grpo_rollout::{Ended, RemoteError, Request, RolloutError, Rollouts, Sample, Sampler};
 use grpo_trainer::{
     AdamW, Collective, Evaluation, EvaluationOptions, Experiences, Metrics, Optimizer, Qwen2PolicyConfig,
     TrainedQwen2, Trainer, TrainerConfig, TrainerError,
 };
 
-use crate::common::{Run, config, even, policy, problems, trainer_with};
+use crate::common::{Run, config, even, policy, problems, trainer_of, trainer_with};
 
 /// What all threads have.
 struct Exchange {
@@ -108,7 +110,7 @@ fn several_processes_train_like_one() {
         for size in [2, 3, 5] {
             let all = together(size, |collective| {
                 let mut trainer = trainer_with(config.clone(), &of_policy);
-                trainer.join(collective);
+                trainer.set_collective(collective);
                 train(trainer, 3)
             });
             for one in &all {
@@ -148,10 +150,47 @@ fn processes_that_come_to_other_numbers_stop() {
         let factor = 1.0 + collective.rank() as f64 * f64::EPSILON;
         let policy = policy(&Qwen2PolicyConfig::default()).map_optimizer(|adamw| Rounding(adamw, factor));
         let mut trainer = Trainer::new(policy, Rubric::new().with("even", 1.0, even), config()).unwrap();
-        trainer.join(collective);
+        trainer.set_collective(collective);
         trainer.step(&problems()).unwrap_err()
     });
     for error in errors {
         assert!(matches!(error, TrainerError::Disagreement { rank: 1, .. }), "{error}");
     }
+}
+
+/// Samples nothing.
+struct Gone;
+
+impl Rollouts<TrainedQwen2> for Gone {
+    fn sample_each(
+        &self,
+        _: &TrainedQwen2,
+        _: &Sampler,
+        _: &[Request<'_>],
+        _: &mut dyn FnMut(Ended) -> ControlFlow<()>,
+    ) -> Result<(), RolloutError> {
+        Err(RemoteError::new(std::io::Error::other("gone")).into())
+    }
+}
+
+/// Otherwise the others would wait for it for ever.
+#[test]
+fn what_fails_in_one_process_fails_in_all() {
+    let of_sampling = together(3, |collective| {
+        let mut policy = policy(&Qwen2PolicyConfig::default());
+        if collective.rank() == 1 {
+            policy.rollouts = Box::new(Gone);
+        }
+        let mut trainer = Trainer::new(policy, Rubric::new().with("even", 1.0, even), config()).unwrap();
+        trainer.set_collective(collective);
+        trainer.step(&problems()).unwrap_err().to_string()
+    });
+    assert_eq!(of_sampling, ["process 1: gone", "gone", "process 1: gone"]);
+    let of_scoring = together(2, |collective| {
+        let odd = |_: &u32, _: &Completion| f32::NAN;
+        let mut trainer = trainer_of(config(), odd).unwrap();
+        trainer.set_collective(collective);
+        trainer.step(&problems()).unwrap_err().to_string()
+    });
+    assert!(of_scoring[1] == format!("process 0: {}", of_scoring[0]), "{of_scoring:?}");
 }

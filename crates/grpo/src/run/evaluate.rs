@@ -10,7 +10,7 @@ use grpo_trainer::{
 use serde::{Deserialize, Serialize};
 
 use super::order::problems;
-use super::together::Order;
+use super::together::Instruction;
 use super::{Event, Interrupt, Phase};
 use crate::{Error, Question, Test, Truth};
 
@@ -75,7 +75,7 @@ pub(super) fn evaluate<T: Truth>(
             return Ok(None);
         }
         let problems = test_problems(trainer, test, subset)?;
-        Order::Answer { test: i, subset }.give(trainer.collective())?;
+        Instruction::Answer { test: i, subset }.give(trainer.collective())?;
         let mut answers = Vec::new();
         let evaluated = trainer.evaluate_each(&problems, &EvaluationOptions::greedy(), |answer| {
             answers.push(answer);

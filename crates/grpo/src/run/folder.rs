@@ -207,8 +207,19 @@ impl RunFolder {
 
     /// How a step was executed.
     pub(super) fn execution(&self, step: u64) -> &ExecutionConfig {
-        let process = self.processes().iter().rfind(|process| process.after_step < step);
-        process.map_or(&self.config().execution, |process| &process.execution)
+        self.process(step).map_or(&self.config().execution, |process| &process.execution)
+    }
+
+    /// The process that took a step.
+    pub(super) fn process(&self, step: u64) -> Option<&Process> {
+        self.processes().iter().rfind(|process| process.after_step < step)
+    }
+
+    /// Records that the latest process has company.
+    pub(super) fn set_processes(&mut self, n: usize) -> Result<(), Error> {
+        let [.., last] = &mut self.description.processes[..] else { return Ok(()) };
+        last.processes = n;
+        self.write_json(DESCRIPTION, &self.description)
     }
 
     /// The device of the latest process; none for the CPU.

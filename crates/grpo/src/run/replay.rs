@@ -1,12 +1,14 @@
 //! Repeats a step of a run using only the run folder.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use grpo_reward::Rubric;
-use grpo_trainer::{Metrics, completion_lines, differences, metrics_line};
+use grpo_trainer::{Alone, Collective, Metrics, completion_lines, differences, metrics_line};
 use serde_json::Value;
 
 use super::order::Problems;
+use super::together::{Instruction, lead};
 use super::train::records;
 use super::{Loaded, RunFolder, of_run, remote, rewards};
 use crate::device::guard;
@@ -59,6 +61,19 @@ impl Replay {
         &self,
         folder: impl AsRef<Path>,
         rubric: Rubric<T>,
+        tell: impl FnMut(&ReplayedStep),
+    ) -> Result<ReplayedStep, Error> {
+        self.run_with(folder, rubric, Arc::new(Alone), tell)
+    }
+
+    /// The same for steps that several processes took together: there have to be as many of them again, and the others [`follow`].
+    ///
+    /// [`follow`]: crate::follow
+    pub fn run_with<T: Truth>(
+        &self,
+        folder: impl AsRef<Path>,
+        rubric: Rubric<T>,
+        collective: Arc<dyn Collective>,
         mut tell: impl FnMut(&ReplayedStep),
     ) -> Result<ReplayedStep, Error> {
         let folder = RunFolder::open(folder.as_ref())?;
@@ -76,11 +91,20 @@ impl Replay {
         if let Some(checkpoint) = folder.checkpoints(config.execution.keep).latest(before)?.checkpoint {
             trainer = trainer.resume(&checkpoint)?.0;
         }
-        let from = trainer.steps();
+        let (from, n) = (trainer.steps(), collective.size());
+        for step in from + 1..=self.step {
+            let processes = folder.process(step).map_or(1, |process| process.processes);
+            if processes != n {
+                return Err(Error::Processes { path: folder.path().to_owned(), step, processes, found: n });
+            }
+        }
+        lead(&folder, &mut trainer, collective)?;
         let mut problems = Problems::new(&task, &config).skipping(folder.skipped()).after(&folder, from)?;
         loop {
+            let step = trainer.steps() + 1;
+            let ahead = step < self.step && metrics.lag(step + 1) > 0;
+            Instruction::Step { ahead }.give(trainer.collective())?;
             let (experiences, _) = guard(device.as_ref(), || problems.roll_out(&trainer))?;
-            let ahead = metrics.lag(trainer.steps() + 2) > 0;
             let figures = guard(device.as_ref(), || problems.learn(&mut trainer, &experiences, ahead))?;
             let tokens = folder.execution(figures.step).record_tokens;
             let lines = completion_lines(&records(&trainer, &task, &experiences, tokens));
@@ -89,6 +113,7 @@ impl Replay {
             let step = ReplayedStep { from, completions, metrics, figures };
             tell(&step);
             if step.figures.step == self.step || !step.is_same() {
+                Instruction::End.give(trainer.collective())?;
                 return Ok(step);
             }
         }

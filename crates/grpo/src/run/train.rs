@@ -12,7 +12,7 @@ use super::folder::{BEFORE, EVALUATION};
 use super::order::Problems;
 use super::periodic::PeriodicEvaluations;
 use super::saver::{Saver, save_model};
-use super::together::Order;
+use super::together::Instruction;
 use super::{Best, Comparison, Evaluated, Event, Phase, Run};
 use crate::device::guard;
 use crate::{Error, Task, Test, Truth};
@@ -163,7 +163,7 @@ impl<T: Truth> Run<T> {
             }
             tell(Event::Phase(Phase::Sampling));
             let ahead = config.algorithm.lag > 0 && trainer.steps() + 1 < execution.steps;
-            let ordered = Order::Step { ahead }.give(trainer.collective()).map_err(Error::from);
+            let ordered = Instruction::Step { ahead }.give(trainer.collective()).map_err(Error::from);
             let rolled_out = ordered.and_then(|()| problems.roll_out(trainer));
             let (experiences, times) =
                 rolled_out.inspect_err(|failure| saver.save_at_last(trainer, failure, tell))?;
