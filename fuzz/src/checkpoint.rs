@@ -33,7 +33,7 @@ pub fn checkpoint() -> Target {
     let config = RunConfig::from_toml("model = 'model'\nsteps = 3\nlora.rank = 2\nrecipe = 'dapo'")
         .expect("the keys are right");
     let run = serde_json::json!({
-        "format": 6, "began": "2026-02-03T04:05:06", "config": config, "rewards": {}, "tests": ["new"], "skipped": [],
+        "format": 7, "began": "2026-02-03T04:05:06", "config": config, "rewards": {}, "tests": ["new"], "skipped": [],
         "start": start, "processes": [],
     });
     std::fs::write(folder.path().join(RUN), run.to_string()).expect("there is room for a file");

@@ -41,13 +41,15 @@ impl<T> Wanted<'_, T> {
         stop: &[u32],
         sample: impl FnOnce(&Sampler, &[Request<'_>]) -> Result<S, RolloutError>,
     ) -> Result<S, TrainerError> {
-        let Self { problems, n, sampling, step, share } = self;
+        let Self { problems, sampling, step, share, .. } = self;
+        // An evaluation may ask for none.
+        let n = self.n.max(1);
         let in_share = |i: usize| {
             let of_problem = i * n..(i + 1) * n;
             share.start.max(of_problem.start)..share.end.min(of_problem.end)
         };
         let first = share.start / n;
-        let problems = &problems[first.min(problems.len())..problems.len().min(share.end.div_ceil(*n))];
+        let problems = &problems[first.min(problems.len())..problems.len().min(share.end.div_ceil(n))];
         let key = |problem: &Problem<T>, i: usize| {
             let (seed, step, sample) = (config.seed, *step, (i % n) as u64);
             SampleKey { seed, step, problem: problem.id, sample }

@@ -50,6 +50,12 @@ fn a_reward_without_relation_to_the_completion_does_not_rise() {
 }
 
 #[test]
+fn an_evaluation_without_completions_has_no_answers() {
+    let evaluation = trainer(config()).evaluate(&problems(), &EvaluationOptions::sampled(0)).unwrap();
+    assert_eq!(evaluation.answers, []);
+}
+
+#[test]
 fn micro_batches_do_not_change_the_result() {
     let run = |micro_batch_tokens| {
         let mut trainer = trainer(TrainerConfig { micro_batch_tokens, ..config() });
