@@ -152,6 +152,17 @@ impl Fleet {
             .try_for_each(|(server, listed)| server.check(listed, sampling, positions, vocabulary))
     }
 
+    /// Checks that no server keeps the old output head when it reloads all weights of a model with tied embeddings, which nobody would
+    /// notice where the loss corrects for differences.
+    pub fn check_tied_head(&self) -> Result<(), FleetError> {
+        let is_vllm =
+            |server: &&Server| server.listed.get().is_some_and(|listed| listed.kind == ServerKind::Vllm);
+        let Some(server) = self.servers.iter().find(is_vllm) else { return Ok(()) };
+        let reason = "is vLLM, which keeps the old output head of tied embeddings when it reloads all weights, and with rollout_dtype \
+                      or lag the loss would correct for it: train adapters (lora.rank), or set lag = 0 and rollout_dtype = \"f32\"";
+        Err(server.other(reason.to_string()))
+    }
+
     /// Makes this version of the policy the one that is sampled from. `save` writes it to a folder.
     pub fn publish(&self, version: u64, kind: PolicyKind, save: &Save<'_>) -> Result<(), FleetError> {
         lock(&self.publisher).publish(version, kind, save)

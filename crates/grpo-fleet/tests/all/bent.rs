@@ -332,6 +332,8 @@ fn what_cannot_be_sampled_is_refused_at_the_start() {
     fleet.check(&Sampling::default(), 8, 64, 100).unwrap();
     let error = fleet.check(&Sampling::default(), 8, 65, 100).unwrap_err().to_string();
     assert!(error.contains("takes 64 tokens") && error.contains("--max-model-len 65"), "{error}");
+    let error = fleet.check_tied_head().unwrap_err().to_string();
+    assert!(error.contains("keeps the old output head") && error.contains("train adapters"), "{error}");
     for url in ["10.0.0.1:80", "ftp://a", "", "http://"] {
         let server = ServerConfig { url: url.to_string(), admin_url: None, token_file: None };
         let error =

@@ -62,7 +62,11 @@ pub(super) fn check(
 ) -> Result<(), Error> {
     let (Some(fleet), algorithm) = (fleet, &config.algorithm) else { return Ok(()) };
     let positions = longest_prompt + algorithm.max_completion_length;
-    let vocabulary = policy.model().config().vocab_size;
+    let (model, vocabulary) = (policy.model(), policy.model().config().vocab_size);
+    let corrects = config.policy.rollout_dtype.correction().is_some() || algorithm.lag > 0;
+    if corrects && model.config().tie_word_embeddings && !model.has_lora() {
+        fleet.check_tied_head()?;
+    }
     Ok(fleet.check(&algorithm.sampling, algorithm.group_size, positions, vocabulary)?)
 }
 
