@@ -98,17 +98,6 @@ impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
         Ok(Evaluation::of(self.rubric.names(), answers))
     }
 
-    /// Samples this process's share of an evaluation that the first one makes.
-    pub fn answer_share(
-        &self,
-        problems: &[Problem<T>],
-        options: &EvaluationOptions,
-    ) -> Result<(), TrainerError> {
-        let EvaluationOptions { sampling, completions } = options;
-        let ignore = &mut |_| ControlFlow::Break(());
-        self.sample_each(problems, *completions, sampling, EVALUATION_STEP, ignore)
-    }
-
     /// The same, but calls `receive` with each answer as soon as it is complete, until it breaks. Answers are complete in an order
     /// that depends on their lengths.
     pub fn evaluate_each(
@@ -148,5 +137,16 @@ impl<X: Text, M, O, R, T> Trainer<Policy<X, M, O, R>, T> {
         scored?;
         let expected = if stopped { received } else { problems.len() * completions };
         TrainerError::check_count("answers", received, expected)
+    }
+
+    /// Samples this process's share of an evaluation that the first one makes.
+    pub fn answer_share(
+        &self,
+        problems: &[Problem<T>],
+        options: &EvaluationOptions,
+    ) -> Result<(), TrainerError> {
+        let EvaluationOptions { sampling, completions } = options;
+        let ignore = &mut |_| ControlFlow::Break(());
+        self.sample_each(problems, *completions, sampling, EVALUATION_STEP, ignore)
     }
 }

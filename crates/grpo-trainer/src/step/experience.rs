@@ -74,8 +74,8 @@ pub struct Experiences {
     pub groups: Vec<Group<Experience>>,
     /// Groups drawn to replace those with one outcome, whether kept or not.
     pub redrawn: usize,
-    /// Steps that the policy had taken since it sampled them: 1 after [`Trainer::learn_and_sample`](crate::Trainer::learn_and_sample),
-    /// but for groups drawn to replace others, and otherwise 0.
+    /// Steps that the policy had taken since it sampled them: 1 after [`Trainer::learn_and_sample`](crate::Trainer::learn_and_sample)
+    /// (except groups drawn to replace others, which the current policy samples), otherwise 0.
     pub lag: u64,
     /// Tokens that the rollout took, including those of groups that were not kept.
     pub tokens: RolloutTokens,

@@ -63,7 +63,7 @@ impl<'a, T: Truth> Problems<'a, T> {
         Ok((experiences, times))
     }
 
-    /// Learns from the result of a rollout. If it is sampled `ahead`, the completions of the next step are sampled meanwhile.
+    /// Learns from the result of a rollout; with `ahead`, the completions of the next step are sampled meanwhile.
     pub fn learn(
         &mut self,
         trainer: &mut Trainer<Qwen2Policy, T>,
@@ -73,9 +73,7 @@ impl<'a, T: Truth> Problems<'a, T> {
         if !ahead {
             return Ok(trainer.learn(experiences)?);
         }
-        let step = trainer.steps() + 1;
-        let batch = self.batch(step, &mut self.passed_over(step));
-        let next = problems(batch.into_iter().map(|i| (i, &self.questions[i])), trainer.policy())?;
+        let next = self.of_step(trainer.steps() + 1, trainer.policy())?;
         Ok(trainer.learn_and_sample(experiences, &next)?)
     }
 
@@ -90,9 +88,13 @@ impl<'a, T: Truth> Problems<'a, T> {
         trainer: &Trainer<Qwen2Policy, T>,
         step: u64,
     ) -> Result<(Experiences, RolloutTimes), Error> {
+        trainer.roll_out_dynamic(&self.of_step(step, trainer.policy())?, |_| Ok(Vec::new()))
+    }
+
+    /// The problems of the step that follows `step` others, in the form that the trainer takes.
+    fn of_step(&mut self, step: u64, policy: &Qwen2Policy) -> Result<Vec<Problem<T>>, Error> {
         let batch = self.batch(step, &mut self.passed_over(step));
-        let prompts = problems(batch.into_iter().map(|i| (i, &self.questions[i])), trainer.policy())?;
-        trainer.roll_out_dynamic(&prompts, |_| Ok(Vec::new()))
+        problems(batch.into_iter().map(|i| (i, &self.questions[i])), policy)
     }
 
     /// The problems of the step that follows `step` others. Skipped problems are replaced.
