@@ -216,8 +216,9 @@ fn a_server_that_lies_ends_the_step_and_is_named() {
         (Bend::Status(400), "answers /v1/completions with 400: bent"),
         (Bend::Status(401), "does not accept the token"),
     ] {
-        let (bent, good) = (Bent::new(&[bend; 12]), Bent::new(&[]));
-        let error = sample(&connect(&[&good, &bent], folder.path())).unwrap_err().to_string();
+        // Alone: others might be faster, and leave it nothing to answer.
+        let bent = Bent::new(&[bend; 12]);
+        let error = sample(&connect(&[&bent], folder.path())).unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains(&bent.url), "{bend:?}: {error}");
     }
 }

@@ -47,7 +47,7 @@ fn tokens_are_the_hosts_except_at_boundaries() {
         let (logits, sampling) =
             (logits(seed, vocabulary, 5.0), Sampling { temperature, ..Sampling::default() });
         let values: Vec<f32> = logits.clone().into_data().try_into_vec().unwrap();
-        let requests = requests(10 + seed, if vocabulary < 3000 { 49_000 } else { 2_000 });
+        let requests = requests(10 + seed, if vocabulary < 3000 { 9_500 } else { 1_000 });
         let [found, expected] = both(&model, &logits, &requests, &sampling);
         for ((found, expected), request) in found.iter().zip(&expected).zip(&requests) {
             drawn += 1;
@@ -65,7 +65,7 @@ fn tokens_are_the_hosts_except_at_boundaries() {
             );
         }
     }
-    assert!(drawn == 100_000 && other <= 100, "{other} of {drawn} tokens are others");
+    assert!(drawn == 20_000 && other <= 20, "{other} of {drawn} tokens are others");
 }
 
 /// The vocabulary of Qwen2.5, with most of the mass on a few tokens.
