@@ -137,7 +137,7 @@ impl<'a> Sft<'a> {
             .collect();
         let tokens: usize = batch.iter().map(|prompt| prompt.completions[0].len()).sum();
         let (mut loss, mut gradients) = (0.0, M::Gradients::default());
-        for micro_batch in micro_batches(&batch, micro_batch_tokens, 1) {
+        for micro_batch in micro_batches(&batch, micro_batch_tokens) {
             let (found, pass) = policy.model.forward(&micro_batch, 1.0);
             TrainerError::check_count("completions with log-probabilities", found.len(), micro_batch.len())?;
             loss -= found.iter().flat_map(|of| &of.logprobs).copied().map(f64::from).sum::<f64>();

@@ -126,7 +126,7 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
     fn advance(
         &mut self,
         experiences: &Experiences,
-        batches: &[MicroBatch<'_>],
+        batches: &[Vec<MicroBatch<'_>>],
         updates: Result<Vec<UpdateResult>, TrainerError>,
     ) -> Result<Metrics, TrainerError> {
         let is_refused = |error: &TrainerError| matches!(error, TrainerError::Mismatch { .. });
@@ -153,7 +153,7 @@ impl<X, M: Model, O: Optimizer<M>, R: Reference<M>, T> Trainer<Policy<X, M, O, R
 
 impl<M: Model, O: Optimizer<M>> Learner<'_, M, O> {
     /// Updates the weights, `updates` times or until a loss or gradient is not finite.
-    fn update(&mut self, batches: &mut [MicroBatch<'_>]) -> Result<Vec<UpdateResult>, TrainerError> {
+    fn update(&mut self, batches: &mut [Vec<MicroBatch<'_>>]) -> Result<Vec<UpdateResult>, TrainerError> {
         let learning_rate = self.config.learning_rate_of(self.progress.step);
         let mut updates: Vec<UpdateResult> = Vec::new();
         while updates.len() < self.config.updates && updates.last().is_none_or(UpdateResult::is_finite) {
@@ -162,7 +162,7 @@ impl<M: Model, O: Optimizer<M>> Learner<'_, M, O> {
                 if self.compares() {
                     compare(batches, &completions)?;
                 }
-                let targets = batches.iter_mut().flat_map(|batch| &mut batch.targets);
+                let targets = batches.iter_mut().flatten().flat_map(|batch| &mut batch.targets);
                 targets.zip(&completions).for_each(|(target, (tokens, _))| target.settle(tokens));
             }
             let grad_norm = if loss.is_finite() {
@@ -185,9 +185,9 @@ impl<M: Model, O: Optimizer<M>> Learner<'_, M, O> {
     }
 
     /// The loss and its gradient over the whole batch, and in several processes the sum of all shares.
-    fn accumulate(&self, batches: &[MicroBatch<'_>]) -> Result<StepLoss<M::Gradients>, TrainerError> {
+    fn accumulate(&self, batches: &[Vec<MicroBatch<'_>>]) -> Result<StepLoss<M::Gradients>, TrainerError> {
         let mut gradients = M::Gradients::default();
-        let own = self.accumulate_share(&batches[self.collective.share(batches.len())], &mut gradients);
+        let own = self.accumulate_share(&batches[self.collective.rank()], &mut gradients);
         let shares = self.collective.concat(own.map(|share| vec![share]))?;
         let loss = shares.iter().map(|share| share.loss).sum::<f64>();
         let has_gradient = shares.iter().any(|share| share.has_gradient);
@@ -233,10 +233,10 @@ impl<M: Model, O: Optimizer<M>> Learner<'_, M, O> {
 
 /// An error unless the log-probabilities of the sampler and of the training pass agree.
 fn compare(
-    batches: &[MicroBatch<'_>],
+    batches: &[Vec<MicroBatch<'_>>],
     completions: &[(TokenLogProbs, CompletionLoss)],
 ) -> Result<(), TrainerError> {
-    let targets = batches.iter().flat_map(|batch| &batch.targets);
+    let targets = batches.iter().flatten().flat_map(|batch| &batch.targets);
     for (target, (tokens, _)) in targets.zip(completions) {
         // Not `>=`: a NaN distance must not pass.
         let agrees = |distance: f32| distance < TOLERANCE;

@@ -3,17 +3,11 @@
 use grpo_rollout::PromptCompletions;
 
 /// Splits the completions of prompts into batches of at most `max_tokens` tokens, or of a single completion that is longer.
-/// Completions of the same prompt stay together if they fit, so that the prompt is computed once. Several processes share the
-/// tokens evenly, so that a batch has no more than each one's share.
+/// Completions of the same prompt stay together if they fit, so that the prompt is computed once.
 pub(crate) fn micro_batches<'a>(
     prompts: &[PromptCompletions<'a>],
     max_tokens: usize,
-    processes: usize,
 ) -> Vec<Vec<PromptCompletions<'a>>> {
-    let tokens =
-        |of: &PromptCompletions<'_>| of.prompt.len() + of.completions.iter().map(|c| c.len()).sum::<usize>();
-    let share = prompts.iter().map(tokens).sum::<usize>().div_ceil(processes);
-    let max_tokens = if processes > 1 { max_tokens.min(share) } else { max_tokens };
     let mut batches: Vec<Vec<PromptCompletions<'a>>> = Vec::new();
     let mut room = 0;
     for PromptCompletions { prompt, completions } in prompts {
@@ -64,7 +58,7 @@ mod tests {
     fn check(prompts: &[&[usize]], max_tokens: usize, expected: &[&[&[usize]]]) {
         let prompts: Vec<_> = prompts.iter().map(|lengths| prompt(lengths)).collect();
         let lengths = |p: &PromptCompletions<'_>| p.completions.iter().map(|c| c.len()).collect::<Vec<_>>();
-        let batches = micro_batches(&prompts, max_tokens, 1);
+        let batches = micro_batches(&prompts, max_tokens);
         let found: Vec<Vec<_>> = batches.iter().map(|batch| batch.iter().map(lengths).collect()).collect();
         assert_eq!(found, expected);
     }

@@ -7,6 +7,7 @@ mod micro_batches;
 mod observed;
 mod roll_out;
 mod sample;
+mod shares;
 mod targets;
 
 pub(crate) use ahead::Ahead;

@@ -41,9 +41,9 @@ pub(crate) struct Observed {
 }
 
 impl Observed {
-    pub(crate) fn of(batches: &[MicroBatch<'_>], updates: &[UpdateResult]) -> Self {
+    pub(crate) fn of(batches: &[Vec<MicroBatch<'_>>], updates: &[UpdateResult]) -> Self {
         let mut observed = Self::default();
-        let targets = || batches.iter().flat_map(|batch| &batch.targets);
+        let targets = || batches.iter().flatten().flat_map(|batch| &batch.targets);
         let first_pass = updates.iter().take(1).flat_map(|update| &update.completions);
         for (target, (tokens, _)) in targets().zip(first_pass) {
             observed.distances.extend(target.distances(tokens).map(f64::from));

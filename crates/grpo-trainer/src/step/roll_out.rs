@@ -8,6 +8,7 @@ use grpo_rollout::{PromptCompletions, Sample, TokenLogProbs};
 
 use super::ahead::Ahead;
 use super::micro_batches::micro_batches;
+use super::shares::shares;
 use crate::{
     Experience, Experiences, Group, Policy, Problem, Reference, RolloutTimes, RolloutTokens, Scored, Text,
     Trainer, TrainerError,
@@ -166,9 +167,9 @@ impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
             })
             .collect();
         let temperature = self.config.sampling.temperature;
-        let batches = micro_batches(&prompts, self.config.micro_batch_tokens, self.collective.size());
-        let of_batch = |batch: &Vec<PromptCompletions<'_>>| {
-            let logprobs = reference.logprobs(batch, temperature);
+        let own = shares(&prompts, self.collective.size()).swap_remove(self.collective.rank());
+        let of_batch = |batch: Vec<PromptCompletions<'_>>| {
+            let logprobs = reference.logprobs(&batch, temperature);
             let expected = batch.iter().map(|prompt| prompt.completions.len()).sum();
             TrainerError::check_count(
                 "completions with reference log-probabilities",
@@ -177,7 +178,7 @@ impl<X: Text, M, O, R: Reference<M>, T: Sync> Trainer<Policy<X, M, O, R>, T> {
             )?;
             Ok(logprobs)
         };
-        let own = batches[self.collective.share(batches.len())].iter().map(of_batch);
+        let own = micro_batches(&own, self.config.micro_batch_tokens).into_iter().map(of_batch);
         let own: Result<Vec<Vec<TokenLogProbs>>, TrainerError> = own.collect();
         let mut logprobs = self.collective.concat(own)?.into_iter().flatten();
         let of_completion = |c: &Scored| if trained(&c) { logprobs.next() } else { None };

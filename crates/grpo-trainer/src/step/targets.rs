@@ -6,6 +6,7 @@ use grpo_core::{CompletionLoss, LogProbs, LogProbsError, Objective, SamplerCorre
 use grpo_rollout::{PromptCompletions, Sample, TokenGradients, TokenLogProbs};
 
 use super::micro_batches::micro_batches;
+use super::shares::shares;
 use crate::{Experience, Experiences, Group, Scored, TrainerConfig};
 
 /// The largest distance between the sampler's and the trainer's log-probability of a token that rounding can explain.
@@ -47,13 +48,13 @@ enum Old {
 }
 
 impl TrainerConfig {
-    /// The completions that are trained on, in micro-batches that are small enough for all processes to have some.
+    /// The completions that are trained on: the micro-batches of each process.
     pub(crate) fn targets<'a>(
         &self,
         experiences: &'a Experiences,
         correction: Option<SamplerCorrection>,
         processes: usize,
-    ) -> Vec<MicroBatch<'a>> {
+    ) -> Vec<Vec<MicroBatch<'a>>> {
         let objective = &self.recipe.objective;
         let trained = |e: &&Experience| self.trains_on(&e.scored.sample);
         let length = |e: &Experience| if trained(&e) { e.scored.sample.tokens.len() } else { 0 };
@@ -74,11 +75,14 @@ impl TrainerConfig {
             targets.extend(of_group);
         }
         let mut targets = targets.into_iter();
-        let batch = |prompts: Vec<PromptCompletions<'a>>| {
+        let mut batch = |prompts: Vec<PromptCompletions<'a>>| {
             let n = prompts.iter().map(|prompt| prompt.completions.len()).sum();
             MicroBatch { prompts, targets: targets.by_ref().take(n).collect() }
         };
-        micro_batches(&prompts, self.micro_batch_tokens, processes).into_iter().map(batch).collect()
+        let of_process = |share: Vec<PromptCompletions<'a>>| {
+            micro_batches(&share, self.micro_batch_tokens).into_iter().map(&mut batch).collect()
+        };
+        shares(&prompts, processes).into_iter().map(of_process).collect()
     }
 
     fn target<'a>(
