@@ -13,7 +13,10 @@ use grpo_reward::Rubric;
 use grpo_rollout::{
     PromptCompletions, Request, Sample, SampleKey, Sampler, Sampling, TokenGradients, TokenLogProbs,
 };
-use grpo_trainer::{Problem, Qwen2Policy, Qwen2PolicyConfig, RolloutDtype, Text, Trainer, TrainerConfig};
+use grpo_trainer::{
+    AdamWConfig, MomentsDtype, Problem, Qwen2Policy, Qwen2PolicyConfig, RolloutDtype, Text, Trainer,
+    TrainerConfig,
+};
 
 const PROMPT: usize = 180;
 const COMPLETION: usize = 256;
@@ -44,6 +47,8 @@ fn main() {
         "step" => step(&name, folder, &Qwen2PolicyConfig::default(), false),
         "step-bf16" => step(&name, folder, &bf16_rollouts(), false),
         "step-checkpointing" => step(&name, folder, &Qwen2PolicyConfig::default(), true),
+        "step-bf16-moments" => step(&name, folder, &bf16_moments(), false),
+        "step-bf16-moments-checkpointing" => step(&name, folder, &bf16_moments(), true),
         "step-lora" => step(&name, folder, &lora(), false),
         "step-lora-checkpointing" => step(&name, folder, &lora(), true),
         "score-512" => score(&name, &load(folder), 512),
@@ -149,6 +154,11 @@ fn score(name: &str, model: &Qwen2, tokens: usize) {
 fn bf16_rollouts() -> Qwen2PolicyConfig {
     let rollout_dtype = RolloutDtype::Bf16(SamplerCorrection::default());
     Qwen2PolicyConfig { rollout_dtype, ..Qwen2PolicyConfig::default() }
+}
+
+fn bf16_moments() -> Qwen2PolicyConfig {
+    let optimizer = AdamWConfig { moments_dtype: MomentsDtype::Bf16, ..AdamWConfig::default() };
+    Qwen2PolicyConfig { optimizer, ..Qwen2PolicyConfig::default() }
 }
 
 fn lora() -> Qwen2PolicyConfig {

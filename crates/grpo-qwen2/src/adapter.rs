@@ -127,9 +127,10 @@ impl Qwen2 {
         let mut weights = Vec::new();
         for (i, target, adapter) in self.adapters() {
             let [a, b] = adapter_names(i, target);
-            weights.extend([transposed(a, &adapter.a), transposed(b, &adapter.b)]);
+            weights
+                .extend([(a, &adapter.a), (b, &adapter.b)].map(|(name, w)| transposed(name, w, Dtype::F32)));
         }
-        write_tensors(&folder.join(WEIGHTS), &weights, Dtype::F32)?;
+        write_tensors(&folder.join(WEIGHTS), &weights)?;
         let config =
             serde_json::to_string_pretty(&self.peft_config(base_model)).expect("a JSON value can be written");
         write_file(&folder.join(CONFIG), config.as_bytes())

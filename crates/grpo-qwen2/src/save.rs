@@ -70,7 +70,7 @@ impl Qwen2 {
     /// leaves the previous files unchanged.
     pub fn save(&self, files: &ModelFiles, folder: &Path, dtype: Dtype) -> Result<(), ModelError> {
         std::fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
-        write_tensors(&folder.join("model.safetensors"), &self.stored(), dtype)?;
+        write_tensors(&folder.join("model.safetensors"), &self.stored(dtype))?;
         let config = files.config(dtype);
         write_file(&folder.join("config.json"), config.as_bytes())?;
         for (name, bytes) in &files.unchanged {
@@ -87,7 +87,7 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
 
 impl Qwen2 {
     /// Every weight as it is stored in a file, with adapters merged.
-    fn stored(&self) -> Vec<NamedTensor<'_>> {
+    fn stored(&self, dtype: Dtype) -> Vec<NamedTensor<'_>> {
         let mut merged: HashMap<String, &Projection> = self
             .adapters()
             .map(|(i, target, _)| {
@@ -97,26 +97,26 @@ impl Qwen2 {
         let stored = |(name, weight): (String, _)| match merged.remove(&name) {
             Some(projection) => {
                 let [rows, columns] = projection.dims();
-                NamedTensor::new(name, [columns, rows], || projection.merged().transpose())
+                NamedTensor::new(name, [columns, rows], dtype, || projection.merged().transpose())
             }
-            None => unchanged(name, weight),
+            None => unchanged(name, weight, dtype),
         };
         self.weights().into_iter().map(stored).collect()
     }
 }
 
-fn unchanged(name: String, weight: Weight<'_>) -> NamedTensor<'_> {
+fn unchanged(name: String, weight: Weight<'_>, dtype: Dtype) -> NamedTensor<'_> {
     match weight {
-        Weight::Matrix(w) => transposed(name, w),
+        Weight::Matrix(w) => transposed(name, w, dtype),
         Weight::Table(w) => {
-            NamedTensor::of_parts(name, w.dims(), || w.parts().iter().map(Param::val).collect())
+            NamedTensor::of_parts(name, w.dims(), dtype, || w.parts().iter().map(Param::val).collect())
         }
-        Weight::Vector(w) => NamedTensor::new(name, w.dims(), || w.val()),
+        Weight::Vector(w) => NamedTensor::new(name, w.dims(), dtype, || w.val()),
     }
 }
 
 /// A matrix as it is stored in a file.
-pub(crate) fn transposed(name: String, matrix: &Param<Tensor<2>>) -> NamedTensor<'_> {
+pub(crate) fn transposed(name: String, matrix: &Param<Tensor<2>>, dtype: Dtype) -> NamedTensor<'_> {
     let [rows, columns] = matrix.dims();
-    NamedTensor::new(name, [columns, rows], || matrix.val().transpose())
+    NamedTensor::new(name, [columns, rows], dtype, || matrix.val().transpose())
 }

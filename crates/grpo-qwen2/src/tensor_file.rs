@@ -122,30 +122,37 @@ fn decode(dtype: StoredDtype, bytes: &[u8]) -> Option<Vec<f32>> {
 pub struct NamedTensor<'a> {
     name: String,
     shape: Vec<usize>,
+    dtype: Dtype,
     /// One after the other.
     values: Box<dyn Fn() -> Vec<TensorData> + 'a>,
 }
 
 impl<'a> NamedTensor<'a> {
-    /// A tensor with this name and the values that `tensor` computes.
-    pub fn new<const D: usize>(name: String, shape: [usize; D], tensor: impl Fn() -> Tensor<D> + 'a) -> Self {
-        Self::of_parts(name, shape, move || vec![tensor()])
+    /// A tensor with this name and the values that `tensor` computes, written in `dtype`.
+    pub fn new<const D: usize>(
+        name: String,
+        shape: [usize; D],
+        dtype: Dtype,
+        tensor: impl Fn() -> Tensor<D> + 'a,
+    ) -> Self {
+        Self::of_parts(name, shape, dtype, move || vec![tensor()])
     }
 
     /// The same for a tensor that is held in several, one after the other.
     pub fn of_parts<const D: usize, const P: usize>(
         name: String,
         shape: [usize; D],
+        dtype: Dtype,
         parts: impl Fn() -> Vec<Tensor<P>> + 'a,
     ) -> Self {
         let values = move || parts().into_iter().map(|part| part.cast(DType::F32).into_data()).collect();
-        Self { name, shape: shape.to_vec(), values: Box::new(values) }
+        Self { name, shape: shape.to_vec(), dtype, values: Box::new(values) }
     }
 
-    fn bytes(&self, dtype: Dtype) -> Vec<u8> {
+    fn bytes(&self) -> Vec<u8> {
         let values = (self.values)();
         let values = values.iter().flat_map(TensorData::iter::<f32>);
-        match dtype {
+        match self.dtype {
             Dtype::F32 => values.flat_map(f32::to_le_bytes).collect(),
             Dtype::Bf16 => values.flat_map(|v| bf16::from_f32(v).to_le_bytes()).collect(),
         }
@@ -153,14 +160,14 @@ impl<'a> NamedTensor<'a> {
 }
 
 /// Writes tensors to a file: the header's length, the header, the tensors. As safe as [`write_atomically`].
-pub fn write_tensors(path: &Path, tensors: &[NamedTensor<'_>], dtype: Dtype) -> Result<(), ModelError> {
-    let header = header(tensors, dtype);
+pub fn write_tensors(path: &Path, tensors: &[NamedTensor<'_>]) -> Result<(), ModelError> {
+    let header = header(tensors);
     let written = write_atomically(path, |file| {
         let mut file = BufWriter::new(file);
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         for tensor in tensors {
-            file.write_all(&tensor.bytes(dtype))?;
+            file.write_all(&tensor.bytes())?;
         }
         file.flush()
     });
@@ -168,16 +175,16 @@ pub fn write_tensors(path: &Path, tensors: &[NamedTensor<'_>], dtype: Dtype) -> 
 }
 
 /// The JSON that describes the tensors and their offsets, padded so that the data begins at a multiple of 8 bytes.
-fn header(tensors: &[NamedTensor<'_>], dtype: Dtype) -> Vec<u8> {
-    let (stored, size) = match dtype {
-        Dtype::F32 => (StoredDtype::F32, 4),
-        Dtype::Bf16 => (StoredDtype::BF16, 2),
-    };
+fn header(tensors: &[NamedTensor<'_>]) -> Vec<u8> {
     let mut end = 0;
     let place = |tensor: &NamedTensor<'_>| {
+        let (dtype, size) = match tensor.dtype {
+            Dtype::F32 => (StoredDtype::F32, 4),
+            Dtype::Bf16 => (StoredDtype::BF16, 2),
+        };
         let (shape, start) = (tensor.shape.clone(), end);
         end += shape.iter().product::<usize>() * size;
-        (tensor.name.clone(), TensorInfo { dtype: stored, shape, data_offsets: (start, end) })
+        (tensor.name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) })
     };
     let tensors = tensors.iter().map(place).collect();
     // Some versions of transformers reject a file that does not say which framework wrote it.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use grpo_kernels::{AdamWUpdate, SumOfSquares};
+use grpo_kernels::{AdamWUpdate, Moments, SumOfSquares};
 use serde::{Deserialize, Serialize};
 
 /// The numbers of AdamW, with TRL's defaults.
@@ -23,32 +23,45 @@ pub struct AdamWConfig {
     pub epsilon: f32,
     /// Decoupled weight decay.
     pub weight_decay: f32,
+    /// What both means are stored in.
+    pub moments_dtype: MomentsDtype,
+}
+
+/// The dtype of AdamW's two moments, which are computed in F32 either way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MomentsDtype {
+    /// F32: 8 bytes for every weight that is trained.
+    #[default]
+    F32,
+    /// BF16, rounded stochastically: 4 bytes. `docs/benchmarks.md` has what that does to a run. (TRL's `optim="adamw_bnb_8bit"` takes 2
+    /// bytes.)
+    Bf16,
 }
 
 impl Default for AdamWConfig {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, moments_dtype: MomentsDtype::F32 }
     }
 }
 
 /// AdamW with the gradient's global norm clipped.
 pub struct AdamW {
     pub(crate) config: AdamWConfig,
-    pub(crate) moments: HashMap<ParamId, Moments>,
+    pub(crate) states: HashMap<ParamId, State>,
 }
 
 /// What AdamW knows of a parameter.
-pub(crate) struct Moments {
+pub(crate) struct State {
     /// Updates so far.
     pub(crate) time: usize,
-    /// Means of its gradient and of its square, flat.
-    pub(crate) means: [Tensor<1>; 2],
+    pub(crate) moments: Moments,
 }
 
 impl AdamW {
     /// An optimizer that has seen no gradient.
     pub fn new(config: &AdamWConfig) -> Self {
-        Self { config: *config, moments: HashMap::new() }
+        Self { config: *config, states: HashMap::new() }
     }
 
     /// One step of `module` against `gradients`, scaled down to a global norm of `max_grad_norm` if they are longer.
@@ -67,7 +80,8 @@ impl AdamW {
             return (module, norm);
         }
         let gradient_scale = if norm > max_grad_norm { max_grad_norm / norm } else { 1.0 };
-        (module.map(&mut Update { optimizer: self, gradients, gradient_scale, learning_rate }), norm)
+        let mut update = Update { optimizer: self, gradients, gradient_scale, learning_rate, parameters: 0 };
+        (module.map(&mut update), norm)
     }
 }
 
@@ -77,24 +91,38 @@ struct Update<'a> {
     gradients: GradientsParams,
     gradient_scale: f64,
     learning_rate: f64,
+    /// Those so far, with or without a gradient.
+    parameters: usize,
 }
 
 impl ModuleMapper for Update<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let parameter = self.parameters;
+        self.parameters += 1;
         let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
-        let (shape, n) = (gradient.dims(), gradient.dims().iter().product::<usize>());
-        let Moments { time, means } = self.optimizer.moments.remove(&param.id).unwrap_or_else(|| {
-            let zeros = || gradient.zeros_like().reshape([n]);
-            Moments { time: 0, means: [zeros(), zeros()] }
+        let AdamWConfig { beta1, beta2, epsilon, weight_decay, moments_dtype } = self.optimizer.config;
+        let State { time, moments } = self.optimizer.states.remove(&param.id).unwrap_or_else(|| {
+            let n = gradient.dims().iter().product();
+            State {
+                time: 0,
+                moments: Moments::zeros(n, moments_dtype == MomentsDtype::Bf16, &gradient.device()),
+            }
         });
-        let AdamWConfig { beta1, beta2, epsilon, weight_decay } = self.optimizer.config;
         let Self { gradient_scale, learning_rate, .. } = *self;
         let time = time + 1;
-        let update = AdamWUpdate { learning_rate, gradient_scale, beta1, beta2, epsilon, weight_decay, time };
+        let update = AdamWUpdate {
+            learning_rate,
+            gradient_scale,
+            beta1,
+            beta2,
+            epsilon,
+            weight_decay,
+            time,
+            parameter,
+        };
         let (id, weight, mapper) = param.consume();
-        let (weight, means) = update.apply(weight, gradient, means.map(|mean| mean.reshape(shape)));
-        let means = means.map(|mean| mean.reshape([n]));
-        self.optimizer.moments.insert(id, Moments { time, means });
+        let (weight, moments) = update.apply(weight, gradient, moments);
+        self.optimizer.states.insert(id, State { time, moments });
         Param::from_mapped_value(id, weight, mapper)
     }
 }

@@ -66,7 +66,7 @@ mod times;
 mod token_record;
 mod trainer;
 
-pub use adamw::{AdamW, AdamWConfig};
+pub use adamw::{AdamW, AdamWConfig, MomentsDtype};
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Latest};
 pub use collective::{Alone, Collective};
 pub use completion_record::{CompletionRecord, ProblemText};

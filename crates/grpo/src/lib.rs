@@ -113,9 +113,9 @@ pub use grpo_reward::{Row, Rubric};
 pub use grpo_rollout::{InvalidOption, Sampling};
 pub use grpo_trainer::{
     AdamWConfig, Alone, Collective, CompletionRecord, Diagnosis, Evaluation, EvaluationOptions, Experience,
-    Experiences, Group, MemoryPlan, Metrics, Policy, Problem, ProblemText, Proportion, Qwen2Policy,
-    Qwen2PolicyConfig, ReferenceSync, RolloutDtype, RolloutTimes, Schedule, Scored, Times, Trainer,
-    TrainerConfig, TrainerError, peak_memory,
+    Experiences, Group, MemoryPlan, Metrics, MomentsDtype, Policy, Problem, ProblemText, Proportion,
+    Qwen2Policy, Qwen2PolicyConfig, ReferenceSync, RolloutDtype, RolloutTimes, Schedule, Scored, Times,
+    Trainer, TrainerConfig, TrainerError, peak_memory,
 };
 pub use machine::{Machine, Process};
 pub use plan::Plan;

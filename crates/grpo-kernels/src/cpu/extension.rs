@@ -9,7 +9,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, DispatchDevice, Flex};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// A tensor in this process's memory.
 pub(crate) type Host = FloatTensor<Flex>;
@@ -41,6 +41,14 @@ pub(crate) fn to_host<const D: usize>(tensor: Tensor<D>) -> Host {
 }
 
 pub(crate) fn from_host<const D: usize>(tensor: Host) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(tensor)
+}
+
+pub(crate) fn int_to_host(tensor: Tensor<1, Int>) -> Host {
+    whole(tensor.try_into_primitive::<Flex>().expect("the device is checked"))
+}
+
+pub(crate) fn int_from_host(tensor: Host) -> Tensor<1, Int> {
     Tensor::from_primitive::<Flex>(tensor)
 }
 

@@ -15,9 +15,9 @@ mod swiglu;
 use std::sync::Arc;
 
 use burn::tensor::{DType, Tensor};
-use extension::{apply, from_host, to_host};
+use extension::{apply, from_host, int_from_host, int_to_host, to_host};
 
-use crate::{AdamWUpdate, Place, Segment};
+use crate::{AdamWUpdate, Moments, Place, Segment};
 
 pub(crate) use extension::is_host;
 
@@ -83,15 +83,26 @@ pub(crate) fn softmax_vjp(z: Tensor<2>, log_sum_exp: Tensor<2>, g: Tensor<2>) ->
     from_host(softmax::vjp(&to_host(z), &to_host(log_sum_exp), &to_host(g)))
 }
 
-pub(crate) fn adamw<const D: usize>(
+pub(crate) fn adamw(
     update: &AdamWUpdate,
-    weight: Tensor<D>,
-    gradient: Tensor<D>,
-    moments: [Tensor<D>; 2],
-) -> (Tensor<D>, [Tensor<D>; 2]) {
-    let (mut weight, [mut first, mut second]) = (to_host(weight), moments.map(to_host));
-    optimize::adamw(update, &mut weight, &to_host(gradient), [&mut first, &mut second]);
-    (from_host(weight), [first, second].map(from_host))
+    weight: Tensor<1>,
+    gradient: Tensor<1>,
+    moments: Moments,
+) -> (Tensor<1>, Moments) {
+    let (mut weight, gradient) = (to_host(weight), to_host(gradient));
+    let moments = match moments {
+        Moments::F32(moments) => {
+            let [mut first, mut second] = moments.map(to_host);
+            optimize::adamw(update, &mut weight, &gradient, [&mut first, &mut second]);
+            Moments::F32([first, second].map(from_host))
+        }
+        Moments::Bf16(words) => {
+            let mut words = int_to_host(words);
+            optimize::adamw_in_words(update, &mut weight, &gradient, &mut words);
+            Moments::Bf16(int_from_host(words))
+        }
+    };
+    (from_host(weight), moments)
 }
 
 pub(crate) fn sum_of_squares<const D: usize>(x: Tensor<D>) -> f64 {

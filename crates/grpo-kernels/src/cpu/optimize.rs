@@ -14,8 +14,7 @@ pub(crate) fn adamw(
     gradient: &Host,
     [first, second]: [&mut Host; 2],
 ) {
-    let (factors, epsilon) = (update.factors(), update.epsilon);
-    let (beta1, beta2) = (update.beta1, update.beta2);
+    let factors = update.factors();
     let [weight, first, second] =
         [weight, first, second].map(|tensor| tensor.storage_mut::<f32>().par_chunks_mut(TASK));
     let moved = weight.zip(first).zip(second).zip(values(gradient).par_chunks(TASK));
@@ -24,11 +23,26 @@ pub(crate) fn adamw(
             #[inline(always)]
             || {
                 for (((w, m), v), g) in weight.iter_mut().zip(first).zip(second).zip(gradient) {
-                    let g = g * factors.gradient;
-                    *m = *m * beta1 + g * (1.0 - beta1);
-                    *v = *v * beta2 + g * g * (1.0 - beta2);
-                    let root = (*v / factors.second).sqrt() + epsilon;
-                    *w = *w * factors.decay - *m / factors.first / root * factors.learning_rate;
+                    (*w, [*m, *v]) = factors.step(*w, [*m, *v], *g);
+                }
+            },
+        );
+    });
+}
+
+/// The same with both moments in BF16, in a word.
+pub(crate) fn adamw_in_words(update: &AdamWUpdate, weight: &mut Host, gradient: &Host, words: &mut Host) {
+    let factors = update.factors();
+    let weight = weight.storage_mut::<f32>().par_chunks_mut(TASK);
+    let words = words.storage_mut::<u32>().par_chunks_mut(TASK);
+    let moved = weight.zip(words).zip(values(gradient).par_chunks(TASK));
+    moved.enumerate().for_each(|(task, ((weight, words), gradient))| {
+        vectorized(
+            #[inline(always)]
+            || {
+                let numbers = weight.iter_mut().zip(words).zip(gradient);
+                for (i, ((w, word), g)) in (task * TASK..).zip(numbers) {
+                    (*w, *word) = factors.step_word(*w, *word, *g, i);
                 }
             },
         );

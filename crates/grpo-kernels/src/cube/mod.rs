@@ -19,8 +19,8 @@ use cubecl::MemoryScope;
 use cubecl::client::Client;
 use cubecl::prelude::*;
 
-use crate::AdamWUpdate;
 use crate::draw::DrawOptions;
+use crate::{AdamWUpdate, Moments};
 use autodiff::DifferentiableOps;
 use ops::CubeOps;
 
@@ -94,16 +94,25 @@ pub(crate) fn rotate(x: Tensor<3>, table: Tensor<2>) -> Tensor<3> {
     Tensor::from_dispatch(Dispatch::rotated(x.into_dispatch(), table.into_dispatch()))
 }
 
-pub(crate) fn adamw<const D: usize>(
+pub(crate) fn adamw(
     update: &AdamWUpdate,
-    weight: Tensor<D>,
-    gradient: Tensor<D>,
-    [first, second]: [Tensor<D>; 2],
-) -> (Tensor<D>, [Tensor<D>; 2]) {
-    let (first, second) = (first.into_dispatch(), second.into_dispatch());
+    weight: Tensor<1>,
+    gradient: Tensor<1>,
+    moments: Moments,
+) -> (Tensor<1>, Moments) {
     let (weight, gradient) = (weight.into_dispatch(), gradient.into_dispatch());
-    let (weight, first, second) = Dispatch::adamw(weight, gradient, first, second, *update);
-    (Tensor::from_dispatch(weight), [Tensor::from_dispatch(first), Tensor::from_dispatch(second)])
+    match moments {
+        Moments::F32([first, second]) => {
+            let (first, second) = (first.into_dispatch(), second.into_dispatch());
+            let (weight, first, second) = Dispatch::adamw(weight, gradient, first, second, *update);
+            let moments = [first, second].map(Tensor::from_dispatch);
+            (Tensor::from_dispatch(weight), Moments::F32(moments))
+        }
+        Moments::Bf16(words) => {
+            let (weight, words) = Dispatch::adamw_in_words(weight, gradient, words.into_dispatch(), *update);
+            (Tensor::from_dispatch(weight), Moments::Bf16(Tensor::from_dispatch(words)))
+        }
+    }
 }
 
 /// Rotates, appends to the cache in place, and returns the queries `[rows, heads * head_dim]` and the cache.

@@ -56,6 +56,14 @@ pub(crate) trait CubeOps: Backend {
         update: AdamWUpdate,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
+    #[fusion(meta = |weight, _gradient, words, _update| (weight.clone(), words.clone()))]
+    fn adamw_in_words(
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        update: AdamWUpdate,
+    ) -> (FloatTensor<Self>, IntTensor<Self>);
+
     #[fusion(meta = appended)]
     fn append(
         qkv: FloatTensor<Self>,
@@ -132,6 +140,15 @@ impl CubeOps for CubeBackend {
         update: AdamWUpdate,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
         super::adamw::adamw(weight, gradient, first, second, &update)
+    }
+
+    fn adamw_in_words(
+        weight: CubeTensor,
+        gradient: CubeTensor,
+        words: CubeTensor,
+        update: AdamWUpdate,
+    ) -> (CubeTensor, CubeTensor) {
+        super::adamw::adamw_in_words(weight, gradient, words, &update)
     }
 
     fn append(

@@ -98,7 +98,7 @@ impl Qwen2PolicyConfig {
     }
 
     fn validate_optimizer(&self) -> Result<(), InvalidOption> {
-        let AdamWConfig { beta1, beta2, epsilon, weight_decay } = self.optimizer;
+        let AdamWConfig { beta1, beta2, epsilon, weight_decay, moments_dtype: _ } = self.optimizer;
         InvalidOption::check_not_negative("weight_decay", weight_decay.into())?;
         InvalidOption::check_positive("adam_epsilon", epsilon.into())?;
         for (option, value) in [("adam_beta1", beta1), ("adam_beta2", beta2)] {

@@ -7,7 +7,8 @@ use grpo_qwen2::{Architecture, Config};
 use grpo_rollout::SamplerKind;
 
 use crate::{
-    AdamW, Policy, Qwen2PolicyConfig, Qwen2Reference, RolloutDtype, TrainedQwen2, Trainer, TrainerConfig,
+    AdamW, MomentsDtype, Policy, Qwen2PolicyConfig, Qwen2Reference, RolloutDtype, TrainedQwen2, Trainer,
+    TrainerConfig,
 };
 
 /// Bytes per f32.
@@ -97,6 +98,10 @@ impl MemoryPlan {
         let is_rounded = policy.rollout_dtype != RolloutDtype::F32;
         let copied = if is_rounded { all } else { 0 };
         let cached = if is_rounded && on_gpu { F32 / 2 } else { F32 };
+        let moment = match policy.optimizer.moments_dtype {
+            MomentsDtype::F32 => F32,
+            MomentsDtype::Bf16 => F32 / 2,
+        };
         let parts = vec![
             ("weights", weights),
             ("adapters", adapters),
@@ -104,7 +109,7 @@ impl MemoryPlan {
             ("rounded copy", F32 / 2 * copied),
             ("weights that sample", if config.lag > 0 { F32 * trained } else { 0 }),
             ("gradients", F32 * trained),
-            ("optimizer", 2 * F32 * trained),
+            ("optimizer", 2 * moment * trained),
             ("key-value cache", rows * length as u64 * model.cached_per_token() as u64 * cached),
             ("activations", tokens * activations(model, activation_checkpointing) * F32),
         ];

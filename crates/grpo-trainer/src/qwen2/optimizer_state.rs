@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use burn::tensor::Tensor;
+use grpo_kernels::Moments;
 use grpo_qwen2::{Dtype, ModelError, NamedTensor, Qwen2, TensorFile, write_tensors};
 use serde_json::{Value, json};
 
-use crate::adamw::Moments;
-use crate::{AdamW, Resumable, TrainedQwen2};
+use crate::adamw::State;
+use crate::{AdamW, MomentsDtype, Resumable, TrainedQwen2};
 
 /// Its file in a checkpoint.
 const FILE: &str = "optimizer.safetensors";
@@ -25,7 +26,7 @@ impl Resumable<TrainedQwen2> for AdamW {
     }
 
     /// Writes the state of the weights that are trained to a safetensors file, with torch's names: for each weight `exp_avg`
-    /// and `exp_avg_sq`, flat and in the order of this crate's memory, and `step`.
+    /// and `exp_avg_sq`, flat, in the order of this crate's memory and in the dtype of the moments, and `step`.
     fn save_state(&self, model: &TrainedQwen2, folder: &Path) -> Result<(), ModelError> {
         self.write(model.get(), &folder.join(FILE))
     }
@@ -38,27 +39,37 @@ impl Resumable<TrainedQwen2> for AdamW {
 
 impl AdamW {
     fn write(&self, model: &Qwen2, path: &Path) -> Result<(), ModelError> {
+        let dtype = match self.config.moments_dtype {
+            MomentsDtype::F32 => Dtype::F32,
+            MomentsDtype::Bf16 => Dtype::Bf16,
+        };
         let mut tensors = Vec::new();
         for (name, weight) in model.trained() {
-            let parts = weight.parts().into_iter().map(|(id, _)| self.moments.get(&id));
-            let Some(parts) = parts.collect::<Option<Vec<&Moments>>>() else { continue };
-            let (time, device) = (parts[0].time as f32, parts[0].means[0].device());
+            let parts = weight.parts().into_iter().map(|(id, _)| self.states.get(&id));
+            let Some(parts) = parts.collect::<Option<Vec<&State>>>() else { continue };
+            let (time, device) = (parts[0].time as f32, model.device());
             let time = move || Tensor::<1>::from_data([time], &device);
-            tensors.push(NamedTensor::new(format!("{name}.step"), [1], time));
+            tensors.push(NamedTensor::new(format!("{name}.step"), [1], Dtype::F32, time));
             for (i, kind) in MEANS.into_iter().enumerate() {
-                let means: Vec<Tensor<1>> = parts.iter().map(|moments| moments.means[i].clone()).collect();
-                let name = format!("{name}.{kind}");
-                tensors.push(NamedTensor::of_parts(name, [weight.elements()], move || means.clone()));
+                let (name, shape, parts) = (format!("{name}.{kind}"), [weight.elements()], parts.clone());
+                let means = move || {
+                    let mean = |state: &&State| {
+                        let [first, second] = state.moments.to_f32();
+                        if i == 0 { first } else { second }
+                    };
+                    parts.iter().map(mean).collect()
+                };
+                tensors.push(NamedTensor::of_parts(name, shape, dtype, means));
             }
         }
-        write_tensors(path, &tensors, Dtype::F32)
+        write_tensors(path, &tensors)
     }
 
     fn read(&mut self, model: &Qwen2, path: &Path) -> Result<(), ModelError> {
         let device = model.device();
         let mut file = TensorFile::open(path)?;
         let mut unknown: HashSet<String> = file.names().map(str::to_owned).collect();
-        let mut moments = HashMap::new();
+        let mut states = HashMap::new();
         for (name, weight) in model.trained() {
             let step = format!("{name}.step");
             if !unknown.remove(&step) {
@@ -84,15 +95,17 @@ impl AdamW {
             for (id, elements) in weight.parts() {
                 let of_part = start..start + elements;
                 start = of_part.end;
-                let means = [&first, &second].map(|mean| Tensor::from_data(&mean[of_part.clone()], &device));
-                moments.insert(id, Moments { time: time as usize, means });
+                let rounded = self.config.moments_dtype == MomentsDtype::Bf16;
+                let values = [&first, &second].map(|mean| &mean[of_part.clone()]);
+                let moments = Moments::from_values(values, rounded, &device);
+                states.insert(id, State { time: time as usize, moments });
             }
         }
         if let Some(tensor) = unknown.into_iter().min() {
             let reason = "belongs to no weight that is trained".to_string();
             return Err(ModelError::State { path: path.to_owned(), tensor, reason });
         }
-        self.moments = moments;
+        self.states = states;
         Ok(())
     }
 }
@@ -108,13 +121,17 @@ mod tests {
     use super::*;
     use crate::AdamWConfig;
 
+    fn new(moments_dtype: MomentsDtype) -> AdamW {
+        AdamW::new(&AdamWConfig { moments_dtype, ..AdamWConfig::default() })
+    }
+
     /// An optimizer that has seen a gradient of `model`.
-    fn stepped(model: &Qwen2) -> AdamW {
+    fn stepped(model: &Qwen2, moments_dtype: MomentsDtype) -> AdamW {
         let batch = [PromptCompletions { prompt: &[2, 90], completions: vec![&[95, 3, 40]] }];
         let (_, pass) = model.forward(&batch, 1.0, ActivationCheckpointing::Off);
         let mut gradients = GradientsParams::new();
         pass.backward(model, &[TokenGradients::of_logprobs(vec![1.0, -0.5, 2.0])], &mut gradients);
-        let mut optimizer = AdamW::new(&AdamWConfig::default());
+        let mut optimizer = new(moments_dtype);
         optimizer.step(model.clone(), gradients, 1e-3, 1e9);
         optimizer
     }
@@ -124,7 +141,7 @@ mod tests {
         let of_weight = |(name, weight): (String, grpo_qwen2::Weight<'_>)| {
             let parts = weight.parts();
             let of = |i: usize| {
-                let mean = |(id, _): &(_, _)| to_host(optimizer.moments[id].means[i].clone());
+                let mean = |(id, _): &(_, _)| to_host(optimizer.states[id].moments.to_f32()[i].clone());
                 parts.iter().flat_map(mean).collect::<Vec<f32>>()
             };
             (name, [of(0), of(1)].concat())
@@ -148,11 +165,13 @@ mod tests {
         let split = whole.clone().with_split_tables(30);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
-        for (from, to) in [(&whole, &split), (&split, &whole)] {
-            let (saved, mut loaded) = (stepped(from), AdamW::new(&AdamWConfig::default()));
-            saved.write(from, &path).unwrap();
-            loaded.read(to, &path).unwrap();
-            assert_eq!(moments(&loaded, to), moments(&saved, from));
+        for dtype in [MomentsDtype::F32, MomentsDtype::Bf16] {
+            for (from, to) in [(&whole, &split), (&split, &whole)] {
+                let (saved, mut loaded) = (stepped(from, dtype), new(dtype));
+                saved.write(from, &path).unwrap();
+                loaded.read(to, &path).unwrap();
+                assert_eq!(moments(&loaded, to), moments(&saved, from));
+            }
         }
     }
 }

@@ -8,8 +8,8 @@ use grpo_core::{Objective, SamplerCorrection};
 use grpo_qwen2::{LoraConfig, LoraTarget};
 use grpo_reward::Rubric;
 use grpo_trainer::{
-    AdamWConfig, Checkpoint, CheckpointError, Checkpoints, CompletionRecord, Metrics, ProblemText,
-    Qwen2PolicyConfig, ReferenceSync, RunLog, Schedule, Times, Trainer, TrainerConfig,
+    AdamWConfig, Checkpoint, CheckpointError, Checkpoints, CompletionRecord, Metrics, MomentsDtype,
+    ProblemText, Qwen2PolicyConfig, ReferenceSync, RunLog, Schedule, Times, Trainer, TrainerConfig,
 };
 
 use crate::common::{Run, config, even, half, of, policy, problems, qwen3, trainer, trainer_with};
@@ -136,6 +136,12 @@ fn a_reference_that_moves_goes_on_to_the_bit() {
 fn rollouts_in_half_precision_go_on_to_the_bit() {
     let Some(rollout_dtype) = half(SamplerCorrection::default()) else { return };
     goes_on(&config(), &Qwen2PolicyConfig { rollout_dtype, ..Qwen2PolicyConfig::default() });
+}
+
+#[test]
+fn moments_in_bf16_go_on_to_the_bit() {
+    let optimizer = AdamWConfig { moments_dtype: MomentsDtype::Bf16, ..AdamWConfig::default() };
+    goes_on(&config(), &Qwen2PolicyConfig { optimizer, ..Qwen2PolicyConfig::default() });
 }
 
 #[test]

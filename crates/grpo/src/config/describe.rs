@@ -141,6 +141,7 @@ const ABOUT: &[(&str, &str)] = &[
     ("policy.optimizer.adam_beta2", "Decay rate of the second moment."),
     ("policy.optimizer.adam_epsilon", "Added to the square root of the second moment."),
     ("policy.optimizer.weight_decay", "Decoupled weight decay."),
+    ("policy.optimizer.moments_dtype", "Both moments are stored in f32, or in bf16: half the memory."),
     ("execution", "How a process executes the run. May change on every resume."),
     ("execution.device", "auto, cpu, metal, vulkan, webgpu or cuda."),
     ("execution.steps", "Total training steps of the run."),

@@ -4,7 +4,7 @@ use burn::module::Param;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
 use grpo_kernels::{
-    AdamWUpdate, CausalAttention, Segment, Statistics, product_transposed, softmax_vjp, to_host,
+    AdamWUpdate, CausalAttention, Moments, Segment, Statistics, product_transposed, softmax_vjp, to_host,
 };
 use grpo_qwen2::{ActivationCheckpointing, KvCache, LoraConfig, Qwen2, Weight};
 use grpo_rollout::{Decoder, Draw, DrawRequest, PromptCompletions, Sampling, TokenGradients};
@@ -67,6 +67,7 @@ pub(super) fn cases(subject: &Subject, half: &[DType]) -> Vec<Case> {
         softmax(512, vocabulary),
         attention(subject),
         update(hidden, inner),
+        rounded_update(hidden, inner),
         decoding(subject),
         draws(subject, vocabulary),
         weights(subject),
@@ -151,24 +152,38 @@ fn attention(subject: &Subject) -> Case {
 
 fn update(rows: usize, columns: usize) -> Case {
     Case::new(format!("AdamW update [{rows}, {columns}]"), 1e-6, move |lab| {
-        let update = AdamWUpdate {
-            learning_rate: 0.1,
-            gradient_scale: 0.5,
-            beta1: 0.9,
-            beta2: 0.999,
-            epsilon: 1e-3,
-            weight_decay: 0.1,
-            time: 3,
-        };
-        let [weight, gradient, first] = [1, 2, 3].map(|seed| lab.tensor(seed, [rows, columns]));
-        let second = lab.tensor(4, [rows, columns]).square();
-        let (weight, [first, second]) = update.apply(weight, gradient, [first, second]);
-        vec![
-            Part::new(", weight", to_host(weight)),
-            Part::new(", first moment", to_host(first)),
-            Part::new(", second moment", to_host(second)),
-        ]
+        updated(lab, [rows, columns], false)
     })
+}
+
+/// With moments in BF16, of which a device may round one to the next number: its f32 differs in the last bit.
+fn rounded_update(rows: usize, columns: usize) -> Case {
+    Case::new(format!("AdamW update [{rows}, {columns}] with moments in BF16"), 1.0 / 128.0, move |lab| {
+        updated(lab, [rows, columns], true)
+    })
+}
+
+fn updated(lab: &Lab<'_>, shape: [usize; 2], rounded: bool) -> Vec<Part> {
+    let update = AdamWUpdate {
+        learning_rate: 0.1,
+        gradient_scale: 0.5,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-3,
+        weight_decay: 0.1,
+        time: 3,
+        parameter: 1,
+    };
+    let [weight, gradient, first, second] = [1, 2, 3, 4].map(|seed| lab.tensor(seed, shape));
+    let moments = [to_host(first), to_host(second.square())];
+    let moments = Moments::from_values(moments.each_ref().map(Vec::as_slice), rounded, lab.device);
+    let (weight, moments) = update.apply(weight, gradient, moments);
+    let [first, second] = moments.to_f32();
+    vec![
+        Part::new(", weight", to_host(weight)),
+        Part::new(", first moment", to_host(first)),
+        Part::new(", second moment", to_host(second)),
+    ]
 }
 
 /// A model of one layer, with a small vocabulary.
