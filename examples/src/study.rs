@@ -70,6 +70,10 @@ pub enum Variant {
     RedrawTotal,
     /// A curriculum, which seldom samples what was always right or always wrong.
     Curriculum,
+    /// AdamW's moments in BF16.
+    Bf16Moments,
+    /// The completions of a step are sampled beside the update before it.
+    Lag,
 }
 
 /// The name of the reward for the format.
@@ -135,6 +139,8 @@ impl Variant {
             Self::RedrawOutcome => "redraws by outcome".to_string(),
             Self::RedrawTotal => "redraws by total".to_string(),
             Self::Curriculum => "curriculum".to_string(),
+            Self::Bf16Moments => "moments in BF16".to_string(),
+            Self::Lag => "lag 1".to_string(),
         }
     }
 
@@ -157,6 +163,8 @@ impl Variant {
             Self::Lora => settings.set("lora.rank", 16)?,
             Self::Shuffled => {}
             Self::Curriculum => settings.set("curriculum.floor", 0.2)?,
+            Self::Bf16Moments => settings.set("moments_dtype", "bf16")?,
+            Self::Lag => settings.set("lag", 1)?,
             Self::RedrawOutcome => settings.set("max_redraws", 3)?,
             Self::RedrawTotal => {
                 settings.set("max_redraws", 3)?;
@@ -206,7 +214,7 @@ impl Variant {
                 shuffle(&mut experiences, &mut Dice::new(seed.wrapping_mul(steps).wrapping_add(step)));
             }
             let start = Instant::now();
-            let metrics = trainer.learn(&experiences)?;
+            let metrics = order.learn(&mut trainer, &experiences, self == Self::Lag && step + 1 < steps)?;
             run.seconds += Times::new(times, experiences.tokens, start.elapsed()).step_time;
             run.rewards.push(metrics.reward);
             run.lengths.push(metrics.completions_mean_length);

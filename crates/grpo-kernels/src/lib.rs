@@ -3,7 +3,8 @@
 //! The crate's one design decision: **an operation is composed of burn's own functions, and a kernel only makes it faster.**
 //! With the feature `flex`, tensors in this process's memory go to kernels that read them once, with vector instructions and on
 //! all cores. On every other device, and without the feature, the same function is composed of burn's operations. The tests
-//! compare the two, values and gradients.
+//! compare the two, values and gradients. (One function works on the bits of numbers, for which burn has no operation: AdamW with
+//! moments in BF16 is composed on the host.)
 //!
 //! Kernels reduce in an order that does not depend on the number of cores.
 

@@ -2,57 +2,79 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-/// The two moments of every number of a parameter, flat: the means of its gradients and of their squares.
+use crate::to_host;
+
+/// The two moments of every number of a parameter: the means of its gradients and of their squares. They are stored in F32 or in BF16.
+///
+/// In BF16, an update computes in f32 and rounds each moment away from 0 with the probability of the part that it would cut off
+/// (stochastic rounding). Rounded to nearest, the second moment could never fall: with `beta2 = 0.999` an update takes a thousandth of it
+/// at most, and BF16 resolves no less than a 256th. The noise depends on the parameter, on the number of its updates and on the number's
+/// place in it, and on nothing else: a run that is repeated or resumed comes to the same bits.
+#[derive(Debug, Clone)]
+pub struct Moments(pub(crate) Stored);
+
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant)] // there is one for each parameter, with far more memory of its own
-pub enum Moments {
-    /// In f32.
+pub(crate) enum Stored {
+    /// Each `[n]`.
     F32([Tensor<1>; 2]),
-    /// In BF16: one word of 32 bits for both moments of a number, the first in the upper half.
-    ///
-    /// An update computes in f32 and rounds each moment up with the probability of the part that it would cut off (stochastic
-    /// rounding). Rounded to nearest, the second moment could never fall: with `beta2 = 0.999` an update takes a thousandth of it at
-    /// most, and BF16 resolves no less than a 256th.
-    Bf16(Tensor<1, Int>),
+    /// `[n]`, U32: the two moments of a number, the first in the upper half.
+    Words(Tensor<1, Int>),
 }
 
 impl Moments {
-    /// Those of `n` numbers that have seen no gradient, in f32 or, if `rounded`, in BF16.
-    pub fn zeros(n: usize, rounded: bool, device: &Device) -> Self {
-        if rounded {
-            Self::Bf16(Tensor::zeros([n], (device, DType::U32)))
-        } else {
-            Self::F32([(); 2].map(|()| Tensor::zeros([n], (device, DType::F32))))
-        }
+    /// Those of `n` numbers that have seen no gradient.
+    ///
+    /// # Panics
+    ///
+    /// If the dtype is not F32 or BF16.
+    pub fn zeros(n: usize, dtype: DType, device: &Device) -> Self {
+        Self(match dtype {
+            DType::F32 => Stored::F32([(); 2].map(|()| Tensor::zeros([n], (device, DType::F32)))),
+            DType::BF16 => Stored::Words(Tensor::zeros([n], (device, DType::U32))),
+            other => panic!("moments are stored in F32 or BF16, not in {other:?}"),
+        })
     }
 
-    /// Those with these values, which are cut off after BF16's bits if `rounded`.
-    pub fn from_values([first, second]: [&[f32]; 2], rounded: bool, device: &Device) -> Self {
-        if !rounded {
-            return Self::F32([first, second].map(|values| Tensor::from_data(values, (device, DType::F32))));
-        }
-        let words: Vec<u32> = first.iter().zip(second).map(|(m, v)| pack([*m, *v], 0)).collect();
-        Self::from_words(words, device)
-    }
-
-    /// Both in f32.
-    pub fn to_f32(&self) -> [Tensor<1>; 2] {
-        match self {
-            Self::F32(moments) => moments.clone(),
-            Self::Bf16(words) => {
-                let device = words.device();
-                let values: Vec<[f32; 2]> = to_words(words.clone()).into_iter().map(unpack).collect();
-                [0, 1].map(|i| {
-                    let values: Vec<f32> = values.iter().map(|both| both[i]).collect();
-                    Tensor::from_data(values.as_slice(), (&device, DType::F32))
-                })
+    /// Those with these values, of which BF16 keeps the upper half of the bits.
+    ///
+    /// # Panics
+    ///
+    /// If the dtype is not F32 or BF16, or there are not as many of both.
+    pub fn from_values([first, second]: [&[f32]; 2], dtype: DType, device: &Device) -> Self {
+        assert_eq!(first.len(), second.len(), "every number has two moments");
+        match dtype {
+            DType::F32 => {
+                let stored = [first, second].map(|values| Tensor::from_data(values, (device, DType::F32)));
+                Self(Stored::F32(stored))
             }
+            DType::BF16 => {
+                Self::from_words(first.iter().zip(second).map(|(m, v)| pack([*m, *v], 0)).collect(), device)
+            }
+            other => panic!("moments are stored in F32 or BF16, not in {other:?}"),
+        }
+    }
+
+    /// The means of gradients.
+    pub fn first(&self) -> Vec<f32> {
+        self.values(0)
+    }
+
+    /// The means of squared gradients.
+    pub fn second(&self) -> Vec<f32> {
+        self.values(1)
+    }
+
+    fn values(&self, i: usize) -> Vec<f32> {
+        match &self.0 {
+            Stored::F32(moments) => to_host(moments[i].clone()),
+            Stored::Words(words) => to_words(words.clone()).into_iter().map(|word| unpack(word)[i]).collect(),
         }
     }
 
     pub(crate) fn from_words(words: Vec<u32>, device: &Device) -> Self {
         let n = words.len();
-        Self::Bf16(Tensor::from_data(TensorData::new(words, [n]), (device, DType::U32)))
+        Self(Stored::Words(Tensor::from_data(TensorData::new(words, [n]), (device, DType::U32))))
     }
 }
 

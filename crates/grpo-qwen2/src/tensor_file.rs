@@ -6,8 +6,9 @@ use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::Tensor;
 use grpo_files::write_atomically;
+use grpo_kernels::to_host;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype as StoredDtype, Metadata, TensorInfo};
 
@@ -124,7 +125,7 @@ pub struct NamedTensor<'a> {
     shape: Vec<usize>,
     dtype: Dtype,
     /// One after the other.
-    values: Box<dyn Fn() -> Vec<TensorData> + 'a>,
+    values: Box<dyn Fn() -> Vec<Vec<f32>> + 'a>,
 }
 
 impl<'a> NamedTensor<'a> {
@@ -145,13 +146,21 @@ impl<'a> NamedTensor<'a> {
         dtype: Dtype,
         parts: impl Fn() -> Vec<Tensor<P>> + 'a,
     ) -> Self {
-        let values = move || parts().into_iter().map(|part| part.cast(DType::F32).into_data()).collect();
+        Self::of_values(name, shape, dtype, move || parts().into_iter().map(to_host).collect())
+    }
+
+    /// The same for values that are not those of a tensor, one list after the other.
+    pub fn of_values<const D: usize>(
+        name: String,
+        shape: [usize; D],
+        dtype: Dtype,
+        values: impl Fn() -> Vec<Vec<f32>> + 'a,
+    ) -> Self {
         Self { name, shape: shape.to_vec(), dtype, values: Box::new(values) }
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let values = (self.values)();
-        let values = values.iter().flat_map(TensorData::iter::<f32>);
+        let values = (self.values)().into_iter().flatten();
         match self.dtype {
             Dtype::F32 => values.flat_map(f32::to_le_bytes).collect(),
             Dtype::Bf16 => values.flat_map(|v| bf16::from_f32(v).to_le_bytes()).collect(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use grpo_kernels::{AdamWUpdate, Moments, SumOfSquares};
 use serde::{Deserialize, Serialize};
 
@@ -34,9 +34,18 @@ pub enum MomentsDtype {
     /// F32: 8 bytes for every weight that is trained.
     #[default]
     F32,
-    /// BF16, rounded stochastically: 4 bytes. `docs/benchmarks.md` has what that does to a run. (TRL's `optim="adamw_bnb_8bit"` takes 2
-    /// bytes.)
+    /// BF16, rounded stochastically ([`Moments`]): 4 bytes. (TRL's `optim="adamw_bnb_8bit"` takes 2.)
     Bf16,
+}
+
+impl MomentsDtype {
+    /// The same in burn.
+    pub(crate) fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
 }
 
 impl Default for AdamWConfig {
@@ -103,10 +112,7 @@ impl ModuleMapper for Update<'_> {
         let AdamWConfig { beta1, beta2, epsilon, weight_decay, moments_dtype } = self.optimizer.config;
         let State { time, moments } = self.optimizer.states.remove(&param.id).unwrap_or_else(|| {
             let n = gradient.dims().iter().product();
-            State {
-                time: 0,
-                moments: Moments::zeros(n, moments_dtype == MomentsDtype::Bf16, &gradient.device()),
-            }
+            State { time: 0, moments: Moments::zeros(n, moments_dtype.dtype(), &gradient.device()) }
         });
         let Self { gradient_scale, learning_rate, .. } = *self;
         let time = time + 1;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use burn::tensor::{DType, Tensor};
 use extension::{apply, from_host, int_from_host, int_to_host, to_host};
 
+use crate::moments::Stored;
 use crate::{AdamWUpdate, Moments, Place, Segment};
 
 pub(crate) use extension::is_host;
@@ -90,19 +91,19 @@ pub(crate) fn adamw(
     moments: Moments,
 ) -> (Tensor<1>, Moments) {
     let (mut weight, gradient) = (to_host(weight), to_host(gradient));
-    let moments = match moments {
-        Moments::F32(moments) => {
+    let moments = match moments.0 {
+        Stored::F32(moments) => {
             let [mut first, mut second] = moments.map(to_host);
             optimize::adamw(update, &mut weight, &gradient, [&mut first, &mut second]);
-            Moments::F32([first, second].map(from_host))
+            Stored::F32([first, second].map(from_host))
         }
-        Moments::Bf16(words) => {
+        Stored::Words(words) => {
             let mut words = int_to_host(words);
             optimize::adamw_in_words(update, &mut weight, &gradient, &mut words);
-            Moments::Bf16(int_from_host(words))
+            Stored::Words(int_from_host(words))
         }
     };
-    (from_host(weight), moments)
+    (from_host(weight), Moments(moments))
 }
 
 pub(crate) fn sum_of_squares<const D: usize>(x: Tensor<D>) -> f64 {

@@ -20,6 +20,7 @@ use cubecl::client::Client;
 use cubecl::prelude::*;
 
 use crate::draw::DrawOptions;
+use crate::moments::Stored;
 use crate::{AdamWUpdate, Moments};
 use autodiff::DifferentiableOps;
 use ops::CubeOps;
@@ -101,16 +102,16 @@ pub(crate) fn adamw(
     moments: Moments,
 ) -> (Tensor<1>, Moments) {
     let (weight, gradient) = (weight.into_dispatch(), gradient.into_dispatch());
-    match moments {
-        Moments::F32([first, second]) => {
+    match moments.0 {
+        Stored::F32([first, second]) => {
             let (first, second) = (first.into_dispatch(), second.into_dispatch());
             let (weight, first, second) = Dispatch::adamw(weight, gradient, first, second, *update);
             let moments = [first, second].map(Tensor::from_dispatch);
-            (Tensor::from_dispatch(weight), Moments::F32(moments))
+            (Tensor::from_dispatch(weight), Moments(Stored::F32(moments)))
         }
-        Moments::Bf16(words) => {
+        Stored::Words(words) => {
             let (weight, words) = Dispatch::adamw_in_words(weight, gradient, words.into_dispatch(), *update);
-            (Tensor::from_dispatch(weight), Moments::Bf16(Tensor::from_dispatch(words)))
+            (Tensor::from_dispatch(weight), Moments(Stored::Words(Tensor::from_dispatch(words))))
         }
     }
 }

@@ -7,8 +7,7 @@ use grpo_qwen2::{Architecture, Config};
 use grpo_rollout::SamplerKind;
 
 use crate::{
-    AdamW, MomentsDtype, Policy, Qwen2PolicyConfig, Qwen2Reference, RolloutDtype, TrainedQwen2, Trainer,
-    TrainerConfig,
+    AdamW, Policy, Qwen2PolicyConfig, Qwen2Reference, RolloutDtype, TrainedQwen2, Trainer, TrainerConfig,
 };
 
 /// Bytes per f32.
@@ -98,10 +97,7 @@ impl MemoryPlan {
         let is_rounded = policy.rollout_dtype != RolloutDtype::F32;
         let copied = if is_rounded { all } else { 0 };
         let cached = if is_rounded && on_gpu { F32 / 2 } else { F32 };
-        let moment = match policy.optimizer.moments_dtype {
-            MomentsDtype::F32 => F32,
-            MomentsDtype::Bf16 => F32 / 2,
-        };
+        let moment = policy.optimizer.moments_dtype.dtype().size() as u64;
         let parts = vec![
             ("weights", weights),
             ("adapters", adapters),
@@ -176,5 +172,35 @@ impl fmt::Display for MemoryPlan {
         let parts: Vec<String> =
             self.parts.iter().map(|(part, bytes)| format!("{part} {}", size(*bytes))).collect();
         write!(f, "{} {name}: {}", size(self.total()), parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AdamWConfig, MomentsDtype};
+
+    #[test]
+    fn moments_in_bf16_take_half_the_memory() {
+        let workload = Workload {
+            problems: 1,
+            prompt: 200,
+            is_half: true,
+            on_gpu: false,
+            activation_checkpointing: true,
+            continues_adapter: false,
+        };
+        let optimizer = |moments_dtype| {
+            let optimizer = AdamWConfig { moments_dtype, ..AdamWConfig::default() };
+            let policy = Qwen2PolicyConfig { optimizer, ..Qwen2PolicyConfig::default() };
+            let plan =
+                MemoryPlan::new(&Config::qwen2_5_0_5b(), &TrainerConfig::default(), &policy, &workload);
+            plan.parts.into_iter().find(|(part, _)| *part == "optimizer").unwrap().1
+        };
+        let parameters = Config::qwen2_5_0_5b().parameters() as u64;
+        assert_eq!(
+            [MomentsDtype::F32, MomentsDtype::Bf16].map(optimizer),
+            [8, 4].map(|bytes| bytes * parameters)
+        );
     }
 }

@@ -50,16 +50,11 @@ impl AdamW {
             let (time, device) = (parts[0].time as f32, model.device());
             let time = move || Tensor::<1>::from_data([time], &device);
             tensors.push(NamedTensor::new(format!("{name}.step"), [1], Dtype::F32, time));
-            for (i, kind) in MEANS.into_iter().enumerate() {
-                let (name, shape, parts) = (format!("{name}.{kind}"), [weight.elements()], parts.clone());
-                let means = move || {
-                    let mean = |state: &&State| {
-                        let [first, second] = state.moments.to_f32();
-                        if i == 0 { first } else { second }
-                    };
-                    parts.iter().map(mean).collect()
-                };
-                tensors.push(NamedTensor::of_parts(name, shape, dtype, means));
+            let kinds: [fn(&Moments) -> Vec<f32>; 2] = [Moments::first, Moments::second];
+            for (values, kind) in kinds.into_iter().zip(MEANS) {
+                let (name, parts) = (format!("{name}.{kind}"), parts.clone());
+                let values = move || parts.iter().map(|state| values(&state.moments)).collect();
+                tensors.push(NamedTensor::of_values(name, [weight.elements()], dtype, values));
             }
         }
         write_tensors(path, &tensors)
@@ -95,9 +90,9 @@ impl AdamW {
             for (id, elements) in weight.parts() {
                 let of_part = start..start + elements;
                 start = of_part.end;
-                let rounded = self.config.moments_dtype == MomentsDtype::Bf16;
+                let dtype = self.config.moments_dtype.dtype();
                 let values = [&first, &second].map(|mean| &mean[of_part.clone()]);
-                let moments = Moments::from_values(values, rounded, &device);
+                let moments = Moments::from_values(values, dtype, &device);
                 states.insert(id, State { time: time as usize, moments });
             }
         }
@@ -113,7 +108,6 @@ impl AdamW {
 #[cfg(test)]
 mod tests {
     use burn::optim::GradientsParams;
-    use grpo_kernels::to_host;
     use grpo_qwen2::{ActivationCheckpointing, Config};
     use grpo_rollout::{PromptCompletions, TokenGradients};
     use grpo_test_device::device;
@@ -141,7 +135,10 @@ mod tests {
         let of_weight = |(name, weight): (String, grpo_qwen2::Weight<'_>)| {
             let parts = weight.parts();
             let of = |i: usize| {
-                let mean = |(id, _): &(_, _)| to_host(optimizer.states[id].moments.to_f32()[i].clone());
+                let mean = |(id, _): &(_, _)| {
+                    let moments = &optimizer.states[id].moments;
+                    if i == 0 { moments.first() } else { moments.second() }
+                };
                 parts.iter().flat_map(mean).collect::<Vec<f32>>()
             };
             (name, [of(0), of(1)].concat())

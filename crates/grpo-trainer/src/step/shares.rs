@@ -2,27 +2,33 @@
 
 use grpo_rollout::PromptCompletions;
 
-/// The completions of each process, in their order and with about as many tokens as every other's. A prompt whose completions are split
-/// goes through the model in each process that has some of them.
+/// The completions of each process, in their order and with about as many tokens as every other's; with few completions, some processes
+/// have none. A prompt whose completions are split goes through the model in each process that has some of them.
 pub(crate) fn shares<'a>(
     prompts: &[PromptCompletions<'a>],
     processes: usize,
 ) -> Vec<Vec<PromptCompletions<'a>>> {
-    let with_completions = prompts.iter().filter(|of| !of.completions.is_empty());
-    let tokens = |of: &PromptCompletions<'_>| of.prompt.len() + of.completions.concat().len();
-    let total: usize = with_completions.map(tokens).sum();
+    // Completions of a prompt share its tokens.
+    let cost = |of: &PromptCompletions<'_>, completion: &[u32]| {
+        completion.len() + of.prompt.len() / of.completions.len()
+    };
+    let costs = |of: &PromptCompletions<'_>| of.completions.iter().map(|c| cost(of, c)).sum::<usize>();
+    let total = prompts.iter().map(costs).sum::<usize>().max(1);
     let mut shares = vec![Vec::new(); processes];
     let mut before = 0;
-    for &PromptCompletions { prompt, ref completions } in prompts {
+    for of_prompt in prompts {
         let mut last = None;
-        for (i, completion) in completions.iter().enumerate() {
-            // The first completion brings the prompt with it, and where its middle lies decides.
-            let cost = completion.len() + if i == 0 { prompt.len() } else { 0 };
+        for &completion in &of_prompt.completions {
+            // A completion goes to the process in whose part of the tokens its middle lies.
+            let cost = cost(of_prompt, completion);
             let process = ((2 * before + cost) * processes / (2 * total)).min(processes - 1);
             let share: &mut Vec<PromptCompletions<'a>> = &mut shares[process];
             match share.last_mut().filter(|_| last == Some(process)) {
-                Some(of_prompt) => of_prompt.completions.push(completion),
-                None => share.push(PromptCompletions { prompt, completions: vec![completion] }),
+                Some(part) => part.completions.push(completion),
+                None => {
+                    let prompt = of_prompt.prompt;
+                    share.push(PromptCompletions { prompt, completions: vec![completion] });
+                }
             }
             last = Some(process);
             before += cost;
@@ -35,19 +41,22 @@ pub(crate) fn shares<'a>(
 mod tests {
     use super::*;
 
-    const TOKENS: [u32; 100] = [1; 100];
+    const TOKENS: [u32; 1000] = [1; 1000];
 
-    /// Shares as the lengths of the completions of each prompt.
+    fn prompt(length: usize, lengths: &[usize]) -> PromptCompletions<'static> {
+        let completions = lengths.iter().map(|n| &TOKENS[..*n]).collect();
+        PromptCompletions { prompt: &TOKENS[..length], completions }
+    }
+
+    fn lengths(share: &[PromptCompletions<'_>]) -> Vec<Vec<usize>> {
+        share.iter().map(|of| of.completions.iter().map(|c| c.len()).collect()).collect()
+    }
+
+    /// Shares as the lengths of the completions of each prompt, which has 10 tokens.
     #[track_caller]
     fn check(prompts: &[&[usize]], processes: usize, expected: &[&[&[usize]]]) {
-        let prompt = |lengths: &&[usize]| PromptCompletions {
-            prompt: &TOKENS[..10],
-            completions: lengths.iter().map(|n| &TOKENS[..*n]).collect(),
-        };
-        let prompts: Vec<_> = prompts.iter().map(prompt).collect();
-        let lengths = |p: &PromptCompletions<'_>| p.completions.iter().map(|c| c.len()).collect::<Vec<_>>();
-        let shares = shares(&prompts, processes);
-        let found: Vec<Vec<_>> = shares.iter().map(|share| share.iter().map(lengths).collect()).collect();
+        let prompts: Vec<_> = prompts.iter().map(|lengths| prompt(10, lengths)).collect();
+        let found: Vec<_> = shares(&prompts, processes).iter().map(|share| lengths(share)).collect();
         assert_eq!(found, expected);
     }
 
@@ -60,9 +69,29 @@ mod tests {
     }
 
     #[test]
+    fn a_long_prompt_is_nobodys_alone() {
+        let found = shares(&[prompt(1000, &[100; 8])], 4);
+        let found: Vec<_> = found.iter().map(|share| lengths(share)).collect();
+        assert_eq!(found, [[[100, 100]]; 4]);
+    }
+
+    #[test]
+    fn shares_are_all_completions_in_their_order() {
+        let prompts: Vec<_> = (0..7)
+            .map(|i| prompt(1 + 40 * i % 97, &(0..i).map(|j| (i * 61 + j * 37) % 90).collect::<Vec<_>>()))
+            .collect();
+        let in_order = |prompts: &[PromptCompletions<'_>]| lengths(prompts).concat();
+        for processes in 1..20 {
+            let shares = shares(&prompts, processes);
+            assert_eq!(shares.len(), processes);
+            assert_eq!(in_order(&shares.concat()), in_order(&prompts));
+        }
+    }
+
+    #[test]
     fn some_processes_may_have_none() {
         check(&[&[], &[50], &[]], 3, &[&[], &[&[50]], &[]]);
         check(&[&[]], 2, &[&[], &[]]);
-        check(&[&[0, 0]], 2, &[&[], &[&[0, 0]]]);
+        check(&[], 2, &[&[], &[]]);
     }
 }

@@ -9,8 +9,8 @@ use grpo_qwen2::LoraConfig;
 use grpo_reward::Rubric;
 use grpo_rollout::{Ended, RemoteError, Request, RolloutError, Rollouts, Sample, Sampler};
 use grpo_trainer::{
-    AdamW, Collective, Evaluation, EvaluationOptions, Experiences, Metrics, Optimizer, Qwen2PolicyConfig,
-    TrainedQwen2, Trainer, TrainerConfig, TrainerError,
+    AdamW, AdamWConfig, Collective, Evaluation, EvaluationOptions, Experiences, Metrics, MomentsDtype,
+    Optimizer, Qwen2PolicyConfig, TrainedQwen2, Trainer, TrainerConfig, TrainerError,
 };
 
 use crate::common::{Run, config, even, policy, problems, trainer_of, trainer_with};
@@ -103,8 +103,10 @@ fn samples(experiences: &Experiences) -> Vec<&Sample> {
 #[test]
 fn several_processes_train_like_one() {
     let lora = Qwen2PolicyConfig { lora: Some(LoraConfig::default()), ..Qwen2PolicyConfig::default() };
-    for (of_policy, lag) in [(Qwen2PolicyConfig::default(), 0), (lora, 0), (Qwen2PolicyConfig::default(), 1)]
-    {
+    let optimizer = AdamWConfig { moments_dtype: MomentsDtype::Bf16, ..AdamWConfig::default() };
+    let rounded = Qwen2PolicyConfig { optimizer, ..Qwen2PolicyConfig::default() };
+    let full = Qwen2PolicyConfig::default;
+    for (of_policy, lag) in [(full(), 0), (lora, 0), (full(), 1), (rounded, 0)] {
         let config = TrainerConfig { lag, updates: 2, ..config() };
         let alone = train(trainer_with(config.clone(), &of_policy), 3);
         for size in [2, 3, 5] {
