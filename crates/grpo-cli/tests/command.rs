@@ -53,6 +53,18 @@ fn bad_input_is_refused_once_and_leaves_no_trace() {
     refused(&mut grpo("train"), "a run needs one: a model folder or a Hub id");
 }
 
+#[test]
+fn a_file_is_no_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "mine").unwrap();
+    let expected = format!("{} is a file: a run needs a folder", file.display());
+    refused(&mut train(&file, &[]), &expected);
+    refused(grpo("resume").arg(&file), &expected);
+    refused(grpo("replay").arg(&file).args(["--step", "1"]), &expected);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+}
+
 /// Otherwise each of the processes would begin a run of its own.
 #[cfg(not(feature = "mpi"))]
 #[test]

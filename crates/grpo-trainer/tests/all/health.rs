@@ -84,6 +84,16 @@ fn a_sampler_that_is_not_the_policy() {
     assert!(said.len() == 1 && said[0].contains("sample from the policy itself"), "{said:?}");
 }
 
+/// A policy that has diverged computes with such large numbers that rounding alone parts the sampler and the trainer.
+#[test]
+fn a_learning_rate_that_is_far_too_high_is_no_fault_of_the_sampler() {
+    let diagnoses = diagnoses(TrainerConfig { learning_rate: 100.0, ..config() }, even, 6);
+    let (steps, text) = said(&diagnoses, |d| matches!(d, Diagnosis::KlBlowUp { .. }));
+    assert!(!steps.is_empty() && text.contains("with a lower learning rate"), "{diagnoses:?}");
+    let (steps, _) = said(&diagnoses, |d| matches!(d, Diagnosis::SamplerMismatch { .. }));
+    assert!(steps.is_empty(), "{diagnoses:?}");
+}
+
 #[test]
 fn what_was_diagnosed_is_recorded_as_text() {
     let mut trainer = trainer(TrainerConfig { max_completion_length: 2, ..config() });
